@@ -1,0 +1,85 @@
+"""Our own records; history and status read from them whichever engine ran."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from pynomaly.domain.quality import ValidationReport
+from pynomaly.domain.releases import ModelVersion, Release
+from pynomaly.domain.runs import Run, ScoredBatch, StepRecord
+
+__all__ = ["Records"]
+
+
+class Records(Protocol):
+    """A repository of everything the platform did.  Every method is one transaction."""
+
+    def start_run(self, run: Run) -> None:
+        """Store a new run."""
+
+    def finish_run(self, run: Run) -> None:
+        """Replace the stored run by its finished state."""
+
+    def run(self, run_id: str) -> Run | None:
+        """Return a run by id."""
+
+    def runs(self, pipeline: str, limit: int = 20) -> tuple[Run, ...]:
+        """Return the latest runs, newest first."""
+
+    def add_step(self, step: StepRecord) -> None:
+        """Store a finished step; a repeated (run, step) replaces the earlier one."""
+
+    def steps(self, run_id: str) -> tuple[StepRecord, ...]:
+        """Return a run's steps in order of start."""
+
+    def add_report(self, report: ValidationReport) -> None:
+        """Store a validation report."""
+
+    def report(self, report_id: str) -> ValidationReport | None:
+        """Return a validation report by id."""
+
+    def add_version(self, version: ModelVersion) -> None:
+        """Store a registered model version; an equal one may exist already."""
+
+    def version(self, pipeline: str, version: int) -> ModelVersion | None:
+        """Return one version."""
+
+    def versions(self, pipeline: str) -> tuple[ModelVersion, ...]:
+        """Return all versions, newest first."""
+
+    def add_release(self, release: Release) -> None:
+        """Store a gated release (``candidate`` or ``blocked``)."""
+
+    def promote(self, release: Release) -> Release:
+        """Make a candidate release the pipeline's production, in one transaction.
+
+        The release that served becomes ``superseded``; the fence grows by one.
+
+        Returns:
+            The stored release, state ``production``.
+
+        Raises:
+            ConflictError: Another release was promoted since the gates compared with
+                ``release.champion``.
+        """
+
+    def production(self, pipeline: str) -> Release | None:
+        """Return the release that serves."""
+
+    def release(self, release_id: str) -> Release | None:
+        """Return a release by id."""
+
+    def releases(self, pipeline: str, limit: int = 20) -> tuple[Release, ...]:
+        """Return the latest releases, newest first."""
+
+    def add_batch(self, batch: ScoredBatch) -> None:
+        """Store a scored batch."""
+
+    def batches(self, pipeline: str, limit: int = 20) -> tuple[ScoredBatch, ...]:
+        """Return the latest scored batches, newest first."""
+
+    def wrote(self, output_uri: str) -> str | None:
+        """Return the digest we last wrote to this output, or None if we never did."""
+
+    def pipelines(self) -> tuple[str, ...]:
+        """Return names of all pipelines with a run."""

@@ -1,0 +1,67 @@
+"""The model registry and experiment tracker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from pynomaly.domain.releases import ModelVersion
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["ModelRegistry", "Registration"]
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """Everything that is logged with a new version.
+
+    Args:
+        pipeline: Registered model name.
+        run_id: Our run.
+        folder: Model folder.
+        manifest_digest: Of that folder.
+        training_fingerprint: Content digest of the training snapshot.
+        dataset_uri: Staged training rows.
+        example: A few input rows (feature columns), for signature and serving example.
+        params: Flat parameters.
+        metrics: Flat metrics.
+        trials: Tuning table: one mapping per trial.
+        artifacts: Artifact path → local file (reports, plots, profile).
+        tags: Of the version.
+    """
+
+    pipeline: str
+    run_id: str
+    folder: Path
+    manifest_digest: str
+    training_fingerprint: str
+    dataset_uri: str
+    example: pa.Table
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    trials: Sequence[Mapping[str, object]] = ()
+    artifacts: Mapping[str, Path] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+class ModelRegistry(Protocol):
+    """Holds versions, aliases and evidence.  Our release table decides; this one follows."""
+
+    def register(self, registration: Registration) -> ModelVersion:
+        """Log one run and create one version."""
+
+    def download(self, version: ModelVersion, folder: Path) -> Path:
+        """Fetch the version's model folder into ``folder``; returns the folder's path."""
+
+    def set_alias(self, pipeline: str, alias: str, version: int) -> None:
+        """Point an alias at a version; moving it is fine."""
+
+    def alias(self, pipeline: str, alias: str) -> int | None:
+        """Return the version an alias points at, or None."""
+
+    def tag(self, pipeline: str, version: int, tags: Mapping[str, str]) -> None:
+        """Add tags to a version."""

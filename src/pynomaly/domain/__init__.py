@@ -1,0 +1,1 @@
+"""Rules and statistics: standard library and numpy only, no I/O."""

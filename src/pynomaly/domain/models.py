@@ -1,0 +1,188 @@
+"""A fitted model as plain data: tables, arrays and numbers, nothing that can execute.
+
+Scoring a row is: encode it with :class:`Preprocessing` into float64 features, score those with
+every :class:`Member`, put each on a common scale with :class:`Normalisation`, and average.
+Higher is stranger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pynomaly.domain.datasets import Schema
+
+__all__ = [
+    "Calibration",
+    "CategoricalEncoding",
+    "Encoding",
+    "Member",
+    "Model",
+    "ModelCard",
+    "Normalisation",
+    "NumericEncoding",
+    "Preprocessing",
+    "TimeEncoding",
+]
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class NumericEncoding:
+    """A numeric or boolean column.
+
+    Args:
+        column: Source column.
+        fill: Value for missing cells, the training median.
+        lower: Values below are clipped to it (guards float32 trees against overflow).
+        upper: Values above are clipped to it.
+        missing_indicator: Whether a second feature says "was missing".
+    """
+
+    column: str
+    fill: float
+    lower: float
+    upper: float
+    missing_indicator: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CategoricalEncoding:
+    """A categorical column: its rarity, then one indicator per frequent level.
+
+    Args:
+        column: Source column.
+        levels: Training levels, most frequent first; missing is the level ``None``.
+        frequencies: Share of each level in training, same order.
+        indicators: How many leading levels get an indicator feature.
+        unseen_frequency: Share assumed for a level never seen, below every seen one.
+    """
+
+    column: str
+    levels: tuple[str | None, ...]
+    frequencies: tuple[float, ...]
+    indicators: int
+    unseen_frequency: float
+
+
+@dataclass(frozen=True, slots=True)
+class TimeEncoding:
+    """A datetime column: sine and cosine of the hour of day and of the weekday, in UTC.
+
+    Args:
+        column: Source column.
+        fill: Epoch seconds for missing cells.
+        missing_indicator: Whether a further feature says "was missing".
+    """
+
+    column: str
+    fill: float
+    missing_indicator: bool
+
+
+Encoding = NumericEncoding | CategoricalEncoding | TimeEncoding
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """From a table to a float64 matrix, fitted once.
+
+    Args:
+        encodings: One per source column, in order.
+        features: Names of the matrix columns.
+        owners: For each matrix column, the index of its encoding.
+        typical: (n_features,) the row that stands for "nothing unusual": medians of the encoded
+            training rows for numbers, the most frequent level for categories.
+    """
+
+    encodings: tuple[Encoding, ...]
+    features: tuple[str, ...]
+    owners: tuple[int, ...]
+    typical: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Normalisation:
+    """Common scale: ``z(s) = (asinh((s - median) / spread) - mean) / std``, from training scores."""
+
+    median: float
+    spread: float
+    mean: float
+    std: float
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One frozen detector.
+
+    Args:
+        detector: Name in the catalogue, e.g. ``iforest``.
+        params: What it was fitted with.
+        arrays: Everything its kernel needs, feature scaling included.
+        normalisation: Of its raw scores.
+    """
+
+    detector: str
+    params: Mapping[str, Any]
+    arrays: Mapping[str, NDArray[Any]]
+    normalisation: Normalisation
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Held-out scores that turn a score into a conformal p-value.
+
+    Args:
+        scores: (n,) ascending scores of rows the members were not fitted on.
+    """
+
+    scores: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What a person or an auditor asks about a model first.
+
+    Args:
+        pipeline: Which job.
+        run_id: Which run of ours fitted it.
+        detector: Winning configuration's family.
+        params: Its parameters.
+        training_fingerprint: Content digest of the training snapshot.
+        training_rows: Rows fitted on.
+        seed: Of everything random.
+        library_versions: Package → version, of what fitted it.
+    """
+
+    pipeline: str
+    run_id: str
+    detector: str
+    params: Mapping[str, Any]
+    training_fingerprint: str
+    training_rows: int
+    seed: int
+    library_versions: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """Everything needed to score rows of one pipeline.
+
+    Args:
+        card: Provenance.
+        schema: Feature columns a table must have, with kinds.
+        preprocessing: Encoder.
+        members: At least one.
+        calibration: For p-values.
+    """
+
+    card: ModelCard
+    schema: Schema
+    preprocessing: Preprocessing
+    members: tuple[Member, ...]
+    calibration: Calibration

@@ -1,0 +1,205 @@
+"""The pipeline: a named job that owns its source, schema and policies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pynomaly.domain.datasets import ROW_ID, Schema
+
+__all__ = [
+    "DecisionPolicy",
+    "Expectation",
+    "Pipeline",
+    "ReleasePolicy",
+    "Severity",
+    "SourceFormat",
+    "SourceSpec",
+    "TrainingPolicy",
+    "ValidationPolicy",
+]
+
+SourceFormat = Literal["csv", "parquet", "jsonl", "excel", "sql"]
+Severity = Literal["critical", "row", "warning"]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSpec:
+    """Where rows come from.
+
+    Args:
+        uri: A file, folder or glob, ``s3://bucket/prefix``, or a SQLAlchemy URL.
+        format: Told by the file name when None.
+        delimiter: Of CSV; detected when None.
+        encoding: Of CSV and JSON lines; detected when None.
+        query: A table name or SELECT statement; only for SQL.
+    """
+
+    uri: str
+    format: SourceFormat | None = None
+    delimiter: str | None = None
+    encoding: str | None = None
+    query: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """One Great Expectations expectation and what its failure means.
+
+    Args:
+        type: Snake-case name, e.g. ``expect_column_values_to_be_between``.
+        kwargs: Its arguments, ``column`` and ``mostly`` among them.
+        severity: ``critical`` refuses the snapshot, ``row`` quarantines the failing rows,
+            ``warning`` is reported only.
+    """
+
+    type: str
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    severity: Severity = "critical"
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationPolicy:
+    """When a snapshot is good enough.
+
+    Args:
+        expectations: Checked in order, on top of the schema.
+        max_quarantine_share: Largest share of refused rows with which the rest goes on, 0–1.
+        max_age_hours: Refuse a snapshot whose newest time value is older; None to not look.
+        min_rows: Refuse smaller snapshots.
+        max_rows: Refuse larger snapshots; None for no limit.
+    """
+
+    expectations: tuple[Expectation, ...] = ()
+    max_quarantine_share: float = 0.05
+    max_age_hours: float | None = None
+    min_rows: int = 1
+    max_rows: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingPolicy:
+    """How a model is chosen and fitted.
+
+    Args:
+        detectors: Families the tuner may try against the incumbent ensemble.
+        trials: Tuning trials, the incumbent's included.
+        timeout_seconds: Tuning stops starting trials after this; None for no limit.
+        seed: Of everything random.
+        max_rows: Rows sampled for fitting; the rest serves calibration.
+        calibration_share: Share of rows held out for calibration, 0–1.
+    """
+
+    detectors: tuple[str, ...] = (
+        "self_cleaning", "iforest", "ecod", "hbos", "pca", "knn", "gmm",
+    )  # fmt: skip
+    trials: int = 20
+    timeout_seconds: float | None = 60.0
+    seed: int = 0
+    max_rows: int = 20_000
+    calibration_share: float = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class ReleasePolicy:
+    """Gate thresholds; defaults come from simulated releases (docs: label-free gates).
+
+    Args:
+        recall_block: Block when the 95 % lower bound of the paired difference in
+            injected-anomaly recall (challenger − champion) is below this.
+        recall_review: Ask for review below this.
+        min_champion_recall: Below it the recall gate has no power: inconclusive.
+        min_gate_rows: Fewer held-out rows than this are inconclusive as well.
+        min_first_recall: A first model (no champion) must find this share of injected anomalies.
+        min_distinct_scores: Smallest share of distinct scores on held-out rows.
+        alert_rate_review: Review outside ``1/x … x`` times the champion's alert rate.
+        alert_rate_block_high: Block above this multiple.
+        alert_rate_block_low: Block below this multiple.
+        max_precision_drop: With labels, block when average precision's lower bound of the
+            paired difference falls below minus this.
+        allow_inconclusive: Let a release with inconclusive gates (but none blocking) proceed;
+            recorded with the release.
+    """
+
+    recall_block: float = -0.10
+    recall_review: float = -0.05
+    min_champion_recall: float = 0.3
+    min_gate_rows: int = 1_000
+    min_first_recall: float = 0.3
+    min_distinct_scores: float = 0.05
+    alert_rate_review: float = 2.0
+    alert_rate_block_high: float = 3.0
+    alert_rate_block_low: float = 0.25
+    max_precision_drop: float = 0.05
+    allow_inconclusive: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionPolicy:
+    """Turns calibrated scores into alerts; versioned apart from the model.
+
+    Args:
+        kind: ``alert_budget`` flags rows with p-value ≤ ``budget``; ``threshold`` flags rows
+            with score ≥ ``threshold``.
+        budget: Share of ordinary rows a team can look at, 0–1.
+        threshold: Score, same unit as the model's output.
+    """
+
+    kind: Literal["alert_budget", "threshold"] = "alert_budget"
+    budget: float = 0.01
+    threshold: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """A named job; everything a user does names one.
+
+    Args:
+        name: Lower-case letters, digits, ``-`` and ``_``.
+        source: Where its rows come from by default.
+        schema: Every column the pipeline reads: ids, time, label and features.
+        id_columns: Identify a row; empty means rows get ``row_id``.
+        time_column: Event time, if any.
+        label_column: 1 = anomaly, 0 = normal, null = unknown; never a feature.
+        excluded: Present in the source but not read.
+        validation: When a snapshot is good enough.
+        training: How a model is chosen and fitted.
+        release: What the gates demand.
+        decision: When a row is flagged.
+        schedules: Cron expression per flow (``train``, ``score``, ``lifecycle``).
+    """
+
+    name: str
+    source: SourceSpec
+    schema: Schema
+    id_columns: tuple[str, ...] = ()
+    time_column: str | None = None
+    label_column: str | None = None
+    excluded: tuple[str, ...] = ()
+    validation: ValidationPolicy = field(default_factory=ValidationPolicy)
+    training: TrainingPolicy = field(default_factory=TrainingPolicy)
+    release: ReleasePolicy = field(default_factory=ReleasePolicy)
+    decision: DecisionPolicy = field(default_factory=DecisionPolicy)
+    schedules: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Columns that identify a row in every output."""
+        return self.id_columns or (ROW_ID,)
+
+    @property
+    def features(self) -> Schema:
+        """Columns a detector learns from: neither id, label, text nor constant.
+
+        The time column counts as a feature (hour, weekday) only when its kind is datetime.
+        """
+        outside = {*self.id_columns, self.label_column}
+        return Schema(
+            tuple(
+                column
+                for column in self.schema.columns
+                if column.name not in outside
+                and column.kind in ("numeric", "categorical", "boolean", "datetime")
+            )
+        )

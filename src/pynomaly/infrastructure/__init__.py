@@ -1,0 +1,1 @@
+"""Adapters, one folder per technology; only ``pynomaly.bootstrap`` imports them."""
