@@ -25,7 +25,7 @@ class ModelVersion:
         run_id: Our run that trained it.
         tracking_run_id: The registry's run.
         training_fingerprint: Content digest of the training snapshot.
-        dataset_uri: Staged rows it was trained on, for gates.
+        holdout_uri: Staged rows of its training snapshot that it was not fitted on, for gates.
         created_at: UTC.
     """
 
@@ -36,7 +36,7 @@ class ModelVersion:
     run_id: str
     tracking_run_id: str
     training_fingerprint: str
-    dataset_uri: str
+    holdout_uri: str
     created_at: datetime
 
 

@@ -105,6 +105,9 @@ class DatasetStore(Protocol):
     def table(self, uri: str, columns: list[str] | None = None) -> pa.Table:
         """Read a staged dataset, or some of its columns, whole."""
 
+    def discard(self, uri: str) -> None:
+        """Remove a staged dataset that no record refers to."""
+
 
 class OutputWriter(Protocol):
     """Writes tables to one place; nothing is visible there until the context exits cleanly."""
@@ -137,5 +140,8 @@ class OutputSinks(Protocol):
             OutputNotWritableError: The folder or bucket refuses us.
             UnsupportedFormatError: Unknown extension.
         """
+
+    def digest(self, uri: str) -> str | None:
+        """Return sha256 (hex) of what is at ``uri`` now, or None if nothing is."""
 
 

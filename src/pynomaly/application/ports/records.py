@@ -38,6 +38,9 @@ class Records(Protocol):
     def report(self, report_id: str) -> ValidationReport | None:
         """Return a validation report by id."""
 
+    def report_of(self, pipeline: str, fingerprint: str) -> ValidationReport | None:
+        """Return the latest validation report of a snapshot, by its content digest."""
+
     def add_version(self, version: ModelVersion) -> None:
         """Store a registered model version; an equal one may exist already."""
 

@@ -25,7 +25,7 @@ class Registration:
         folder: Model folder.
         manifest_digest: Of that folder.
         training_fingerprint: Content digest of the training snapshot.
-        dataset_uri: Staged training rows.
+        holdout_uri: Staged rows it was not fitted on.
         example: A few input rows (feature columns), for signature and serving example.
         params: Flat parameters.
         metrics: Flat metrics.
@@ -39,7 +39,7 @@ class Registration:
     folder: Path
     manifest_digest: str
     training_fingerprint: str
-    dataset_uri: str
+    holdout_uri: str
     example: pa.Table
     params: Mapping[str, str]
     metrics: Mapping[str, float]

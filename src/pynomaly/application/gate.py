@@ -1,0 +1,138 @@
+"""Put a model version before the gates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from pynomaly.application.champion import ModelLoader
+from pynomaly.application.gates.comparison import alert_rate, injected_recall, label_precision
+from pynomaly.application.gates.contender import Contender
+from pynomaly.application.gates.integrity import (
+    batch_invariant,
+    data_validated,
+    distinct_scores,
+    golden_rows,
+)
+from pynomaly.application.ports.data import DatasetStore
+from pynomaly.application.ports.learning import Kernels
+from pynomaly.application.ports.records import Records
+from pynomaly.application.train import known_labels
+from pynomaly.domain.errors import ReleaseBlockedError
+from pynomaly.domain.gates import GateResult, combine
+from pynomaly.domain.identifiers import new_id
+from pynomaly.domain.pipelines import Pipeline
+from pynomaly.domain.releases import ModelVersion, Release
+
+__all__ = ["GateVersion", "require_passed"]
+
+
+@dataclass(frozen=True, slots=True)
+class GateVersion:
+    """Run every gate on a version as the registry holds it, and record the release."""
+
+    loader: ModelLoader
+    datasets: DatasetStore
+    kernels: Kernels
+    records: Records
+
+    def __call__(self, pipeline: Pipeline, version: int | None, run_id: str) -> Release:
+        """Gate a version against the champion.
+
+        Args:
+            pipeline: Its release policy holds the thresholds.
+            version: To release; the newest where None.
+            run_id: Recorded with the release.
+
+        Returns:
+            The stored release: ``candidate`` if it may be promoted, else ``blocked``.
+
+        Raises:
+            IntegrityError: The registry's bytes are not what was registered.
+        """
+        challenger = self.loader.version(pipeline.name, version)
+        production = self.records.production(pipeline.name)
+        champion = production.version if production else None
+        gates = self._gates(pipeline, challenger, champion)
+        verdict = combine(gates, allow_inconclusive=pipeline.release.allow_inconclusive)
+        release = Release(
+            id=new_id(datetime.now(UTC)),
+            run_id=run_id,
+            pipeline=pipeline.name,
+            version=challenger.version,
+            champion=champion,
+            state="candidate" if verdict in ("pass", "review") else "blocked",
+            verdict=verdict,
+            gates=gates,
+            created_at=datetime.now(UTC),
+        )
+        self.records.add_release(release)
+        return release
+
+    def _gates(
+        self, pipeline: Pipeline, version: ModelVersion, champion_version: int | None
+    ) -> tuple[GateResult, ...]:
+        # A fresh copy, never the cache: these gates are about what the registry holds.
+        with TemporaryDirectory() as work:
+            folder = Path(work) / "model"
+            self.loader.fetch(version, folder)
+            model = self.loader.store.load(folder, version.manifest_digest)
+            golden = self.loader.store.golden(folder, version.manifest_digest)
+        challenger = Contender(version.version, model, self.kernels)
+        champion = None
+        if champion_version is not None:
+            found = self.loader.version(pipeline.name, champion_version)
+            champion = Contender(champion_version, self.loader.load(found), self.kernels)
+        holdout = self.datasets.table(version.holdout_uri)
+        policy, seed = pipeline.release, pipeline.training.seed
+        scores = challenger.score(holdout)
+        report = self.records.report_of(pipeline.name, version.training_fingerprint)
+        gates = [
+            data_validated(report, version.training_fingerprint),
+            golden_rows(challenger, golden),
+            batch_invariant(challenger, holdout, scores, seed),
+            distinct_scores(scores, policy.min_distinct_scores),
+            injected_recall(challenger, champion, holdout, policy, pipeline.decision, seed),
+            alert_rate(challenger, champion, holdout, policy, pipeline.decision),
+        ]
+        labels = known_labels(holdout, pipeline)
+        if labels is not None:
+            gates.append(label_precision(challenger, champion, holdout, labels, policy, seed))
+        return tuple(gates)
+
+
+def require_passed(release: Release) -> None:
+    """Raise if a gated release may not be promoted.
+
+    Raises:
+        ReleaseBlockedError: Names every gate in the way, with observed, bound and threshold.
+    """
+    if release.state != "blocked":
+        return
+    in_the_way = [
+        g for g in release.gates if g.verdict == "block" or g.verdict == release.verdict
+    ]
+    numbers = "; ".join(
+        f"gate {g.gate} says {g.verdict}: observed {_number(g.observed)}, "
+        f"bound {_number(g.bound)}, threshold {_number(g.threshold)}, n {g.n:,}. {g.sentence}"
+        for g in in_the_way
+    )
+    serving = (
+        f"version {release.champion} keeps serving"
+        if release.champion is not None
+        else "nothing serves yet"
+    )
+    hint = "mend the data or the training policy and train again"
+    if release.verdict == "inconclusive":
+        hint = "train on more rows, or accept it knowingly with release.allow_inconclusive: true"
+    raise ReleaseBlockedError(
+        f"version {release.version} of '{release.pipeline}' was not promoted ({serving}): {numbers}",
+        release_id=release.id,
+        hint=hint,
+    )
+
+
+def _number(value: float | None) -> str:
+    return "—" if value is None else f"{value:.4g}"

@@ -1,0 +1,1 @@
+"""Release gates that need no labels, and one that uses them where they exist."""

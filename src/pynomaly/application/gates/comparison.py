@@ -1,0 +1,207 @@
+"""Gates that set the challenger against the champion on the same rows."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pynomaly.application.gates.contender import Contender
+from pynomaly.domain.evaluation import average_precision, paired_lower_bound, recall_at_budget
+from pynomaly.domain.gates import GateResult, Verdict
+from pynomaly.domain.injection import columns_to_shift, shifted_values
+from pynomaly.domain.pipelines import DecisionPolicy, ReleasePolicy
+
+__all__ = ["alert_rate", "injected_recall", "label_precision"]
+
+Floats = NDArray[np.float64]
+
+INJECTED_ROWS = 2_000
+MIN_BUDGET = 0.01
+"""Injected recall is read at this alert budget at least, so that the threshold rests on rows."""
+BOOTSTRAP_DRAWS = 1_000
+MIN_ANOMALIES = 5
+
+
+def injected_recall(
+    challenger: Contender,
+    champion: Contender | None,
+    holdout: pa.Table,
+    policy: ReleasePolicy,
+    decision: DecisionPolicy,
+    seed: int,
+) -> GateResult:
+    """Compare how many injected anomalies each model finds at an equal alert budget.
+
+    The same disturbed copies of the same held-out rows go to both models; the decision rests on
+    the 95 % lower bound of the paired difference.  A first model, which has nobody to be compared
+    with, must find a minimum share by its own lower bound.
+    """
+    rng = np.random.default_rng(seed)
+    budget = max(decision.budget, MIN_BUDGET)
+    disturbed = _disturb(holdout, challenger, rng)
+    if disturbed is None:
+        return GateResult(
+            "injected_recall", "inconclusive", None, None, None, len(holdout),
+            "No numeric column to disturb, so no injected anomalies to find.",
+        )  # fmt: skip
+
+    def found(contender: Contender) -> Floats:
+        clean, injected = contender.score(holdout), contender.score(disturbed)
+        return recall_at_budget(clean, injected, budget).astype(np.float64)
+
+    own = found(challenger)
+    if champion is None:
+        bound = paired_lower_bound(own, rng=rng)
+        passed = bound >= policy.min_first_recall
+        return GateResult(
+            "injected_recall", "pass" if passed else "block",
+            float(own.mean()), bound, policy.min_first_recall, len(own),
+            f"First model: finds {own.mean():.0%} of {len(own):,} injected anomalies at a "
+            f"{budget:.1%} alert budget (lower bound {bound:.0%}, at least "
+            f"{policy.min_first_recall:.0%}).",
+        )  # fmt: skip
+    theirs = found(champion)
+    difference = own - theirs
+    bound = paired_lower_bound(difference, rng=rng)
+    verdict: Verdict = "pass"
+    threshold = policy.recall_review
+    if bound < policy.recall_block:
+        verdict, threshold = "block", policy.recall_block
+    elif theirs.mean() < policy.min_champion_recall or len(holdout) < policy.min_gate_rows:
+        verdict = "inconclusive"
+    elif bound < policy.recall_review:
+        verdict = "review"
+    sentence = (
+        f"Finds {own.mean():.0%} of {len(own):,} injected anomalies at a {budget:.1%} alert "
+        f"budget, the champion {theirs.mean():.0%}; difference at least {bound:+.1%}."
+    )
+    if verdict == "inconclusive":
+        sentence += (
+            f" Too little power: {len(holdout):,} held-out rows (at least "
+            f"{policy.min_gate_rows:,}), champion recall at least {policy.min_champion_recall:.0%}."
+        )
+    return GateResult(
+        "injected_recall", verdict, float(difference.mean()), bound, threshold,
+        len(holdout), sentence,
+    )  # fmt: skip
+
+
+def _disturb(
+    holdout: pa.Table, challenger: Contender, rng: np.random.Generator
+) -> pa.Table | None:
+    """Return disturbed copies of held-out rows; None without a numeric column."""
+    numeric = [c.name for c in challenger.model.schema.columns if c.kind == "numeric"]
+    if not numeric:
+        return None
+    values = np.column_stack(
+        [
+            holdout.column(name).to_numpy(zero_copy_only=False).astype(np.float64)
+            for name in numeric
+        ]
+    )
+    varying = [i for i, column in enumerate(values.T) if np.isfinite(column).any()]
+    numeric, values = [numeric[i] for i in varying], values[:, varying]
+    if not numeric:
+        return None
+    rows = rng.choice(len(holdout), size=INJECTED_ROWS, replace=len(holdout) < INJECTED_ROWS)
+    mask = columns_to_shift(len(rows), len(numeric), rng)
+    moved = shifted_values(values[rows], mask, rng)
+    disturbed = holdout.take(pa.array(rows))
+    for i, name in enumerate(numeric):
+        position = disturbed.schema.get_field_index(name)
+        column = pa.array(moved[:, i], pa.float64(), from_pandas=True)
+        disturbed = disturbed.set_column(position, name, column)
+    return disturbed
+
+
+def alert_rate(
+    challenger: Contender,
+    champion: Contender | None,
+    holdout: pa.Table,
+    policy: ReleasePolicy,
+    decision: DecisionPolicy,
+) -> GateResult:
+    """Compare alert volumes on the same held-out rows.
+
+    The ratio of the two rates is judged by its 95 % interval, so that few alerts alone neither
+    block nor ask for review.  Source: log-ratio interval with ½ added, Katz et al. (1978).
+    """
+    n = len(holdout)
+    own = challenger.alerts(decision, challenger.score(holdout))
+    if champion is None:
+        return GateResult(
+            "alert_rate", "pass", own / n, None, None, n,
+            f"First model: would flag {own:,} of {n:,} held-out rows ({own / n:.2%}).",
+        )  # fmt: skip
+    theirs = champion.alerts(decision, champion.score(holdout))
+    ratio = (own + 0.5) / (theirs + 0.5)
+    width = 1.96 * math.sqrt(1 / (own + 0.5) + 1 / (theirs + 0.5))
+    low, high = ratio * math.exp(-width), ratio * math.exp(width)
+    verdict: Verdict = "pass"
+    bound, threshold = (low, policy.alert_rate_review) if ratio >= 1 else (
+        high, 1 / policy.alert_rate_review,
+    )  # fmt: skip
+    if low > policy.alert_rate_block_high:
+        verdict, threshold = "block", policy.alert_rate_block_high
+    elif high < policy.alert_rate_block_low:
+        verdict, threshold = "block", policy.alert_rate_block_low
+    elif low > policy.alert_rate_review or high < 1 / policy.alert_rate_review:
+        verdict = "review"
+    return GateResult(
+        "alert_rate", verdict, ratio, bound, threshold, n,
+        f"Would flag {own:,} of {n:,} held-out rows, the champion {theirs:,}: "
+        f"{ratio:.2f} times as many (between {low:.2f} and {high:.2f}).",
+    )  # fmt: skip
+
+
+def label_precision(
+    challenger: Contender,
+    champion: Contender | None,
+    holdout: pa.Table,
+    labels: Floats,
+    policy: ReleasePolicy,
+    seed: int,
+) -> GateResult:
+    """Compare average precision where labels exist; advisory without enough anomalies."""
+    known = ~np.isnan(labels)
+    y = labels[known].astype(int)
+    rows = holdout.filter(pa.array(known))
+    if y.sum() < MIN_ANOMALIES or y.sum() == len(y):
+        return GateResult(
+            "average_precision", "pass", None, None, None, len(y),
+            f"Only {int(y.sum())} known anomalies among {len(y):,} labelled held-out rows: "
+            f"not judged (at least {MIN_ANOMALIES}).",
+        )  # fmt: skip
+    own = challenger.score(rows)
+    observed = average_precision(y, own)
+    if champion is None:
+        return GateResult(
+            "average_precision", "pass", observed, None, None, len(y),
+            f"First model: average precision {observed:.3f} on {len(y):,} labelled rows "
+            f"({y.mean():.1%} anomalies).",
+        )  # fmt: skip
+    theirs = champion.score(rows)
+    rng = np.random.default_rng(seed)
+    differences = []
+    for _ in range(BOOTSTRAP_DRAWS):
+        draw = rng.integers(0, len(y), len(y))
+        if y[draw].any():
+            differences.append(
+                average_precision(y[draw], own[draw]) - average_precision(y[draw], theirs[draw])
+            )
+    bound, upper = np.quantile(differences, [0.05, 0.95])
+    # Blocks when the drop is certain, asks for review when it cannot be excluded.
+    verdict: Verdict = "pass"
+    if upper < -policy.max_precision_drop:
+        verdict = "block"
+    elif bound < -policy.max_precision_drop:
+        verdict = "review"
+    return GateResult(
+        "average_precision", verdict, observed - average_precision(y, theirs), float(bound),
+        -policy.max_precision_drop, len(y),
+        f"Average precision {observed:.3f}, the champion {average_precision(y, theirs):.3f}; "
+        f"difference at least {bound:+.3f}.",
+    )  # fmt: skip

@@ -1,0 +1,42 @@
+"""A model in the ring, with what the gates need to know about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pynomaly.application.ports.learning import Kernels
+from pynomaly.application.scoring_rows import score_table
+from pynomaly.domain.decision import decide
+from pynomaly.domain.models import Model
+from pynomaly.domain.pipelines import DecisionPolicy
+from pynomaly.domain.scores import p_values
+
+__all__ = ["Contender"]
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A model version that can score.
+
+    Args:
+        version: Registry version.
+        model: Loaded and verified.
+        kernels: Score it.
+    """
+
+    version: int
+    model: Model
+    kernels: Kernels
+
+    def score(self, table: pa.Table) -> NDArray[np.float64]:
+        """Return (n,) scores of conformed rows."""
+        return score_table(self.model, table, self.kernels)
+
+    def alerts(self, policy: DecisionPolicy, scores: NDArray[np.float64]) -> int:
+        """Return how many of ``scores`` the policy would flag."""
+        p = p_values(self.model.calibration.scores, scores)
+        return int(decide(policy, scores, p).sum())

@@ -1,0 +1,95 @@
+"""Gates about the data and the bytes: validated, golden rows, batch invariance, distinct scores."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pynomaly.application.gates.contender import Contender
+from pynomaly.domain.gates import GateResult
+from pynomaly.domain.quality import ValidationReport
+
+__all__ = ["batch_invariant", "data_validated", "distinct_scores", "golden_rows"]
+
+TOLERANCE = 1e-9
+"""Largest deviation of a score between two ways to compute it (design: float64 to 1e-9)."""
+
+
+def data_validated(report: ValidationReport | None, fingerprint: str) -> GateResult:
+    """Pass if the very snapshot the model was trained on was validated and not rejected."""
+    if report is None:
+        return GateResult(
+            "data_validated", "block", None, None, None, 0,
+            f"No validation report is on record for training data {fingerprint[:12]}.",
+        )  # fmt: skip
+    return GateResult(
+        "data_validated",
+        "block" if report.verdict == "rejected" else "pass",
+        report.quarantine_share,
+        None,
+        report.max_quarantine_share,
+        report.snapshot.rows,
+        f"Training data {fingerprint[:12]}: {report.verdict.replace('_', ' ')}, "
+        f"{report.accepted:,} rows accepted, {report.quarantined:,} quarantined.",
+    )
+
+
+def golden_rows(challenger: Contender, golden: pa.Table) -> GateResult:
+    """Pass if the registry's copy reproduces the scores written at training time."""
+    expected = golden.column("expected_score").to_numpy()
+    worst = _deviation(challenger.score(golden), expected)
+    return GateResult(
+        "golden_rows",
+        "pass" if worst <= TOLERANCE else "block",
+        worst,
+        None,
+        TOLERANCE,
+        len(golden),
+        f"{len(golden)} golden rows scored from the registry differ by at most {worst:.1e}.",
+    )
+
+
+def batch_invariant(
+    challenger: Contender, holdout: pa.Table, scores: NDArray[np.float64], seed: int
+) -> GateResult:
+    """Pass if rows score the same alone, in another order and in chunks of another size."""
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(holdout))
+    shuffled = challenger.score(holdout.take(pa.array(order)))
+    alone = rng.choice(len(holdout), size=min(8, len(holdout)), replace=False)
+    chunk = max(1, len(holdout) // 7)
+    chunks = [holdout.slice(start, chunk) for start in range(0, len(holdout), chunk)]
+    worst = max(
+        _deviation(shuffled, scores[order]),
+        _deviation(np.concatenate([challenger.score(part) for part in chunks]), scores),
+        *(_deviation(challenger.score(holdout.slice(i, 1)), scores[i : i + 1]) for i in alone),
+    )
+    return GateResult(
+        "batch_invariant",
+        "pass" if worst <= TOLERANCE else "block",
+        worst,
+        None,
+        TOLERANCE,
+        len(holdout),
+        f"Alone, shuffled and in chunks of {chunk} rows, scores differ by at most {worst:.1e}.",
+    )
+
+
+def distinct_scores(scores: NDArray[np.float64], threshold: float) -> GateResult:
+    """Block a model that gives most rows the same score: it cannot rank."""
+    share = len(np.unique(scores)) / len(scores)
+    return GateResult(
+        "distinct_scores",
+        "pass" if share >= threshold else "block",
+        share,
+        None,
+        threshold,
+        len(scores),
+        f"{share:.1%} of held-out rows have a score of their own (at least {threshold:.0%}).",
+    )
+
+
+def _deviation(left: NDArray[np.float64], right: NDArray[np.float64]) -> float:
+    difference = np.abs(left - right).max(initial=0.0)
+    return float(difference) if np.isfinite(difference) else float("inf")

@@ -1,0 +1,90 @@
+"""Describe a source or a staged dataset column by column, from a uniform sample."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pynomaly.application.ports.data import DatasetStore, Sources
+from pynomaly.application.profiling import profile_table, sample_rows
+from pynomaly.domain.datasets import ROW_ID, Dataset
+from pynomaly.domain.errors import NotTrainableError
+from pynomaly.domain.pipelines import Pipeline, SourceSpec
+from pynomaly.domain.profiles import Profile
+
+__all__ = ["ProfileDataset", "ProfileSource"]
+
+SAMPLE_ROWS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileSource:
+    """Profile raw data that no pipeline describes yet."""
+
+    sources: Sources
+
+    def __call__(
+        self,
+        spec: SourceSpec,
+        *,
+        id_columns: tuple[str, ...] = (),
+        time_column: str | None = None,
+        label_column: str | None = None,
+        excluded: tuple[str, ...] = (),
+    ) -> Profile:
+        """Return the profile of ``spec``.
+
+        Args:
+            spec: What to read.
+            id_columns: Columns that identify a row.
+            time_column: Event time.
+            label_column: 1 = anomaly, 0 = normal.
+            excluded: Columns to leave out.
+
+        Raises:
+            NotTrainableError: A named column is missing, or no column is left to learn from.
+        """
+        source = self.sources.open(spec)
+        present = [name for name, _ in source.columns]
+        for name in (*id_columns, time_column, label_column, *excluded):
+            if name is not None and name not in present:
+                raise NotTrainableError(
+                    f"{spec.uri} has no column '{name}'",
+                    hint=f"its columns are: {', '.join(present)}",
+                )
+        batches = (batch.table.drop_columns([ROW_ID]) for batch in source.batches())
+        sample, rows = sample_rows(batches, SAMPLE_ROWS, seed=0)
+        profile = profile_table(
+            sample,
+            rows,
+            id_columns=id_columns,
+            time_column=time_column,
+            label_column=label_column,
+            excluded=excluded,
+        )
+        if not any(c.role in ("feature", "time") and c.kind != "text" for c in profile.columns):
+            dropped = "; ".join(f"{c.name}: {c.reason}" for c in profile.columns)
+            raise NotTrainableError(
+                f"{spec.uri} has no column to learn from ({dropped})",
+                hint="at least one numeric, categorical, boolean or datetime column must vary",
+            )
+        return profile
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileDataset:
+    """Profile the accepted rows of a pipeline."""
+
+    datasets: DatasetStore
+
+    def __call__(self, pipeline: Pipeline, dataset: Dataset) -> Profile:
+        """Return the profile of a staged dataset, roles as the pipeline declares them."""
+        names = list(pipeline.schema.names)
+        sample, rows = sample_rows(self.datasets.read(dataset.uri, names), SAMPLE_ROWS, seed=0)
+        return profile_table(
+            sample,
+            rows,
+            id_columns=pipeline.id_columns,
+            time_column=pipeline.time_column,
+            label_column=pipeline.label_column,
+            excluded=(),
+        )

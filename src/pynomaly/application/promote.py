@@ -1,0 +1,67 @@
+"""Let a gated release serve: our table first, then the registry's aliases follow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pynomaly.application.gate import require_passed
+from pynomaly.application.ports.records import Records
+from pynomaly.application.ports.registry import ModelRegistry
+from pynomaly.domain.errors import UsageError
+from pynomaly.domain.releases import Release
+
+__all__ = ["PromoteRelease", "ReconcileAliases"]
+
+
+@dataclass(frozen=True, slots=True)
+class ReconcileAliases:
+    """Make the registry's aliases say what the release table decided; safe to repeat."""
+
+    records: Records
+    registry: ModelRegistry
+
+    def __call__(self, pipeline: str) -> tuple[str, ...]:
+        """Return the aliases that had to be moved."""
+        production = self.records.production(pipeline)
+        if production is None:
+            return ()
+        wanted = {"production": production.version, "previous": production.champion}
+        moved = []
+        for alias, version in wanted.items():
+            if version is not None and self.registry.alias(pipeline, alias) != version:
+                self.registry.set_alias(pipeline, alias, version)
+                moved.append(alias)
+        return tuple(moved)
+
+
+@dataclass(frozen=True, slots=True)
+class PromoteRelease:
+    """Promote a release whose gates let it through."""
+
+    records: Records
+    registry: ModelRegistry
+    reconcile: ReconcileAliases
+
+    def __call__(self, release_id: str) -> Release:
+        """Promote and return the stored release.
+
+        Raises:
+            ReleaseBlockedError: A gate is in the way.
+            ConflictError: Another release was promoted since the gates ran.
+        """
+        release = self.records.release(release_id)
+        if release is None:
+            raise UsageError(f"there is no release {release_id}")
+        require_passed(release)
+        promoted = self.records.promote(release)
+        self.reconcile(release.pipeline)
+        self.registry.tag(
+            release.pipeline,
+            release.version,
+            {
+                "release": release.id,
+                "release_verdict": release.verdict,
+                **{f"gate.{gate.gate}": gate.verdict for gate in release.gates},
+            },
+        )
+        return promoted

@@ -1,0 +1,71 @@
+"""Questions about what was done, answered from our own records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pynomaly.application.ports.records import Records
+
+__all__ = ["Queries"]
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Queries:
+    """Reads for people and programs; every answer is JSON-able but for datetimes."""
+
+    records: Records
+
+    def status(self, pipeline: str) -> Document:
+        """Return what serves, what ran last and what was scored last."""
+        production = self.records.production(pipeline)
+        runs = self.records.runs(pipeline, 1)
+        batches = self.records.batches(pipeline, 1)
+        releases = self.records.releases(pipeline, 1)
+        return {
+            "pipeline": pipeline,
+            "champion": asdict(production) if production else None,
+            "last_run": asdict(runs[0]) if runs else None,
+            "last_release": asdict(releases[0]) if releases else None,
+            "last_batch": asdict(batches[0]) if batches else None,
+            "versions": len(self.records.versions(pipeline)),
+        }
+
+    def history(self, pipeline: str, limit: int = 20) -> Document:
+        """Return the latest runs with their steps, newest first."""
+        return {
+            "pipeline": pipeline,
+            "runs": [
+                {
+                    **asdict(run),
+                    "steps": [_step(asdict(step)) for step in self.records.steps(run.id)],
+                }
+                for run in self.records.runs(pipeline, limit)
+            ],
+        }
+
+    def models(self, pipeline: str) -> Document:
+        """Return all versions, newest first, with what became of each."""
+        releases = {r.version: r for r in reversed(self.records.releases(pipeline, 1_000))}
+        return {
+            "pipeline": pipeline,
+            "models": [
+                {
+                    **asdict(version),
+                    "state": releases[version.version].state
+                    if version.version in releases
+                    else "registered",
+                    "verdict": releases[version.version].verdict
+                    if version.version in releases
+                    else None,
+                }
+                for version in self.records.versions(pipeline)
+            ],
+        }
+
+
+def _step(step: Mapping[str, Any]) -> Document:
+    return {key: value for key, value in step.items() if key != "run_id"}

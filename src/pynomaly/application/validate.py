@@ -1,0 +1,234 @@
+"""Read a source, refuse bad rows, and stage the rest as a typed dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+
+from pynomaly.application.conform import conform
+from pynomaly.application.ports.data import DatasetStore, OutputWriter, SourceBatch, Sources
+from pynomaly.application.ports.quality import DataValidator, ValidationSession
+from pynomaly.application.ports.records import Records
+from pynomaly.application.ports.reporting import Reports
+from pynomaly.domain.datasets import ROW_ID, Dataset, Snapshot
+from pynomaly.domain.errors import ValidationFailedError
+from pynomaly.domain.identifiers import new_id
+from pynomaly.domain.pipelines import Pipeline, SourceSpec
+from pynomaly.domain.quality import ExpectationResult, RowFailure, ValidationReport
+
+__all__ = ["ValidateData", "Validated"]
+
+SAMPLE_IDS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Validated:
+    """Outcome of a validation that let the data through.
+
+    Args:
+        report: What was found; also stored.
+        dataset: Accepted rows, staged.
+        report_path: HTML page.
+    """
+
+    report: ValidationReport
+    dataset: Dataset
+    report_path: str
+
+
+@dataclass(frozen=True, slots=True)
+class ValidateData:
+    """Validate one snapshot of a pipeline's data in one streaming pass.
+
+    Args:
+        sources: Opens the source.
+        datasets: Stages accepted and refused rows.
+        validator: Checks expectations.
+        records: Keeps the report.
+        reports: Renders it.
+        reports_folder: Where the HTML page goes.
+    """
+
+    sources: Sources
+    datasets: DatasetStore
+    validator: DataValidator
+    records: Records
+    reports: Reports
+    reports_folder: Path
+
+    def __call__(self, pipeline: Pipeline, spec: SourceSpec, run_id: str) -> Validated:
+        """Validate ``spec`` and return where its accepted rows are staged.
+
+        Raises:
+            ValidationFailedError: A critical expectation failed or too many rows are bad.  The
+                report and the quarantined rows are kept.
+            SourceNotFoundError: Missing or unreadable.
+            MalformedSourceError: No usable table.
+        """
+        source = self.sources.open(spec)
+        session = self.validator.session(pipeline)
+        report_id = new_id(datetime.now(UTC))
+        results = list(session.check_columns(source.columns))
+        if any(not r.passed and r.severity == "critical" for r in results):
+            # Rows cannot be judged without their columns; read on only to pin the snapshot.
+            for _ in source.batches():
+                pass
+            return self._conclude(pipeline, source.snapshot(), report_id, results, None, None)
+        refusals = _Refusals()
+        with (
+            self.datasets.writer(f"{report_id}-accepted") as accepted,
+            self.datasets.writer(f"{report_id}-quarantine") as quarantine,
+        ):
+            for batch in source.batches():
+                _divide(batch, pipeline, session, accepted, quarantine, refusals)
+        results += refusals.results()
+        if accepted.rows:
+            results += session.finish(lambda names: self.datasets.table(accepted.uri, names))
+        return self._conclude(
+            pipeline, source.snapshot(), report_id, results, accepted, quarantine
+        )
+
+    def _conclude(
+        self,
+        pipeline: Pipeline,
+        snapshot: Snapshot,
+        report_id: str,
+        results: list[ExpectationResult],
+        accepted: OutputWriter | None,
+        quarantine: OutputWriter | None,
+    ) -> Validated:
+        report = ValidationReport(
+            id=report_id,
+            pipeline=pipeline.name,
+            snapshot=snapshot,
+            results=tuple(results),
+            accepted=accepted.rows if accepted else 0,
+            quarantined=quarantine.rows if quarantine else 0,
+            max_quarantine_share=pipeline.validation.max_quarantine_share,
+            created_at=datetime.now(UTC),
+        )
+        self.records.add_report(report)
+        path = self.reports_folder / f"validation-{report.id}.html"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(self.reports.validation_html(report), encoding="utf-8")
+        quarantine_uri = quarantine.uri if quarantine and quarantine.rows else None
+        if report.verdict == "rejected" or accepted is None:
+            if accepted is not None and accepted.rows:
+                self.datasets.discard(accepted.uri)
+            raise ValidationFailedError(
+                _why_rejected(report), report_id=report.id, hint=_hint(path, quarantine_uri)
+            )
+        dataset = Dataset(
+            accepted.uri, snapshot, accepted.rows, quarantine_uri, report.quarantined
+        )
+        return Validated(report, dataset, str(path))
+
+
+@dataclass(slots=True)
+class _Refusals:
+    """Counts of rows refused before any expectation could look at them."""
+
+    unreadable: int = 0
+    unreadable_ids: tuple[str, ...] = ()
+    malformed: int = 0
+    malformed_ids: tuple[str, ...] = ()
+
+    def add_unreadable(self, ids: Iterable[str]) -> None:
+        ids = list(ids)
+        self.unreadable += len(ids)
+        self.unreadable_ids = (*self.unreadable_ids, *ids)[:SAMPLE_IDS]
+
+    def add_malformed(self, ids: Iterable[str]) -> None:
+        ids = list(ids)
+        self.malformed += len(ids)
+        self.malformed_ids = (*self.malformed_ids, *ids)[:SAMPLE_IDS]
+
+    def results(self) -> tuple[ExpectationResult, ...]:
+        return (
+            ExpectationResult(
+                "lines_split_into_the_header's_columns", None, "row", not self.malformed,
+                f"{self.malformed} malformed lines", "0 malformed lines",
+                self.malformed, self.malformed_ids,
+            ),
+            ExpectationResult(
+                "values_read_as_declared", None, "row", not self.unreadable,
+                f"{self.unreadable} unreadable rows", "0 unreadable rows",
+                self.unreadable, self.unreadable_ids,
+            ),
+        )  # fmt: skip
+
+
+def _divide(
+    batch: SourceBatch,
+    pipeline: Pipeline,
+    session: ValidationSession,
+    accepted: OutputWriter,
+    quarantine: OutputWriter,
+    refusals: _Refusals,
+) -> None:
+    """Send every row of a batch either on or into quarantine."""
+    table, unreadable = conform(batch.table, pipeline)
+    reasons = _reasons((*unreadable, *session.check_rows(table)))
+    row_ids = batch.table.column(ROW_ID).to_pylist() if reasons else []
+    refusals.add_unreadable(row_ids[p] for p in sorted({f.position for f in unreadable}))
+    refusals.add_malformed(f"{m.file}:{m.line}" for m in batch.malformed)
+    if not reasons:
+        accepted.write(table)
+    else:
+        mask = pa.array([i not in reasons for i in range(len(table))])
+        accepted.write(table.filter(mask))
+    refused = _quarantined(batch, reasons)
+    if len(refused):
+        quarantine.write(refused)
+
+
+def _reasons(failures: Iterable[RowFailure]) -> dict[int, list[str]]:
+    reasons: dict[int, list[str]] = {}
+    for failure in failures:
+        found = reasons.setdefault(failure.position, [])
+        if failure.reason not in found:
+            found.append(failure.reason)
+    return reasons
+
+
+def _quarantined(batch: SourceBatch, reasons: dict[int, list[str]]) -> pa.Table:
+    """Return refused rows as they stood in the source, all text, with the reason for each."""
+    positions = sorted(reasons)
+    rows = batch.table.take(pa.array(positions, pa.int64()))
+    columns: dict[str, list[str | None]] = {
+        ROW_ID: rows.column(ROW_ID).to_pylist() + [f"{m.file}:{m.line}" for m in batch.malformed],
+        "reason": ["; ".join(reasons[p]) for p in positions]
+        + [f"line {m.line}: {m.reason}" for m in batch.malformed],
+        "line": [None] * len(positions) + [m.text for m in batch.malformed],
+    }
+    for name in batch.table.column_names:
+        if name != ROW_ID:
+            values = [None if v is None else str(v) for v in rows.column(name).to_pylist()]
+            columns[f"source.{name}"] = values + [None] * len(batch.malformed)
+    return pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
+
+
+def _why_rejected(report: ValidationReport) -> str:
+    parts = [
+        f"{r.column or 'table'}: {r.expectation} observed {r.observed}, allowed {r.allowed}"
+        + (f" (rows {', '.join(r.sample_ids[:5])})" if r.sample_ids else "")
+        for r in report.failures
+    ]
+    if report.too_many_quarantined:
+        parts.append(
+            f"{report.quarantined:,} of {report.snapshot.rows:,} rows "
+            f"({report.quarantine_share:.1%}) had to be quarantined, "
+            f"allowed {report.max_quarantine_share:.1%}"
+        )
+    if not parts:
+        parts.append("no row was accepted")
+    return f"{report.snapshot.uri} was rejected: " + "; ".join(parts)
+
+
+def _hint(path: Path, quarantine_uri: str | None) -> str:
+    hint = f"full report: {path}"
+    return f"{hint}; refused rows with reasons: {quarantine_uri}" if quarantine_uri else hint
