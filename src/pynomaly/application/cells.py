@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 __all__ = [
     "MISSING_MARKERS",
+    "Reader",
     "Reading",
     "plain",
     "read_booleans",

@@ -111,9 +111,7 @@ def require_passed(release: Release) -> None:
     """
     if release.state != "blocked":
         return
-    in_the_way = [
-        g for g in release.gates if g.verdict == "block" or g.verdict == release.verdict
-    ]
+    in_the_way = [g for g in release.gates if g.verdict == "block" or g.verdict == release.verdict]
     numbers = "; ".join(
         f"gate {g.gate} says {g.verdict}: observed {_number(g.observed)}, "
         f"bound {_number(g.bound)}, threshold {_number(g.threshold)}, n {g.n:,}. {g.sentence}"
@@ -128,7 +126,8 @@ def require_passed(release: Release) -> None:
     if release.verdict == "inconclusive":
         hint = "train on more rows, or accept it knowingly with release.allow_inconclusive: true"
     raise ReleaseBlockedError(
-        f"version {release.version} of '{release.pipeline}' was not promoted ({serving}): {numbers}",
+        f"version {release.version} of '{release.pipeline}' was not promoted ({serving}): "
+        f"{numbers}",
         release_id=release.id,
         hint=hint,
     )

@@ -89,7 +89,7 @@ class WriteRunReport:
         """Return the strongest alerts over all batches that we keep ourselves."""
         top: list[tuple[float, int, Mapping[str, object]]] = []
         for batch in batches:
-            if not Path(batch.output_uri).suffix == ".parquet" or "://" in batch.output_uri:
+            if Path(batch.output_uri).suffix != ".parquet" or "://" in batch.output_uri:
                 continue
             for table in self.datasets.read(batch.output_uri):
                 for row in table.filter(table.column("is_anomaly")).to_pylist():

@@ -130,7 +130,7 @@ class ScoreDataset:
         """Return the output rows for one batch, and how many are alerts."""
         X = encode(model.preprocessing, rows)
         scores = score_matrix(model, X, self.kernels)
-        p = p_values(model.calibration.scores, scores)
+        p = p_values(model.calibration, scores)
         alerts = decide(pipeline.decision, scores, p)
         reasons = self._reasons(model, rows, X, scores, alerts)
         n = len(rows)

@@ -30,6 +30,7 @@ from pynomaly.domain.errors import NotTrainableError
 from pynomaly.domain.evaluation import average_precision, roc_auc
 from pynomaly.domain.models import Calibration, Member, Model, ModelCard
 from pynomaly.domain.pipelines import Pipeline
+from pynomaly.domain.scores import calibrate
 
 __all__ = ["Choice", "FitModel", "TrainedModel", "TuneDetector", "known_labels"]
 
@@ -217,7 +218,7 @@ class FitModel:
             pipeline.features,
             preprocessing,
             members,
-            Calibration(calibration),
+            calibration,
         )
         with self.datasets.writer(f"{run_id}-holdout") as holdout:
             holdout.write(split.holdout)
@@ -240,8 +241,8 @@ class FitModel:
 
     def _calibration(
         self, choice: Choice, X: Floats, holdout_scores: Floats, pipeline: Pipeline
-    ) -> Floats:
-        """Return ascending scores of rows that the model scoring them was not fitted on.
+    ) -> Calibration:
+        """Calibrate on scores of rows that the model scoring them was not fitted on.
 
         A small hold-out cannot resolve a small alert budget (n rows give no p-value below
         1/(n+1)), so there the fitted rows add their out-of-fold scores.
@@ -254,7 +255,7 @@ class FitModel:
             for k in range(CALIBRATION_FOLDS):
                 members = self._fit(choice, X[fold != k], pipeline.training.seed)
                 scores.append(score_members(members, X[fold == k], self.kernels))
-        return np.sort(np.concatenate(scores))
+        return calibrate(np.concatenate(scores))
 
 
 def _golden(model: Model, holdout: pa.Table, kernels: Kernels) -> pa.Table:
@@ -268,10 +269,10 @@ def _golden(model: Model, holdout: pa.Table, kernels: Kernels) -> pa.Table:
     )
 
 
-def _metrics(scores: Floats, calibration: Floats, labels: Floats | None) -> dict[str, float]:
+def _metrics(scores: Floats, calibration: Calibration, labels: Floats | None) -> dict[str, float]:
     metrics = {
         "holdout_rows": float(len(scores)),
-        "calibration_rows": float(len(calibration)),
+        "calibration_rows": float(len(calibration.scores)),
         "holdout_score_median": float(np.median(scores)),
         "holdout_score_q99": float(np.quantile(scores, 0.99)),
         "distinct_score_share": len(np.unique(scores)) / len(scores),

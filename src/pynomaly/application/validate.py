@@ -88,9 +88,7 @@ class ValidateData:
         results += refusals.results()
         if accepted.rows:
             results += session.finish(lambda names: self.datasets.table(accepted.uri, names))
-        return self._conclude(
-            pipeline, source.snapshot(), report_id, results, accepted, quarantine
-        )
+        return self._conclude(pipeline, source.snapshot(), report_id, results, accepted, quarantine)
 
     def _conclude(
         self,
@@ -122,9 +120,7 @@ class ValidateData:
             raise ValidationFailedError(
                 _why_rejected(report), report_id=report.id, hint=_hint(path, quarantine_uri)
             )
-        dataset = Dataset(
-            accepted.uri, snapshot, accepted.rows, quarantine_uri, report.quarantined
-        )
+        dataset = Dataset(accepted.uri, snapshot, accepted.rows, quarantine_uri, report.quarantined)
         return Validated(report, dataset, str(path))
 
 

@@ -108,7 +108,7 @@ class Preprocessing:
 
 @dataclass(frozen=True, slots=True)
 class Normalisation:
-    """Common scale: ``z(s) = (asinh((s - median) / spread) - mean) / std``, from training scores."""
+    """Common scale, from training scores: ``(asinh((s - median) / spread) - mean) / std``."""
 
     median: float
     spread: float

@@ -89,18 +89,13 @@ def injected_recall(
     )  # fmt: skip
 
 
-def _disturb(
-    holdout: pa.Table, challenger: Contender, rng: np.random.Generator
-) -> pa.Table | None:
+def _disturb(holdout: pa.Table, challenger: Contender, rng: np.random.Generator) -> pa.Table | None:
     """Return disturbed copies of held-out rows; None without a numeric column."""
     numeric = [c.name for c in challenger.model.schema.columns if c.kind == "numeric"]
     if not numeric:
         return None
     values = np.column_stack(
-        [
-            holdout.column(name).to_numpy(zero_copy_only=False).astype(np.float64)
-            for name in numeric
-        ]
+        [holdout.column(name).to_numpy(zero_copy_only=False).astype(np.float64) for name in numeric]
     )
     varying = [i for i, column in enumerate(values.T) if np.isfinite(column).any()]
     numeric, values = [numeric[i] for i in varying], values[:, varying]

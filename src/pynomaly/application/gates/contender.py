@@ -38,5 +38,5 @@ class Contender:
 
     def alerts(self, policy: DecisionPolicy, scores: NDArray[np.float64]) -> int:
         """Return how many of ``scores`` the policy would flag."""
-        p = p_values(self.model.calibration.scores, scores)
+        p = p_values(self.model.calibration, scores)
         return int(decide(policy, scores, p).sum())

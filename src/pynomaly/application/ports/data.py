@@ -143,5 +143,3 @@ class OutputSinks(Protocol):
 
     def digest(self, uri: str) -> str | None:
         """Return sha256 (hex) of what is at ``uri`` now, or None if nothing is."""
-
-

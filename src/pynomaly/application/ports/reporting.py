@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["Plots", "Reports", "RunReport"]
 
 
-
 @dataclass(frozen=True, slots=True)
 class RunReport:
     """What a run report shows; parts that did not happen are empty.

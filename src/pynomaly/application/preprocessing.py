@@ -1,0 +1,260 @@
+"""From a conformed table to the float64 matrix detectors see; fitted once, frozen as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pynomaly.domain.datasets import Column, Schema
+from pynomaly.domain.errors import DataRejectedError, NotTrainableError
+from pynomaly.domain.models import (
+    CategoricalEncoding,
+    Encoding,
+    NumericEncoding,
+    Preprocessing,
+    TimeEncoding,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["MIN_TRAINING_ROWS", "encode", "fit_preprocessing"]
+
+Floats = NDArray[np.float64]
+
+MIN_TRAINING_ROWS = 10
+"""Below it nothing can be called usual."""
+
+_BOUND = 1e30
+# Squares and differences of clipped values stay finite, in float32 trees too (max 3.4e38).
+
+_INDICATOR_SHARE = 0.01
+# A missing indicator is worth a feature only where training has seen missing values.
+
+_LEVEL_SHARE, _MAX_INDICATORS, _MAX_LEVELS = 0.05, 8, 1_000
+# Levels beyond the most frequent 1,000 are as good as unseen; rarity covers them.
+
+_DAY, _EPOCH_WEEKDAY = 86_400.0, 3  # 1970-01-01 was a Thursday, Monday is 0
+
+
+def fit_preprocessing(table: pa.Table, schema: Schema) -> Preprocessing:
+    """Learn encodings from training rows; columns that never vary are dropped.
+
+    Args:
+        table: Conformed: numeric float64, categorical string, boolean bool, datetime
+            timestamp[us, UTC]; nulls allowed; columns in any order.
+        schema: Feature columns.
+
+    Raises:
+        NotTrainableError: Too few rows, or no column that varies.
+        DataRejectedError: A column is missing.
+    """
+    if table.num_rows < MIN_TRAINING_ROWS:
+        raise NotTrainableError(
+            f"{table.num_rows} rows are too few to learn from, {MIN_TRAINING_ROWS} are the least",
+            hint="give a larger training snapshot; a few hundred rows make a useful model",
+        )
+    _require(table, schema.names)
+    encodings: list[Encoding] = []
+    features: list[str] = []
+    owners: list[int] = []
+    typical: list[float] = []
+    for column in schema.columns:
+        encoding = _FIT[column.kind](column, table[column.name])
+        if encoding is None:
+            continue
+        block = _encode_column(encoding, table[column.name])
+        if np.all(block.max(axis=0) == block.min(axis=0)):
+            continue
+        owners += [len(encodings)] * block.shape[1]
+        features += _feature_names(encoding)
+        typical += _typical(encoding, block)
+        encodings.append(encoding)
+    if not encodings:
+        raise NotTrainableError(
+            "no usable feature: every column of the training data is constant, empty or unique"
+            if schema.columns
+            else "no usable feature: the schema declares no numeric, categorical, boolean or "
+            "datetime column",
+            hint="check kinds and excluded columns in the pipeline's YAML; ids, texts and "
+            "constants are no features",
+        )
+    return Preprocessing(
+        tuple(encodings), tuple(features), tuple(owners), np.array(typical, dtype=np.float64)
+    )
+
+
+def encode(preprocessing: Preprocessing, table: pa.Table) -> Floats:
+    """Return the (n, d) matrix of a conformed table: C-contiguous and finite.
+
+    Raises:
+        DataRejectedError: A column is missing.
+    """
+    _require(table, tuple(encoding.column for encoding in preprocessing.encodings))
+    matrix = np.empty((table.num_rows, len(preprocessing.features)), dtype=np.float64)
+    start = 0
+    for encoding in preprocessing.encodings:
+        block = _encode_column(encoding, table[encoding.column])
+        matrix[:, start : start + block.shape[1]] = block
+        start += block.shape[1]
+    return matrix
+
+
+def _require(table: pa.Table, names: tuple[str, ...]) -> None:
+    missing = [name for name in names if name not in table.column_names]
+    if missing:
+        raise DataRejectedError(
+            f"column{'s' if len(missing) > 1 else ''} missing from the data: {', '.join(missing)}",
+            hint=f"it has {', '.join(table.column_names[:20]) or 'no columns'}; the model needs "
+            "the columns it was trained on, in any order",
+        )
+
+
+# fitting -----------------------------------------------------------------------------------------
+
+
+def _fit_numeric(column: Column, cells: pa.ChunkedArray) -> NumericEncoding | None:
+    values = _numbers(cells)
+    missing = np.isnan(values)
+    if missing.all():
+        return None
+    present = np.clip(values[~missing], -_BOUND, _BOUND)
+    # A median of booleans may be 0.5, which no row has.
+    fill = float(present.mean() > 0.5) if column.kind == "boolean" else float(np.median(present))
+    return NumericEncoding(
+        column.name, fill, -_BOUND, _BOUND, bool(missing.mean() >= _INDICATOR_SHARE)
+    )
+
+
+def _fit_categorical(column: Column, cells: pa.ChunkedArray) -> CategoricalEncoding | None:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    counted = pc.value_counts(cells.cast(pa.string()))
+    pairs = [(entry["values"], entry["counts"]) for entry in counted.to_pylist()]
+    # Ties are broken by name so that the order of rows cannot change the model.
+    pairs.sort(key=lambda pair: (-pair[1], pair[0] is not None, pair[0] or ""))
+    pairs = pairs[:_MAX_LEVELS]
+    frequencies = tuple(count / len(cells) for _, count in pairs)
+    frequent = sum(share >= _LEVEL_SHARE for share in frequencies)
+    return CategoricalEncoding(
+        column.name,
+        tuple(level for level, _ in pairs),
+        frequencies,
+        min(frequent, _MAX_INDICATORS),
+        min(0.5 / len(cells), frequencies[-1] / 2),
+    )
+
+
+def _fit_time(column: Column, cells: pa.ChunkedArray) -> TimeEncoding | None:
+    seconds = _epoch_seconds(cells)
+    missing = np.isnan(seconds)
+    if missing.all():
+        return None
+    return TimeEncoding(
+        column.name, float(np.median(seconds[~missing])), bool(missing.mean() >= _INDICATOR_SHARE)
+    )
+
+
+def _no_feature(column: Column, cells: pa.ChunkedArray) -> None:
+    return None
+
+
+_FIT: dict[str, Callable[[Column, pa.ChunkedArray], Encoding | None]] = {
+    "numeric": _fit_numeric,
+    "boolean": _fit_numeric,
+    "categorical": _fit_categorical,
+    "datetime": _fit_time,
+    "id": _no_feature,
+    "text": _no_feature,
+    "constant": _no_feature,
+}
+
+
+def _feature_names(encoding: Encoding) -> list[str]:
+    name = encoding.column
+    match encoding:
+        case NumericEncoding():
+            return [name, f"{name}=missing"] if encoding.missing_indicator else [name]
+        case CategoricalEncoding():
+            frequent = encoding.levels[: encoding.indicators]
+            return [f"{name}:rarity"] + [
+                f"{name}={'missing' if level is None else level}" for level in frequent
+            ]
+        case TimeEncoding():
+            parts = [f"{name}:{part}" for part in ("hour_sin", "hour_cos", "day_sin", "day_cos")]
+            return [*parts, f"{name}=missing"] if encoding.missing_indicator else parts
+
+
+def _typical(encoding: Encoding, block: Floats) -> list[float]:
+    if isinstance(encoding, NumericEncoding):
+        # Middle element, not the mean of two: a value some row really has.
+        middle = np.quantile(block, 0.5, axis=0, method="lower")
+        return [float(value) for value in middle]
+    # The most frequent combination: for a category its commonest level, for a time the commonest
+    # whole hour and weekday.  A column-wise median would lie inside the circle, where no row is.
+    rounded = np.round(block, 1) if isinstance(encoding, TimeEncoding) else block
+    _, first, counts = np.unique(rounded, axis=0, return_index=True, return_counts=True)
+    return [float(value) for value in block[first[np.argmax(counts)]]]
+
+
+# encoding ----------------------------------------------------------------------------------------
+
+
+def _encode_column(encoding: Encoding, cells: pa.ChunkedArray) -> Floats:
+    match encoding:
+        case NumericEncoding():
+            values = _numbers(cells)
+            missing = np.isnan(values)
+            # + 0.0 turns -0.0 into 0.0, which compares equal but has other bits
+            filled = np.where(missing, encoding.fill, values)
+            parts = [np.clip(filled, encoding.lower, encoding.upper) + 0.0]
+            return _with_indicator(parts, missing, encoding.missing_indicator)
+        case CategoricalEncoding():
+            return _encode_categorical(encoding, cells)
+        case TimeEncoding():
+            seconds = _epoch_seconds(cells)
+            missing = np.isnan(seconds)
+            seconds = np.where(missing, encoding.fill, seconds)
+            day = np.floor(seconds / _DAY)
+            hour_angle = 2 * np.pi * (seconds / _DAY - day)
+            day_angle = 2 * np.pi * ((day + _EPOCH_WEEKDAY) % 7) / 7
+            parts = [np.sin(hour_angle), np.cos(hour_angle), np.sin(day_angle), np.cos(day_angle)]
+            return _with_indicator(parts, missing, encoding.missing_indicator)
+
+
+def _encode_categorical(encoding: CategoricalEncoding, cells: pa.ChunkedArray) -> Floats:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    levels = pa.array(encoding.levels, type=pa.string())
+    index = pc.index_in(cells.cast(pa.string()), value_set=levels)
+    codes = pc.fill_null(index, len(levels)).to_numpy().astype(np.int64)
+    rarity = -np.log(np.array([*encoding.frequencies, encoding.unseen_frequency]))
+    parts = [rarity[codes]]
+    parts += [(codes == level).astype(np.float64) for level in range(encoding.indicators)]
+    return np.column_stack(parts)
+
+
+def _with_indicator(parts: list[Floats], missing: NDArray[Any], wanted: bool) -> Floats:
+    return np.column_stack([*parts, missing.astype(np.float64)] if wanted else parts)
+
+
+def _numbers(cells: pa.ChunkedArray) -> Floats:
+    import pyarrow as pa
+
+    if pa.types.is_boolean(cells.type):
+        cells = cells.cast(pa.int8())
+    # Integers beyond 2^53 round to the nearest float64 instead of failing the cast.
+    numbers = cells.cast(pa.float64(), safe=False).to_numpy()
+    return np.asarray(numbers, dtype=np.float64)
+
+
+def _epoch_seconds(cells: pa.ChunkedArray) -> Floats:
+    import pyarrow as pa
+
+    micros = cells.cast(pa.timestamp("us", tz="UTC"), safe=False).cast(pa.int64())
+    return _numbers(micros) / 1e6

@@ -1,0 +1,129 @@
+"""From raw detector scores to one score, a p-value, a severity and reasons.
+
+Every function here treats each row by itself, so a row's result never depends on its batch, bit
+for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pynomaly.domain.models import Calibration, Member, Normalisation
+
+__all__ = [
+    "FULL_SEVERITY_P_VALUE",
+    "Direction",
+    "Reason",
+    "calibrate",
+    "combine",
+    "fit_normalisation",
+    "normalise",
+    "p_values",
+    "severity",
+]
+
+Floats = NDArray[np.float64]
+Direction = Literal["high", "low", "unusual"]
+
+FULL_SEVERITY_P_VALUE = 1e-4
+"""p-value at which severity reaches 100."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a row is strange: one source column and how much of the score it explains.
+
+    Args:
+        column: Source column.
+        contribution: By how much the score drops when the column takes its typical value.
+        direction: Against the typical value; ``unusual`` where there is no order, or the value
+            is missing.
+        value: The cell as text.
+    """
+
+    column: str
+    contribution: float
+    direction: Direction
+    value: str
+
+
+def fit_normalisation(scores: Floats) -> Normalisation:
+    """Learn the common scale from training scores.
+
+    Args:
+        scores: (n,) raw scores of the training rows, n ≥ 1.
+
+    >>> fit_normalisation(np.array([1.0, 1.0, 1.0]))
+    Normalisation(median=1.0, spread=1.0, mean=0.0, std=1.0)
+    """
+    median, upper = (float(q) for q in np.quantile(scores, [0.5, 0.75]))
+    negligible = 1e-12 * max(abs(median), abs(upper))
+    spread = upper - median
+    if spread <= negligible:
+        spread = float(np.std(scores))
+    if spread <= negligible or spread == 0.0:
+        spread = 1.0
+    squashed = np.arcsinh((scores - median) / spread)
+    mean, std = float(np.mean(squashed)), float(np.std(squashed))
+    return Normalisation(median, spread, mean, std if std > 1e-12 else 1.0)
+
+
+def normalise(scores: Floats, normalisation: Normalisation) -> Floats:
+    """Return raw scores on the common scale.
+
+    The asinh keeps one detector with enormous scores from drowning the others in the mean.
+    """
+    squashed = np.arcsinh((scores - normalisation.median) / normalisation.spread)
+    return np.asarray((squashed - normalisation.mean) / normalisation.std)
+
+
+def combine(member_scores: Sequence[Floats], members: Sequence[Member]) -> Floats:
+    """Return the mean of the members' normalised scores, higher = stranger.
+
+    Args:
+        member_scores: One (n,) array of raw scores per member.
+        members: In the same order, at least one.
+    """
+    # One addition after the other: numpy's own mean may change its order with the batch size.
+    total = np.zeros_like(member_scores[0])
+    for scores, member in zip(member_scores, members, strict=True):
+        total += normalise(scores, member.normalisation)
+    return total / len(members)
+
+
+def calibrate(held_out_scores: Floats) -> Calibration:
+    """Return the calibration made from scores of rows the members were not fitted on."""
+    return Calibration(np.sort(held_out_scores))
+
+
+def p_values(calibration: Calibration, scores: Floats) -> Floats:
+    """Return conformal p-values: how often an ordinary row scores at least as high.
+
+    p(s) = (1 + #{calibration ≥ s}) / (n + 1), never below 1 / (n + 1).
+
+    Source: Bates et al., Testing for outliers with conformal p-values (2023).
+
+    >>> p_values(calibrate(np.array([1.0, 3.0, 2.0])), np.array([0.0, 2.0, 9.0])).tolist()
+    [1.0, 0.75, 0.25]
+    """
+    n = len(calibration.scores)
+    at_least = n - np.searchsorted(calibration.scores, scores, side="left")
+    return np.asarray((1.0 + at_least) / (n + 1.0))
+
+
+def severity(p: Floats) -> Floats:
+    """Return severity 0–100, falling with the logarithm of the p-value.
+
+    p = 1 → 0, 0.1 → 25, 0.01 → 50, 0.001 → 75, 0.0001 and below → 100.  A model calibrated on n
+    rows cannot give p below 1/(n + 1), so full severity needs about 10,000 calibration rows.
+
+    >>> severity(np.array([1.0, 0.01, 1e-9])).tolist()
+    [0.0, 50.0, 100.0]
+    """
+    share = np.log10(p) / np.log10(FULL_SEVERITY_P_VALUE)
+    return np.asarray(np.clip(100.0 * share, 0.0, 100.0) + 0.0)
