@@ -9,8 +9,8 @@ are looking for, and must still notice that a source has changed.  So:
 - Every share of values is watched twice.  The **warning** says "this has probably changed": more
   exceptions than a second sample would show (the profile's own share plus four standard errors,
   for samples of 200 rows or of the profile's size if that is smaller, plus two points).  The
-  **critical** one says "this cannot be the same data" and refuses the snapshot: most values lie
-  outside a range three times as wide, or most of the usual values are gone.
+  **critical** one says "this cannot be the same data" and refuses the snapshot: fewer than half of
+  the usual share lie within a range three times as wide, are known levels, or are there at all.
 - A batch whose columns shifted by two standard deviations therefore warns and is scored; euros
   that became cents (× 100) are refused.
 
@@ -35,7 +35,6 @@ SECOND_SAMPLE = 200
 _BETWEEN = "expect_column_values_to_be_between"
 _IN_SET = "expect_column_values_to_be_in_set"
 _NOT_NULL = "expect_column_values_to_not_be_null"
-_HALF = 0.5
 
 
 def derive_expectations(profile: Profile) -> tuple[Expectation, ...]:
@@ -50,8 +49,8 @@ def derive_expectations(profile: Profile) -> tuple[Expectation, ...]:
     ...     quantiles=((0.0, 1.0), (0.01, 2.0), (0.99, 102.0), (1.0, 120.0)))
     >>> for e in derive_expectations(Profile((amount,), 10_000, 10_000, 0, (0.001, 0.01))):
     ...     print(e.severity, e.kwargs["min_value"], e.kwargs["max_value"], e.kwargs["mostly"])
-    warning -8.0 112.0 0.92
-    critical -98.0 202.0 0.5
+    warning 0.0 112.0 0.91
+    critical 0.0 202.0 0.49
     """
     return tuple(
         expectation
@@ -78,8 +77,9 @@ def _range(column: ColumnProfile, present: int) -> Iterator[Expectation]:
     if width <= 0:  # nearly constant: what the few other values span is all we know
         low, high = quantiles[0.0], quantiles[1.0]
         width = high - low or abs(low) or 1.0
-    near = _bounds(low - 0.1 * width, high + 0.1 * width)
-    far = _bounds(low - width, high + width)
+    floor = 0.0 if quantiles[0.0] >= 0 else -math.inf  # what was never negative should not be
+    near = _bounds(max(low - 0.1 * width, floor), high + 0.1 * width)
+    far = _bounds(max(low - width, floor), high + width)
     # Beyond the extremes of n values lie 2/(n + 1) of the next ones, on average.
     yield from _watched(_BETWEEN, column, 0.02 + 2 / (present + 1), present, near, far)
 
@@ -87,11 +87,11 @@ def _range(column: ColumnProfile, present: int) -> Iterator[Expectation]:
 def _levels(column: ColumnProfile, present: int) -> Iterator[Expectation]:
     levels = [level for level, _ in column.top_values]
     known = sum(count for _, count in column.top_values)
-    if known < _HALF * present:
+    if known < 0.5 * present:
         return  # so many levels that the frequent ones say little
-    # Of levels never seen we expect the share of those seen once (Good & Turing, 1953).
+    # Of levels never seen we expect the share of those seen once (Good & Turing, 1953), or one.
     once = sum(count == 1 for _, count in column.top_values)
-    exceptions = 1 - known / present + once / present
+    exceptions = min(1 - known / present + (once + 1) / present, 1.0)
     yield from _watched(
         _IN_SET, column, exceptions, present, {"value_set": levels}, {"value_set": levels}
     )
@@ -111,7 +111,7 @@ def _watched(
     if mostly > 0:
         kwargs = {"column": column.name, **near, "mostly": mostly}
         yield Expectation(kind, kwargs, "warning")
-    refused_below = math.floor(100 * min(_HALF, usual / 2, mostly)) / 100
+    refused_below = min(round(usual / 2, 2), mostly)
     if refused_below > 0:
         kwargs = {"column": column.name, **far, "mostly": refused_below}
         yield Expectation(kind, kwargs, "critical")

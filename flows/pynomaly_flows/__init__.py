@@ -1,0 +1,1 @@
+"""Prefect flows: the lifecycle, readable from top to bottom."""

@@ -1,0 +1,36 @@
+"""The whole chain: from a raw table to a released model and scored rows."""
+
+from __future__ import annotations
+
+from pynomaly_flows.runs import Document, recorded_run
+from pynomaly_flows.tasks import gate, profile, promote, register, score, train, tune, validate
+
+__all__ = ["lifecycle"]
+
+
+def lifecycle(
+    pipeline: str,
+    data: str | None = None,
+    out: str | None = None,
+    overwrite: bool = False,
+    run_id: str | None = None,
+) -> Document:
+    """Validate, profile, tune, train, register, gate, promote, score.
+
+    Args:
+        pipeline: Name of a configured pipeline.
+        data: To train on and to score; the pipeline's source where None.
+        out: Where scored rows go; under the platform's own folder where None.
+        overwrite: Replace an output that we did not write.
+        run_id: A failed run to take up again.
+    """
+    with recorded_run("run", pipeline, run_id) as run:
+        validated = validate(run.job, data)
+        run.profile = profile(run.job, validated.dataset)
+        choice = tune(run.job, validated.dataset)
+        trained = train(run.job, validated.dataset, choice)
+        version = register(run.job, validated, run.profile, choice, trained)
+        release = gate(run.job, version.version)
+        promote(run.job, release.id)
+        score(run.job, validated.dataset, out, overwrite)
+    return run.document

@@ -1,0 +1,184 @@
+"""``@step``: a Prefect task under a flow run, a plain call without one."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
+
+from pynomaly.domain.errors import PynomalyError
+from pynomaly.domain.runs import RunStatus, StepRecord
+from pynomaly_flows.context import Event, Job, emit, platform, under_flow_run
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from prefect import Task
+    from prefect.context import TaskRunContext
+    from prefect.client.schemas.objects import State, TaskRun
+
+__all__ = ["Facts", "Step", "step", "transient"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Facts = Mapping[str, Any]
+
+
+class Step(Generic[P, R]):
+    """A function whose first argument is the :class:`Job`; called like one.
+
+    Whichever way it runs, its outcome is recorded and the listener is told.  Under Prefect it is
+    also retried after transient failures, and its result is kept under the run's id: when a run
+    is tried again, finished steps are not repeated, while a new run computes everything anew.
+
+    Args:
+        fn: One line that calls a use case; returns a small frozen value.
+        summary: Turns the result into facts for records and listeners.
+        artifact: Publishes a Prefect artifact from the facts of a finished or failed step.
+        retries: After transient failures.
+        retry_seconds: First delay; doubles each time, with jitter.
+    """
+
+    def __init__(
+        self,
+        fn: Callable[Concatenate[Job, P], R],
+        *,
+        summary: Callable[[R], Facts],
+        artifact: Callable[[Job, Facts], None] | None,
+        retries: int,
+        retry_seconds: float,
+    ) -> None:
+        functools.update_wrapper(self, fn)
+        self.name = fn.__name__
+        self._fn = fn
+        self._summary = summary
+        self._artifact = artifact
+        self._retries = retries
+        self._retry_seconds = retry_seconds
+
+    def __call__(self, job: Job, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run as a task under a flow run, directly otherwise."""
+        if under_flow_run():
+            result: R = self.task(job, *args, **kwargs)
+            return result
+        return self._run(job, *args, **kwargs)
+
+    @functools.cached_property
+    def task(self) -> Task[Any, R]:
+        """The Prefect task."""
+        from prefect import Task
+
+        @functools.wraps(self._fn)
+        def run(job: Job, *args: P.args, **kwargs: P.kwargs) -> R:
+            return self._run(job, *args, **kwargs)
+
+        return Task(
+            fn=run,
+            name=self.name,
+            task_run_name=f"{self.name}-{{job.pipeline}}",
+            tags={"pynomaly"},
+            retries=self._retries,
+            retry_delay_seconds=[self._retry_seconds * 2**n for n in range(self._retries)],
+            retry_jitter_factor=0.5,
+            retry_condition_fn=_is_transient,
+            persist_result=True,
+            result_serializer="json",  # data, not pickles: reading a result executes nothing
+            cache_key_fn=_cache_key,
+            on_running=[_remember],
+            on_completion=[_remember, _tell_if_reused],
+        )
+
+    def _run(self, job: Job, *args: P.args, **kwargs: P.kwargs) -> R:
+        emit(Event("started", self.name))
+        started = datetime.now(UTC)
+        try:
+            result = self._fn(job, *args, **kwargs)
+        except BaseException as error:  # an interrupted step is recorded as well
+            self._conclude(job, started, "failed", _facts_of(error))
+            raise
+        self._conclude(job, started, "completed", self._summary(result))
+        return result
+
+    def _conclude(self, job: Job, started: datetime, status: RunStatus, facts: Facts) -> None:
+        platform().records.add_step(
+            StepRecord(job.run_id, self.name, status, started, datetime.now(UTC), facts)
+        )
+        if self._artifact and under_flow_run():
+            self._artifact(job, facts)
+        emit(Event("failed" if status == "failed" else "finished", self.name, facts))
+
+
+def step(
+    *,
+    summary: Callable[[R], Facts],
+    artifact: Callable[[Job, Facts], None] | None = None,
+    retries: int = 2,
+    retry_seconds: float = 2.0,
+) -> Callable[[Callable[Concatenate[Job, P], R]], Step[P, R]]:
+    """Make a function a :class:`Step`; the arguments are explained there."""
+
+    def decorate(fn: Callable[Concatenate[Job, P], R]) -> Step[P, R]:
+        return Step(
+            fn, summary=summary, artifact=artifact, retries=retries, retry_seconds=retry_seconds
+        )
+
+    return decorate
+
+
+# Of the operating system's errors these describe what is asked for, not the moment.
+_LASTING = (
+    FileExistsError,
+    FileNotFoundError,
+    IsADirectoryError,
+    NotADirectoryError,
+    PermissionError,
+)
+# Named rather than imported: whoever raises them has imported their module.
+_PASSING = (
+    ("botocore.exceptions", ("HTTPClientError", "EndpointConnectionError")),
+    ("sqlalchemy.exc", ("OperationalError", "InterfaceError", "TimeoutError")),
+)
+
+
+def transient(error: BaseException) -> bool:
+    """Whether trying again may help: input, output and connections, never a verdict of ours."""
+    if isinstance(error, PynomalyError):
+        return False
+    if isinstance(error, OSError):
+        return not isinstance(error, _LASTING)
+    return any(
+        isinstance(error, getattr(sys.modules[module], name))
+        for module, names in _PASSING
+        if module in sys.modules
+        for name in names
+    )
+
+
+def _facts_of(error: BaseException) -> Facts:
+    message = error.message if isinstance(error, PynomalyError) else str(error)
+    attributes = {k: v for k, v in vars(error).items() if k.endswith("_id")}
+    return {"error": message or type(error).__name__, "type": type(error).__name__, **attributes}
+
+
+def _cache_key(context: TaskRunContext, parameters: Mapping[str, Any]) -> str:
+    job: Job = parameters["job"]
+    return f"{job.run_id}-{context.task.name}"
+
+
+def _is_transient(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
+    return isinstance(state.data, BaseException) and transient(state.data)
+
+
+task_runs: set[UUID] = set()
+"""Task runs this process started; the API must hear how they ended before its server stops."""
+
+
+def _remember(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> None:
+    task_runs.add(run.id)
+
+
+def _tell_if_reused(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> None:
+    if state.name == "Cached":
+        emit(Event("reused", task.name))

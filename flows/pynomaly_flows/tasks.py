@@ -1,0 +1,180 @@
+"""The steps all flows are made of: each is one use case of the platform."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from pynomaly.domain.pipelines import Pipeline, SourceSpec
+from pynomaly_flows import artifacts
+from pynomaly_flows.context import Event, Job, emit, platform, under_flow_run
+from pynomaly_flows.steps import Facts, step
+
+if TYPE_CHECKING:
+    from pynomaly.application.ports.learning import Trial
+    from pynomaly.application.train import Choice, TrainedModel
+    from pynomaly.application.validate import Validated
+    from pynomaly.domain.datasets import Dataset
+    from pynomaly.domain.profiles import Profile
+    from pynomaly.domain.releases import ModelVersion, Release
+    from pynomaly.domain.runs import ScoredBatch
+
+__all__ = ["gate", "profile", "promote", "register", "score", "train", "tune", "validate"]
+
+
+def _validated(result: Validated) -> Facts:
+    return {
+        "report_id": result.report.id,
+        "report_path": result.report_path,
+        "verdict": result.report.verdict,
+        "data": result.dataset.snapshot.uri,
+        "fingerprint": result.dataset.snapshot.fingerprint.content,
+        "rows": result.dataset.snapshot.rows,
+        "accepted": result.dataset.rows,
+        "quarantined": result.dataset.quarantined,
+        "quarantine_uri": result.dataset.quarantine_uri,
+        "expectations": len(result.report.results),
+        "warnings": sum(not r.passed for r in result.report.results),
+    }
+
+
+@step(summary=_validated, artifact=artifacts.validation_page)
+def validate(job: Job, data: str | None) -> Validated:
+    """Refuse bad data, quarantine bad rows, stage the rest."""
+    pipeline = _pipeline(job)
+    return platform().validate(pipeline, SourceSpec(data) if data else pipeline.source, job.run_id)
+
+
+def _profiled(result: Profile) -> Facts:
+    return {
+        "rows": result.rows,
+        "sampled_rows": result.sampled_rows,
+        "columns": len(result.columns),
+        "features": sum(c.role == "feature" for c in result.columns),
+        "dropped": {c.name: c.reason for c in result.columns if c.role == "dropped"},
+        "duplicate_rows": result.duplicate_rows,
+        "contamination": list(result.contamination),
+    }
+
+
+@step(summary=_profiled)
+def profile(job: Job, dataset: Dataset) -> Profile:
+    """Describe the staged rows column by column."""
+    return platform().profile(_pipeline(job), dataset)
+
+
+def _tuned(result: Choice) -> Facts:
+    return {
+        "trials": len(result.trials),
+        "detector": result.detector,
+        "params": dict(result.params),
+        "objective": result.objective,
+    }
+
+
+@step(summary=_tuned)
+def tune(job: Job, dataset: Dataset) -> Choice:
+    """Choose a detector and its parameters."""
+    pipeline = _pipeline(job)
+    return platform().tune(pipeline, dataset, job.run_id, _trial_listener(job, pipeline))
+
+
+def _trial_listener(job: Job, pipeline: Pipeline) -> Callable[[Trial], None]:
+    progress = artifacts.Progress(job, "trials") if under_flow_run() else None
+    planned = pipeline.training.trials
+
+    def on_trial(trial: Trial) -> None:
+        emit(Event("progress", "tune", {**asdict(trial), "of": planned}))
+        if progress:
+            progress.at((trial.number + 1) / planned)
+
+    return on_trial
+
+
+def _trained(result: TrainedModel) -> Facts:
+    return {
+        "detector": result.detector,
+        "fitted_rows": result.fitted_rows,
+        "metrics": dict(result.metrics),
+    }
+
+
+@step(summary=_trained)
+def train(job: Job, dataset: Dataset, choice: Choice) -> TrainedModel:
+    """Fit, freeze and calibrate the model."""
+    return platform().train(_pipeline(job), dataset, choice, job.run_id)
+
+
+def _registered(result: ModelVersion) -> Facts:
+    return {
+        "version": result.version,
+        "uri": result.uri,
+        "manifest_digest": result.manifest_digest,
+        "tracking_run_id": result.tracking_run_id,
+    }
+
+
+@step(summary=_registered, artifact=artifacts.model_link)
+def register(
+    job: Job, validated: Validated, profile: Profile, choice: Choice, trained: TrainedModel
+) -> ModelVersion:
+    """Put the model and its evidence into the registry."""
+    return platform().register(_pipeline(job), validated, profile, choice, trained, job.run_id)
+
+
+def _released(result: Release) -> Facts:
+    return {
+        "release_id": result.id,
+        "version": result.version,
+        "champion": result.champion,
+        "verdict": result.verdict,
+        "state": result.state,
+        "gates": [asdict(gate) for gate in result.gates],
+    }
+
+
+@step(summary=_released, artifact=artifacts.gates_table)
+def gate(job: Job, version: int | None) -> Release:
+    """Put a version before the gates; the newest where None."""
+    return platform().gate(_pipeline(job), version, job.run_id)
+
+
+def _promoted(result: Release) -> Facts:
+    return {"release_id": result.id, "version": result.version, "previous": result.champion}
+
+
+@step(summary=_promoted)
+def promote(job: Job, release_id: str) -> Release:
+    """Make the version the champion if its gates let it."""
+    return platform().promote(release_id)
+
+
+def _scored(result: ScoredBatch) -> Facts:
+    return {
+        "batch_id": result.id,
+        "model_version": result.model_version,
+        "policy_version": result.policy_version,
+        "rows_in": result.rows_in,
+        "rows_scored": result.rows_scored,
+        "rows_quarantined": result.rows_quarantined,
+        "rows_flagged": result.rows_flagged,
+        "output_uri": result.output_uri,
+        "quarantine_uri": result.quarantine_uri,
+    }
+
+
+@step(summary=_scored)
+def score(job: Job, dataset: Dataset, out: str | None, overwrite: bool) -> ScoredBatch:
+    """Score the staged rows with the champion."""
+
+    def on_rows(rows: int) -> None:
+        emit(Event("progress", "score", {"rows": rows, "of": dataset.rows}))
+
+    return platform().score(
+        _pipeline(job), dataset, job.run_id, out=out, overwrite=overwrite, on_rows=on_rows
+    )
+
+
+def _pipeline(job: Job) -> Pipeline:
+    return platform().pipeline(job.pipeline)

@@ -1,0 +1,310 @@
+"""The composition root: the only place that picks adapters.
+
+Everything is built on first use, so that a command imports just the technology it needs.
+"""
+
+from __future__ import annotations
+
+import getpass
+from contextlib import AbstractContextManager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pynomaly.domain.runs import Actor
+
+if TYPE_CHECKING:
+    from pynomaly.application.champion import ModelLoader
+    from pynomaly.application.gate import GateVersion
+    from pynomaly.application.ports.data import DatasetStore, OutputSinks, Sources
+    from pynomaly.application.ports.learning import DetectorFitter, Kernels, ModelStore, Tuner
+    from pynomaly.application.ports.quality import DataValidator
+    from pynomaly.application.ports.records import Records
+    from pynomaly.application.ports.registry import ModelRegistry
+    from pynomaly.application.ports.reporting import Plots, Reports
+    from pynomaly.application.profile import ProfileDataset, ProfileSource
+    from pynomaly.application.promote import PromoteRelease, ReconcileAliases
+    from pynomaly.application.queries import Queries
+    from pynomaly.application.register import RegisterModel
+    from pynomaly.application.report import WriteRunReport
+    from pynomaly.application.score import ScoreDataset
+    from pynomaly.application.train import FitModel, TuneDetector
+    from pynomaly.application.validate import ValidateData
+    from pynomaly.domain.pipelines import Pipeline
+    from pynomaly.settings import Settings
+
+__all__ = ["Platform", "available_prefect_api", "build", "prefect_session"]
+
+
+def build(settings: Settings) -> Platform:
+    """Return the platform that ``settings`` describe; nothing is opened or imported yet."""
+    return Platform(settings)
+
+
+def available_prefect_api(settings: Settings) -> str | None:
+    """Return the Prefect API that is configured or up, or None."""
+    from pynomaly.infrastructure.prefect.session import available_api
+
+    return available_api(settings.home)
+
+
+def prefect_session(settings: Settings) -> AbstractContextManager[str]:
+    """Return a block in which flows find a Prefect API that answers."""
+    from pynomaly.infrastructure.prefect.session import prefect_session as session
+
+    return session(settings.home)
+
+
+class Platform:
+    """Every use case, wired to the adapters the settings ask for.
+
+    Args:
+        settings: Effective settings.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.actor = Actor(getpass.getuser(), "local")
+
+    def pipeline(self, name: str) -> Pipeline:
+        """Return a configured pipeline.
+
+        Raises:
+            UnknownPipelineError: There is none of that name.
+            ConfigurationError: Its file is wrong.
+        """
+        return self.settings.pipeline(name)
+
+    # Folders
+
+    @cached_property
+    def _artifacts(self) -> Path:
+        return self.settings.home / "artifacts"
+
+    @cached_property
+    def _reports_folder(self) -> Path:
+        return self.settings.home / "reports"
+
+    @cached_property
+    def _plots_folder(self) -> Path:
+        return self._artifacts / "plots"
+
+    # Adapters
+
+    @cached_property
+    def records(self) -> Records:
+        """Our own records."""
+        from pynomaly.infrastructure.sqlalchemy.records import SqlRecords
+
+        return SqlRecords(self.settings.records_url)
+
+    @cached_property
+    def registry(self) -> ModelRegistry:
+        """The model registry."""
+        from pynomaly.infrastructure.mlflow.registry import MlflowRegistry
+
+        return MlflowRegistry(self.settings.tracking_uri, self._artifacts / "mlflow")
+
+    @cached_property
+    def sources(self) -> Sources:
+        """Opens whatever holds rows."""
+        from pynomaly.infrastructure.arrow.sources import TableSources
+        from pynomaly.infrastructure.filesystem.files import find_local_files
+        from pynomaly.infrastructure.s3.files import find_s3_objects
+        from pynomaly.infrastructure.sqlalchemy.source import open_sql_source
+
+        return TableSources(local=find_local_files, s3=find_s3_objects, sql=open_sql_source)
+
+    @cached_property
+    def datasets(self) -> DatasetStore:
+        """Staged datasets."""
+        from pynomaly.infrastructure.arrow.outputs import ParquetDatasetStore
+        from pynomaly.infrastructure.filesystem.targets import open_local_target
+
+        return ParquetDatasetStore(self._artifacts / "datasets", open_local_target)
+
+    @cached_property
+    def sinks(self) -> OutputSinks:
+        """Outputs users ask for."""
+        from pynomaly.infrastructure.arrow.outputs import TableSinks
+        from pynomaly.infrastructure.filesystem.targets import open_local_target
+        from pynomaly.infrastructure.s3.targets import open_s3_target
+
+        return TableSinks(local=open_local_target, s3=open_s3_target)
+
+    @cached_property
+    def validator(self) -> DataValidator:
+        """Checks expectations."""
+        from pynomaly.infrastructure.great_expectations.validator import (
+            GreatExpectationsValidator,
+        )
+
+        return GreatExpectationsValidator()
+
+    @cached_property
+    def kernels(self) -> Kernels:
+        """Score frozen detectors."""
+        from pynomaly.infrastructure.kernels import FrozenKernels
+
+        return FrozenKernels()
+
+    @cached_property
+    def fitter(self) -> DetectorFitter:
+        """Fits and freezes detectors."""
+        from pynomaly.infrastructure.pyod.fitter import PyodFitter
+
+        return PyodFitter(self.kernels)
+
+    @cached_property
+    def tuner(self) -> Tuner:
+        """Searches for better detectors."""
+        from pynomaly.infrastructure.optuna.tuner import OptunaTuner
+
+        return OptunaTuner(self._artifacts / "studies")
+
+    @cached_property
+    def model_store(self) -> ModelStore:
+        """Model folders."""
+        from pynomaly.infrastructure.modelfolder import FolderModelStore
+
+        return FolderModelStore()
+
+    @cached_property
+    def reports(self) -> Reports:
+        """Renders pages."""
+        from pynomaly.infrastructure.reports.html import HtmlReports
+
+        return HtmlReports()
+
+    @cached_property
+    def plots(self) -> Plots:
+        """Draws pictures."""
+        from pynomaly.infrastructure.reports.plots import MatplotlibPlots
+
+        return MatplotlibPlots()
+
+    # Use cases
+
+    @cached_property
+    def loader(self) -> ModelLoader:
+        """Fetch registered models, verified."""
+        from pynomaly.application.champion import ModelLoader
+
+        return ModelLoader(
+            self.registry, self.records, self.model_store, self._artifacts / "verified"
+        )
+
+    @cached_property
+    def validate(self) -> ValidateData:
+        """Refuse bad data and stage the rest."""
+        from pynomaly.application.validate import ValidateData
+
+        return ValidateData(
+            self.sources,
+            self.datasets,
+            self.validator,
+            self.records,
+            self.reports,
+            self._reports_folder,
+        )
+
+    @cached_property
+    def profile(self) -> ProfileDataset:
+        """Describe staged rows."""
+        from pynomaly.application.profile import ProfileDataset
+
+        return ProfileDataset(self.datasets)
+
+    @cached_property
+    def profile_source(self) -> ProfileSource:
+        """Describe raw data that no pipeline knows yet."""
+        from pynomaly.application.profile import ProfileSource
+
+        return ProfileSource(self.sources)
+
+    @cached_property
+    def tune(self) -> TuneDetector:
+        """Choose a detector."""
+        from pynomaly.application.train import TuneDetector
+
+        return TuneDetector(self.datasets, self.fitter, self.kernels, self.tuner)
+
+    @cached_property
+    def train(self) -> FitModel:
+        """Fit, calibrate and freeze a model."""
+        from pynomaly.application.train import FitModel
+
+        return FitModel(
+            self.datasets,
+            self.fitter,
+            self.kernels,
+            self.model_store,
+            self._artifacts / "models",
+        )
+
+    @cached_property
+    def register(self) -> RegisterModel:
+        """Put a model and its evidence into the registry."""
+        from pynomaly.application.register import RegisterModel
+
+        return RegisterModel(
+            self.registry,
+            self.records,
+            self.model_store,
+            self.datasets,
+            self.kernels,
+            self.reports,
+            self.plots,
+            self._plots_folder,
+        )
+
+    @cached_property
+    def gate(self) -> GateVersion:
+        """Put a version before the gates."""
+        from pynomaly.application.gate import GateVersion
+
+        return GateVersion(self.loader, self.datasets, self.kernels, self.records)
+
+    @cached_property
+    def reconcile(self) -> ReconcileAliases:
+        """Make the registry's aliases follow our release table."""
+        from pynomaly.application.promote import ReconcileAliases
+
+        return ReconcileAliases(self.records, self.registry)
+
+    @cached_property
+    def promote(self) -> PromoteRelease:
+        """Let a gated release serve."""
+        from pynomaly.application.promote import PromoteRelease
+
+        return PromoteRelease(self.records, self.registry, self.reconcile)
+
+    @cached_property
+    def score(self) -> ScoreDataset:
+        """Score staged rows with the champion."""
+        from pynomaly.application.score import ScoreDataset
+
+        return ScoreDataset(
+            self.datasets,
+            self.sinks,
+            self.records,
+            self.loader,
+            self.kernels,
+            self.settings.home / "scores",
+        )
+
+    @cached_property
+    def write_report(self) -> WriteRunReport:
+        """Write the page about a run."""
+        from pynomaly.application.report import WriteRunReport
+
+        return WriteRunReport(
+            self.records, self.datasets, self.reports, self._reports_folder, self._plots_folder
+        )
+
+    @cached_property
+    def queries(self) -> Queries:
+        """Questions about what was done."""
+        from pynomaly.application.queries import Queries
+
+        return Queries(self.records)

@@ -1,0 +1,1 @@
+"""Tables in files, by pyarrow: sources, staged datasets and outputs."""

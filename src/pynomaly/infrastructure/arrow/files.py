@@ -1,0 +1,156 @@
+"""What a source needs of a file, and reading it so that its digest is that of the bytes read."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import os
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, BinaryIO, Protocol, cast
+
+from pynomaly.domain.errors import MalformedSourceError
+
+__all__ = ["ContentDigest", "DataFile", "FindFiles", "random_access", "sequential"]
+
+_BLOCK = 2**20
+
+
+class DataFile(Protocol):
+    """A file or object that can be opened any number of times."""
+
+    @property
+    def name(self) -> str:
+        """Relative to the source."""
+
+    @property
+    def uri(self) -> str:
+        """Where it is, for messages."""
+
+    def open(self) -> BinaryIO:
+        """Open for reading; seekable, and one version of the bytes throughout."""
+
+
+FindFiles = Callable[[str], Sequence[DataFile]]
+"""Returns every file behind a URI, sorted by name; raises ``SourceNotFoundError``."""
+
+
+class ContentDigest:
+    """sha256 over names and bytes of files, and how many bytes that were."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self.size = 0
+
+    def begin(self, name: str) -> None:
+        """Start a file; what follows belongs to it."""
+        # NUL ends the name and the size ends the bytes, so that no two lists of files collide.
+        self._hash.update(name.encode() + b"\0")
+
+    def update(self, data: bytes | memoryview) -> None:
+        """Take bytes of the current file."""
+        self._hash.update(data)
+        self.size += len(data)
+
+    def end(self) -> None:
+        """Finish the current file."""
+        self._hash.update(b"\0%d\0" % self.size)
+
+    def hexdigest(self) -> str:
+        """Return the digest so far."""
+        return self._hash.hexdigest()
+
+
+@contextmanager
+def sequential(file: DataFile, digest: ContentDigest | None) -> Iterator[BinaryIO]:
+    """Open a file to be read from start to end, unpacking ``.gz``.
+
+    Args:
+        file: What to read.
+        digest: Takes the bytes as stored (packed, if they are); whatever the reader leaves
+            unread when it exits cleanly is read then.
+
+    Raises:
+        MalformedSourceError: A damaged ``.gz``.
+    """
+    with file.open() as handle:
+        stored = handle if digest is None else _digesting(handle, digest, file.name)
+        packed = file.name.lower().endswith(".gz")
+        try:
+            stream = gzip.GzipFile(fileobj=stored, mode="rb") if packed else stored
+            yield cast("BinaryIO", stream)
+            if digest is not None:
+                while stored.read(_BLOCK):
+                    pass
+                digest.end()
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise MalformedSourceError(
+                f"{file.uri} cannot be unpacked: {error}",
+                hint="the .gz is damaged or cut short; copy it again",
+            ) from error
+
+
+@contextmanager
+def random_access(file: DataFile, digest: ContentDigest | None) -> Iterator[BinaryIO]:
+    """Open a file for seeking.
+
+    A local file is digested through the handle that is then used, and must not change meanwhile;
+    anything else is copied to a temporary file while it is digested.
+
+    Raises:
+        MalformedSourceError: The file changed while it was read.
+    """
+    with file.open() as handle:
+        if digest is None:
+            yield handle
+            return
+        stored = _digesting(handle, digest, file.name)
+        if (before := _state(handle)) is None:
+            with tempfile.TemporaryFile(prefix="pynomaly-") as copy:
+                while block := stored.read(_BLOCK):
+                    copy.write(block)
+                copy.seek(0)
+                digest.end()
+                yield cast("BinaryIO", copy)
+            return
+        while stored.read(_BLOCK):
+            pass
+        handle.seek(0)
+        digest.end()
+        yield handle
+        if _state(handle) != before:
+            raise MalformedSourceError(
+                f"{file.uri} changed while it was read",
+                hint="run again when its writer has finished",
+            )
+
+
+def _state(handle: BinaryIO) -> tuple[int, int] | None:
+    try:
+        status = os.fstat(handle.fileno())
+    except io.UnsupportedOperation:
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+class _Digesting(io.RawIOBase):
+    def __init__(self, handle: BinaryIO, digest: ContentDigest) -> None:
+        self._handle = handle
+        self._digest = digest
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._handle.read(len(buffer))
+        buffer[: len(data)] = data
+        self._digest.update(data)
+        return len(data)
+
+
+def _digesting(handle: BinaryIO, digest: ContentDigest, name: str) -> BinaryIO:
+    digest.begin(name)
+    return cast("BinaryIO", io.BufferedReader(_Digesting(handle, digest), buffer_size=_BLOCK))

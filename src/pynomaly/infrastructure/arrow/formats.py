@@ -1,0 +1,149 @@
+"""Which files are data, and what every format's parser gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
+
+from pynomaly.application.ports.data import MalformedRow
+from pynomaly.domain.datasets import ROW_ID
+from pynomaly.domain.errors import MalformedSourceError, UnsupportedFormatError
+from pynomaly.domain.pipelines import SourceFormat, SourceSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from pynomaly.infrastructure.arrow.files import DataFile
+
+__all__ = [
+    "MAX_COLUMNS",
+    "NULL_TOKENS",
+    "Parse",
+    "Parsed",
+    "Piece",
+    "check_names",
+    "choose",
+    "excerpt",
+]
+
+NULL_TOKENS = ("", "NA", "N/A", "#N/A", "<NA>", "NaN", "nan", "null", "NULL", "None")
+"""Cells of text formats that mean "missing"."""
+
+MAX_COLUMNS = 10_000
+"""More than this is no table anybody meant to send."""
+
+_FORMATS: dict[str, SourceFormat] = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".csv.gz": "csv",
+    ".tsv.gz": "csv",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".jsonl.gz": "jsonl",
+    ".ndjson.gz": "jsonl",
+    ".xlsx": "excel",
+    ".xlsm": "excel",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Rows of one file, in order.
+
+    Args:
+        table: The columns, without ``row_id``.
+        numbers: Of the rows within the file, from 1, malformed ones counted.
+        malformed: Met up to here.
+    """
+
+    table: pa.Table
+    numbers: NDArray[np.int64]
+    malformed: tuple[MalformedRow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A file whose header has been read.
+
+    Args:
+        schema: Of every piece's table.
+        pieces: Read as they are asked for.
+    """
+
+    schema: pa.Schema
+    pieces: Generator[Piece, None, None]
+
+
+Parse = Callable[[BinaryIO, "DataFile", SourceSpec], Parsed]
+"""Parses an open file; raises ``MalformedSourceError``."""
+
+
+def choose(
+    files: Sequence[DataFile], spec: SourceSpec
+) -> tuple[SourceFormat, tuple[DataFile, ...]]:
+    """Return the format of a source and those of its files that hold data.
+
+    With a declared format all of them do; otherwise those whose extension is known.
+
+    Raises:
+        UnsupportedFormatError: No extension is known.
+        MalformedSourceError: Several formats are mixed.
+    """
+    if spec.format is not None:
+        return spec.format, tuple(files)
+    known = [(_format(file.name), file) for file in files]
+    data = [(kind, file) for kind, file in known if kind is not None]
+    if not data:
+        raise UnsupportedFormatError(
+            f"the format of {files[0].uri} cannot be told from its name",
+            hint="name it " + ", ".join(sorted(_FORMATS)) + ", or set `format:` of the source",
+        )
+    first_kind, first = data[0]
+    for kind, file in data:
+        if kind != first_kind:
+            raise MalformedSourceError(
+                f"{spec.uri} mixes formats: {first.name} is {first_kind}, {file.name} is {kind}",
+                hint=f"narrow the source with a glob, e.g. *.{first.name.rpartition('.')[2]}",
+            )
+    return first_kind, tuple(file for _, file in data)
+
+
+def _format(name: str) -> SourceFormat | None:
+    lower = name.lower()
+    return next((kind for end, kind in _FORMATS.items() if lower.endswith(end)), None)
+
+
+def check_names(names: Sequence[str], uri: str) -> None:
+    """Refuse column names that are duplicated, reserved or too many.
+
+    Raises:
+        MalformedSourceError: Naming the file, the column and its positions.
+    """
+    if len(names) > MAX_COLUMNS:
+        raise MalformedSourceError(
+            f"{uri} has {len(names)} columns; at most {MAX_COLUMNS} are read",
+            hint="check the delimiter, or drop columns",
+        )
+    seen: dict[str, int] = {}
+    for position, name in enumerate(names, 1):
+        if name in seen:
+            raise MalformedSourceError(
+                f"{uri}: columns {seen[name]} and {position} are both called {name!r}",
+                hint="rename one of them",
+            )
+        seen[name] = position
+    if ROW_ID in seen:
+        raise MalformedSourceError(
+            f"{uri}: column {seen[ROW_ID]} is called {ROW_ID!r}, a name Pynomaly gives itself",
+            hint="rename it, e.g. to id, and name it as the id column of the pipeline",
+        )
+
+
+def excerpt(text: str) -> str:
+    """Return a line as :class:`MalformedRow` carries it."""
+    return text.rstrip("\r\n")[:500]

@@ -1,0 +1,186 @@
+"""Writes staged datasets and outputs: encoded, digested, visible only when complete."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol, cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pynomaly.application.ports.data import OutputWriter
+from pynomaly.domain.errors import IntegrityError, OutputNotWritableError, SourceNotFoundError
+from pynomaly.infrastructure.arrow.encoders import Encoder, choose_encoder, encode_parquet
+
+__all__ = ["OpenTarget", "ParquetDatasetStore", "TableSinks"]
+
+
+class OpenTarget(Protocol):
+    """Gives a handle whose bytes appear at ``uri`` when the context exits cleanly.
+
+    Nothing written means that nothing appears.
+    """
+
+    def __call__(self, uri: str, *, overwrite: bool) -> AbstractContextManager[BinaryIO]:
+        """Open ``uri``; refuse what exists unless ``overwrite``."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableSinks:
+    """Implements ``OutputSinks``.
+
+    Args:
+        local: Opens paths.
+        s3: Opens ``s3://`` URLs.
+    """
+
+    local: OpenTarget
+    s3: OpenTarget
+
+    def writer(self, uri: str, *, overwrite: bool) -> AbstractContextManager[OutputWriter]:
+        """Open ``uri`` for writing, format by extension.
+
+        A writer that is given no table (or, as JSON lines, no row) leaves nothing: ``rows`` is 0
+        and ``digest`` empty.
+        """
+        encode = choose_encoder(uri)
+        target = self.s3 if uri.lower().startswith("s3://") else self.local
+        return _writing(uri, target, encode, overwrite=overwrite)
+
+
+@dataclass(frozen=True, slots=True)
+class ParquetDatasetStore:
+    """Implements ``DatasetStore``: one Parquet file per dataset in a local folder.
+
+    Args:
+        root: The folder, created when first written to.
+        target: Opens paths.
+    """
+
+    root: Path
+    target: OpenTarget
+
+    def writer(self, name: str) -> AbstractContextManager[OutputWriter]:
+        """Open dataset ``name``; one of the same name (of an earlier attempt) is replaced.
+
+        A writer that is given no table leaves no file: ``rows`` is 0 and ``digest`` empty.
+
+        Args:
+            name: May contain ``/``, e.g. ``<run>/accepted``.
+        """
+        if Path(name).is_absolute() or ".." in Path(name).parts or not name:
+            raise ValueError(f"a dataset name stays within the store: {name!r}")
+        uri = str(self.root / f"{name}.parquet")
+        return _writing(uri, self.target, encode_parquet, overwrite=True)
+
+    def read(
+        self, uri: str, columns: list[str] | None = None, batch_rows: int = 50_000
+    ) -> Iterator[pa.Table]:
+        """Stream a staged dataset in order."""
+        with _opened(uri) as parquet:
+            for batch in parquet.iter_batches(batch_size=batch_rows, columns=columns):
+                table = pa.Table.from_batches([batch])
+                yield table if columns is None else table.select(columns)
+
+    def table(self, uri: str, columns: list[str] | None = None) -> pa.Table:
+        """Read a staged dataset, or some of its columns in the order asked for, whole."""
+        with _opened(uri) as parquet:
+            table = parquet.read(columns=columns)
+            return table if columns is None else table.select(columns)
+
+
+@contextmanager
+def _opened(uri: str) -> Iterator[pq.ParquetFile]:
+    try:
+        # pre_buffer would hold whole row groups in memory.
+        with pq.ParquetFile(uri, pre_buffer=False) as parquet:
+            yield parquet
+    except FileNotFoundError as error:
+        raise SourceNotFoundError(
+            f"the staged dataset {uri} is gone", hint="run `pynomaly validate` again"
+        ) from error
+    except (pa.ArrowInvalid, OSError) as error:
+        raise IntegrityError(
+            f"the staged dataset {uri} cannot be read: {str(error).splitlines()[0]}",
+            hint="run `pynomaly validate` again",
+        ) from error
+
+
+@contextmanager
+def _writing(
+    uri: str,
+    target: OpenTarget,
+    encode: Callable[[BinaryIO, pa.Schema], Encoder],
+    *,
+    overwrite: bool,
+) -> Iterator[OutputWriter]:
+    with target(uri, overwrite=overwrite) as handle:
+        digesting = _Digesting(handle, uri)
+        writer = _Writer(uri, cast("BinaryIO", digesting), encode)
+        try:
+            yield writer
+        finally:
+            # Also on failure: a Parquet writer left open would write when it is collected.
+            writer.finish()
+    writer.digest = digesting.hexdigest()
+
+
+class _Writer:
+    def __init__(
+        self, uri: str, handle: BinaryIO, encode: Callable[[BinaryIO, pa.Schema], Encoder]
+    ) -> None:
+        self.uri = uri
+        self.rows = 0
+        self.digest = ""
+        self._handle = handle
+        self._encode = encode
+        self._encoder: Encoder | None = None
+        self._schema: pa.Schema | None = None
+
+    def write(self, table: pa.Table) -> None:
+        if self._encoder is None:
+            self._schema = table.schema
+            self._encoder = self._encode(self._handle, table.schema)
+        elif not table.schema.equals(self._schema):
+            raise ValueError(f"a table for {self.uri} has another schema than the first one")
+        self._encoder.write_table(table)
+        self.rows += table.num_rows
+
+    def finish(self) -> None:
+        if self._encoder is not None:
+            self._encoder.close()
+
+
+class _Digesting(io.RawIOBase):
+    def __init__(self, handle: BinaryIO, uri: str) -> None:
+        self._handle = handle
+        self._uri = uri
+        self._hash = hashlib.sha256()
+        self._touched = False
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._handle.tell()
+
+    def write(self, data: Any) -> int:
+        try:
+            written = self._handle.write(data)
+        except OSError as error:
+            raise OutputNotWritableError(
+                f"cannot write {self._uri}: {error.strerror or error}",
+                hint="free some space, or write elsewhere",
+            ) from error
+        self._hash.update(data)
+        self._touched = True
+        return written
+
+    def hexdigest(self) -> str:
+        """Return the digest, or an empty string while nothing was written."""
+        return self._hash.hexdigest() if self._touched else ""

@@ -1,0 +1,1 @@
+"""Local files: finding them, and replacing them atomically."""

@@ -1,0 +1,131 @@
+"""Finds the files behind a path, folder or glob."""
+
+from __future__ import annotations
+
+import difflib
+import glob
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from pynomaly.domain.errors import SourceNotFoundError
+
+__all__ = ["LocalFile", "find_local_files"]
+
+
+@dataclass(frozen=True, slots=True)
+class LocalFile:
+    """A file on disk.
+
+    Args:
+        name: Relative to the folder of the source, with forward slashes.
+        path: Where it is.
+    """
+
+    name: str
+    path: Path
+
+    @property
+    def uri(self) -> str:
+        """The path, for messages."""
+        return str(self.path)
+
+    def open(self) -> BinaryIO:
+        """Open for reading.
+
+        Raises:
+            SourceNotFoundError: It vanished or may not be read.
+        """
+        try:
+            return self.path.open("rb")
+        except OSError as error:
+            raise _unreadable(self.path, error) from error
+
+
+def find_local_files(uri: str) -> tuple[LocalFile, ...]:
+    """Return every file behind ``uri``, sorted by name.
+
+    A folder is searched recursively; names that start with ``.`` or ``_`` (half-written files,
+    ``_SUCCESS`` markers) are skipped.
+
+    Args:
+        uri: A file, folder or glob, relative to the working directory.
+
+    Raises:
+        SourceNotFoundError: Nothing is there, or it may not be read.
+    """
+    path = Path(uri).expanduser()
+    try:
+        if path.is_dir():
+            found = [(_relative(p, path), p) for p in _walk(path)]
+            if not found:
+                raise SourceNotFoundError(
+                    f"folder {uri} holds no files", hint="check `source.uri`, or add data files"
+                )
+        elif path.is_file():
+            found = [(_relative(path, path.parent), path)]
+        elif path.exists():
+            raise SourceNotFoundError(f"{uri} is neither a file nor a folder")
+        elif glob.has_magic(uri):
+            found = _glob(str(path))
+            if not found:
+                raise SourceNotFoundError(
+                    f"no file matches {uri}",
+                    hint="`*` stays within a folder; `**` descends into folders",
+                )
+        else:
+            raise SourceNotFoundError(f"{uri} does not exist", hint=_suggest(path))
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return tuple(LocalFile(name, p) for name, p in sorted(found))
+
+
+def _walk(folder: Path) -> list[Path]:
+    def refuse(error: OSError) -> None:
+        raise error
+
+    found = []
+    for parent, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not _hidden(name)]
+        found += [Path(parent, name) for name in names if not _hidden(name)]
+    return [path for path in found if path.is_file()]
+
+
+def _glob(pattern: str) -> list[tuple[str, Path]]:
+    literal = []
+    for part in Path(pattern).parts[:-1]:
+        if glob.has_magic(part):
+            break
+        literal.append(part)
+    root = Path(*literal)
+    # Path.glob takes no absolute patterns.
+    paths = [Path(p) for p in glob.glob(pattern, recursive=True)]  # noqa: PTH207
+    return [(_relative(p, root), p) for p in paths if p.is_file() and not _hidden(p.name)]
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith((".", "_"))
+
+
+def _relative(path: Path, root: Path) -> str:
+    # Names enter messages and Parquet strings, so bytes that are no UTF-8 must not reach them.
+    return os.fsencode(path.relative_to(root).as_posix()).decode("utf-8", "replace")
+
+
+def _suggest(path: Path) -> str:
+    if not path.parent.is_dir():
+        return f"the folder {path.parent} does not exist either"
+    names = [entry.name for entry in path.parent.iterdir()]
+    near = difflib.get_close_matches(path.name, names, n=1)
+    if near:
+        return f"did you mean {path.parent / near[0]}?"
+    return f"paths are relative to the working directory, {Path.cwd()}"
+
+
+def _unreadable(path: Path, error: OSError) -> SourceNotFoundError:
+    if isinstance(error, PermissionError):
+        return SourceNotFoundError(
+            f"access denied: {path}", hint="give the user who runs this read permission"
+        )
+    return SourceNotFoundError(f"cannot read {path}: {error.strerror or error}")

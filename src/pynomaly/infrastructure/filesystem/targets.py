@@ -1,0 +1,110 @@
+"""Writes a local file so that it is there complete or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from pynomaly.domain.errors import OutputExistsError, OutputNotWritableError
+
+__all__ = ["open_local_target"]
+
+_NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+
+
+@contextmanager
+def open_local_target(uri: str, *, overwrite: bool) -> Iterator[BinaryIO]:
+    """Give a file to write to; it takes the name ``uri`` only when the block exits cleanly.
+
+    The bytes go to a hidden file in the same folder, are forced to disk, and are then renamed.
+    Whatever ends the block early, Ctrl-C included, removes the hidden file.  A block that writes
+    nothing at all leaves no file.
+
+    Args:
+        uri: Path; missing folders are created.
+        overwrite: Whether an existing file may be replaced.
+
+    Raises:
+        OutputExistsError: Something is there, or appeared while we wrote, and ``overwrite`` is
+            false.
+        OutputNotWritableError: The folder refuses us, or the disk is full.
+    """
+    path = Path(uri).expanduser()
+    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}.tmp")
+    with _refusals(path):
+        if path.is_dir():
+            raise OutputNotWritableError(f"{path} is a folder", hint="name a file in it")
+        if not overwrite and os.path.lexists(path):
+            raise _exists(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    handle = os.fdopen(descriptor, "wb")
+    try:
+        yield handle
+        with _refusals(path):
+            handle.flush()
+            os.fsync(handle.fileno())
+            written = handle.tell()
+            handle.close()
+            if written:
+                _commit(temporary, path, overwrite=overwrite)
+    finally:
+        # Closing flushes, which must not hide what ended the block (a full disk, say).
+        with contextlib.suppress(OSError):
+            handle.close()
+        # After a commit by rename it is gone already.
+        temporary.unlink(missing_ok=True)
+
+
+def _commit(temporary: Path, path: Path, *, overwrite: bool) -> None:
+    if overwrite:
+        temporary.replace(path)
+    else:
+        try:
+            # Unlike rename, link fails when somebody else took the name meanwhile.
+            os.link(temporary, path)
+        except FileExistsError:
+            raise _exists(path) from None
+        except OSError as error:
+            if error.errno not in _NO_HARD_LINKS:
+                raise
+            # FAT and some network mounts have no hard links; only the instant between this look
+            # and the rename stays unguarded there.
+            if os.path.lexists(path):
+                raise _exists(path) from None
+            temporary.replace(path)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        # Some file systems cannot sync a folder; the file's own bytes are on disk already.
+        with contextlib.suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _refusals(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputNotWritableError(
+            f"cannot write {path}: {error.strerror or error}",
+            hint="choose a folder that exists or can be created, with free space, writable by you",
+        ) from error
+
+
+def _exists(path: Path) -> OutputExistsError:
+    return OutputExistsError(
+        f"{path} exists already; it was left as it is",
+        hint="choose another name, or allow replacing it with --overwrite",
+    )

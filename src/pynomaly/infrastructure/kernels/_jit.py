@@ -1,0 +1,33 @@
+"""How kernels are compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from numba import njit, types
+
+__all__ = ["F32", "F64", "FLAG", "I32", "I64", "MATRIX", "NUMBER", "WHOLE", "CUBE", "kernel"]
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def _array(dtype: types.Type, dimensions: int = 1) -> types.Array:
+    # Read-only: a model is never changed by scoring, and writable arrays convert implicitly, so
+    # arrays of either kind share one compiled version.
+    return types.Array(dtype, dimensions, "C", readonly=True)
+
+
+F64, F32 = _array(types.float64), _array(types.float32)
+I64, I32 = _array(types.int64), _array(types.int32)
+MATRIX, CUBE = _array(types.float64, 2), _array(types.float64, 3)
+NUMBER, WHOLE, FLAG = types.float64, types.int64, types.boolean
+
+
+def kernel(*arguments: types.Type, returns: types.Type) -> Callable[[_F], _F]:
+    """Compile for exactly these types, cached on disk, without the GIL.
+
+    No ``fastmath``: it would let the compiler reorder additions, and scores would depend on how a
+    batch is cut.
+    """
+    return njit(returns(*arguments), cache=True, nogil=True, error_model="numpy")  # type: ignore[no-any-return]

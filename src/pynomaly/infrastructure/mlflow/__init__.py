@@ -1,0 +1,5 @@
+"""MLflow as model registry and experiment tracker."""
+
+from pynomaly.infrastructure.mlflow.registry import MlflowRegistry
+
+__all__ = ["MlflowRegistry"]

@@ -1,0 +1,1 @@
+"""Prefect: finding an API, and a server of our own while one is needed."""

@@ -1,0 +1,123 @@
+"""Fits one detector, freezes it, and refuses to hand it out if the copy differs."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pynomaly.application.ports.learning import Kernels
+from pynomaly.domain.detectors import CATALOGUE, complete
+from pynomaly.domain.errors import ConfigurationError, IntegrityError, NotTrainableError
+from pynomaly.domain.models import Member, Normalisation
+from pynomaly.domain.scores import fit_normalisation
+from pynomaly.infrastructure.pyod.frozen import Frozen
+
+__all__ = ["PyodFitter"]
+
+Floats = NDArray[np.float64]
+
+_TOLERANCE = 1e-6
+_CHECKED_ROWS = 512
+_FITTING = threading.Lock()
+
+
+class PyodFitter:
+    """Implements the ``DetectorFitter`` port.
+
+    Fits one detector at a time in a process: libraries run single-threaded while fitting, because
+    k-means adds up its threads' sums in the order they finish and would not be reproducible.
+
+    Args:
+        kernels: Score the frozen copy in the self-test.
+    """
+
+    def __init__(self, kernels: Kernels) -> None:
+        self._kernels = kernels
+
+    def fit(self, detector: str, params: Mapping[str, Any], X: Floats, seed: int) -> Member:
+        """Fit, freeze and self-test; see the port."""
+        if detector == "self_cleaning" or detector not in CATALOGUE:
+            raise ConfigurationError(
+                f"{detector!r} is not a single detector",
+                hint="ensembles are fitted by application.ensemble.fit_detector",
+            )
+        settings = complete(detector, params)
+        if len(X) < 2 or not np.any(X.max(axis=0) > X.min(axis=0)):
+            raise NotTrainableError(
+                f"{detector}: {len(X)} training rows with "
+                f"{len(np.unique(X, axis=0))} distinct ones teach nothing",
+                hint="give at least two different rows; a few hundred make a useful model",
+            )
+        X = np.ascontiguousarray(X, dtype=np.float64)
+        with _reproducible():
+            frozen = _fitters()[detector](settings, X, seed)
+            checked = np.unique(np.linspace(0, len(X) - 1, _CHECKED_ROWS).astype(np.int64))
+            expected = frozen.expected(checked)
+        member = Member(
+            detector,
+            settings,
+            {name: np.ascontiguousarray(array) for name, array in frozen.arrays.items()},
+            Normalisation(0.0, 1.0, 0.0, 1.0),
+        )
+        scores = self._kernels.score(member, X)
+        _check(detector, scores[checked], expected, frozen.absolute_tolerance)
+        return replace(member, normalisation=fit_normalisation(scores))
+
+    def library_versions(self) -> Mapping[str, str]:
+        """Return versions of everything that took part; see the port."""
+        import platform
+        from importlib.metadata import version
+
+        packages = ("numba", "numpy", "pyod", "scikit-learn", "scipy")
+        return {
+            "python": platform.python_version(),
+            **{package: version(package) for package in packages},
+        }
+
+
+def _check(detector: str, frozen: Floats, fitted: Floats, absolute: float) -> None:
+    allowed = absolute + _TOLERANCE * np.maximum(np.abs(fitted), np.std(fitted))
+    wrong = ~(np.abs(frozen - fitted) <= allowed)  # also true for NaN
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise IntegrityError(
+            f"{detector}: the frozen detector disagrees with the fitted one on "
+            f"{int(wrong.sum())} of {len(wrong)} training rows "
+            f"(first: {frozen[row]!r} instead of {fitted[row]!r})",
+            hint="this is a bug or an untested library version; please report it with the "
+            "versions `pynomaly config show` prints",
+        )
+
+
+@contextmanager
+def _reproducible() -> Iterator[None]:
+    from threadpoolctl import threadpool_limits
+
+    with _FITTING, threadpool_limits(limits=1), warnings.catch_warnings():
+        # Unconverged mixtures, duplicate points and undefined skewness are judged by their
+        # scores, not by these warnings; nothing here depends on them.
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _fitters() -> Mapping[str, Callable[[Mapping[str, Any], Floats, int], Frozen]]:
+    from pynomaly.infrastructure.pyod import covariance, distances, forest, marginals
+
+    return {
+        "iforest": forest.fit_iforest,
+        "ecod": marginals.fit_ecod,
+        "hbos": marginals.fit_hbos,
+        "knn": distances.fit_knn,
+        "cluster": distances.fit_cluster,
+        "subsample": distances.fit_subsample,
+        "pca": covariance.fit_pca,
+        "gmm": covariance.fit_gmm,
+        "mahalanobis": covariance.fit_mahalanobis,
+    }

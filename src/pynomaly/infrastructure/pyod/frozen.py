@@ -1,0 +1,77 @@
+"""What fitting hands to the self-test, and the robust scaling most detectors share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Frozen", "RobustScaling", "varying_columns"]
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """A detector as arrays, and what it should score.
+
+    Args:
+        arrays: For the kernel.
+        expected: Scores by the fitted detector of the training rows with these indices.
+        absolute_tolerance: Allowed on top of the relative one, where the library itself is less
+            precise than we are.
+    """
+
+    arrays: Mapping[str, NDArray[Any]]
+    expected: Callable[[NDArray[np.int64]], Floats]
+    absolute_tolerance: float = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class RobustScaling:
+    """asinh((x − median) / s), s = IQR/1.349, or the standard deviation where the IQR is ≈ 0.
+
+    Linear in the bulk and logarithmic far out, so that one column in large units or one extreme
+    value cannot dominate a distance.
+
+    Args:
+        columns: Those that vary; the others are left out.
+        center: Their medians.
+        scale: Their spreads.
+    """
+
+    columns: NDArray[np.int64]
+    center: Floats
+    scale: Floats
+
+    @classmethod
+    def fit(cls, X: Floats) -> RobustScaling:
+        """Learn from training rows, some column of which varies."""
+        columns = varying_columns(X)
+        kept = X[:, columns]
+        lower, center, upper = np.quantile(kept, [0.25, 0.5, 0.75], axis=0)
+        spread = (upper - lower) / 1.349
+        noise = 1e-12 * np.maximum(np.abs(lower), np.abs(upper))
+        scale = np.where(spread > noise, spread, np.std(kept, axis=0))
+        # Subnormal spreads: the column varies, so its range is a spread.
+        scale = np.where(scale > 0, scale, kept.max(axis=0) - kept.min(axis=0))
+        return cls(columns, center, scale)
+
+    def __call__(self, X: Floats) -> Floats:
+        """Return the scaled (n, len(columns)) matrix."""
+        with np.errstate(over="ignore"):
+            ratio = (X[:, self.columns] - self.center) / self.scale
+        return np.arcsinh(np.clip(ratio, -1e300, 1e300))
+
+    @property
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """For the kernel."""
+        return {"columns": self.columns, "center": self.center, "scale": self.scale}
+
+
+def varying_columns(X: Floats) -> NDArray[np.int64]:
+    """Return indices of columns with at least two different values."""
+    return np.flatnonzero(X.max(axis=0) > X.min(axis=0)).astype(np.int64)

@@ -1,0 +1,134 @@
+"""Self-contained HTML pages: inline style, inline pictures, no script, no request to anywhere."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pynomaly import __version__
+from pynomaly.infrastructure.reports import formats, markdown
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+    from pynomaly.application.ports.reporting import RunReport
+    from pynomaly.domain.profiles import Profile
+    from pynomaly.domain.quality import ValidationReport
+    from pynomaly.domain.releases import Release
+
+__all__ = ["HtmlReports"]
+
+# Of a scored row, everything else is an id.
+_SCORED = {
+    "score", "p_value", "is_anomaly", "severity", "reasons", "model_version", "policy_version",
+    "scored_at",
+}  # fmt: skip
+
+
+class HtmlReports:
+    """Implements :class:`pynomaly.application.ports.reporting.Reports`."""
+
+    def validation_html(self, report: ValidationReport) -> str:
+        """Return a self-contained page."""
+        return self._render("validation.html.j2", f"Validation of {report.pipeline}", report=report)
+
+    def validation_markdown(self, report: ValidationReport) -> str:
+        """Return Markdown, for Prefect artifacts and terminals."""
+        return markdown.validation(report)
+
+    def gates_markdown(self, release: Release) -> str:
+        """Return the gates as a Markdown table."""
+        return markdown.gates(release)
+
+    def profile_html(self, profile: Profile, title: str) -> str:
+        """Return a self-contained page."""
+        return self._render("profile.html.j2", title, profile=profile)
+
+    def run_html(self, report: RunReport) -> str:
+        """Return a self-contained page with plots inline."""
+        return self._render(
+            "run.html.j2",
+            f"{report.run.pipeline} · {report.run.command}",
+            report=report,
+            outcome=_outcome(report),
+            id_columns=_id_columns(report.alerts),
+            pictures={title: _data_uri(path) for title, path in report.plots.items()},
+        )
+
+    @cached_property
+    def _environment(self) -> Environment:
+        from jinja2 import Environment, PackageLoader, StrictUndefined
+
+        environment = Environment(
+            loader=PackageLoader("pynomaly.infrastructure.reports"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        for name in formats.__all__:
+            environment.filters[name] = getattr(formats, name)
+        return environment
+
+    def _render(self, template: str, title: str, **context: object) -> str:
+        return self._environment.get_template(template).render(
+            title=title, written_at=datetime.now(UTC), platform_version=__version__, **context
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """The first thing a reader wants to know."""
+
+    tone: str
+    headline: str
+    sentence: str
+
+
+def _outcome(report: RunReport) -> _Outcome:
+    run, release = report.run, report.release
+    if release is not None and release.state == "blocked":
+        serves = (
+            f"Version {release.champion} keeps serving."
+            if release.champion is not None
+            else "No version serves yet."
+        )
+        decisive = [gate.sentence for gate in release.gates if gate.verdict == release.verdict]
+        headline = f"Version {release.version} was not released"
+        return _Outcome("bad", headline, " ".join([*decisive, serves]))
+    if run.status == "failed":
+        return _Outcome("bad", "The run failed", run.error or "No reason was recorded.")
+    if run.status == "running":
+        return _Outcome("warn", "The run is still going", "This page shows what was done so far.")
+    rejected = [v for v in report.validations if v.verdict == "rejected"]
+    if release is not None and release.state == "production":
+        before = (
+            f"It replaced version {release.champion}."
+            if release.champion is not None
+            else "It is the first version that serves."
+        )
+        headline = f"Version {release.version} was released"
+        sentence = f"{len(release.gates)} gates, together: {release.verdict}. {before}"
+        return _Outcome("warn" if rejected else "good", headline, sentence)
+    if rejected:
+        return _Outcome("bad", "Data was rejected", f"{len(rejected)} snapshot(s) did not pass.")
+    if release is not None:
+        return _Outcome(
+            formats.tone(release.state),
+            f"Version {release.version}: {formats.words(release.state)}",
+            f"{len(release.gates)} gates, together: {release.verdict}.",
+        )
+    return _Outcome("good", "The run completed", "All its steps finished.")
+
+
+def _id_columns(alerts: Sequence[Mapping[str, object]]) -> list[str]:
+    return [name for name in (alerts[0] if alerts else ()) if name not in _SCORED]
+
+
+def _data_uri(png: Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(png.read_bytes()).decode("ascii")

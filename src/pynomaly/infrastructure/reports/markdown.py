@@ -1,0 +1,97 @@
+"""Tables in Markdown, for Prefect artifacts and terminals."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from pynomaly.domain.quality import ExpectationResult, ValidationReport
+from pynomaly.domain.releases import Release
+from pynomaly.infrastructure.reports import formats
+
+__all__ = ["gates", "validation"]
+
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~&])")
+_MARKS = {"pass": "✓", "review": "!", "block": "✗", "inconclusive": "?"}
+
+
+def validation(report: ValidationReport) -> str:
+    """Return a validation report: verdict, counts, then every expectation that found something.
+
+    Args:
+        report: What validation found.
+    """
+    snapshot = report.snapshot
+    lines = [
+        f"# Validation of {_text(report.pipeline)}: {formats.words(report.verdict)}",
+        "",
+        f"- Data: {_text(snapshot.uri)} ({snapshot.fingerprint})",
+        f"- Rows: {snapshot.rows:,}; accepted {report.accepted:,}; quarantined "
+        f"{report.quarantined:,} ({formats.share(report.quarantine_share)}, allowed "
+        f"{formats.share(report.max_quarantine_share)})",
+        f"- Checked: {formats.utc(report.created_at)}, report `{report.id}`",
+        "",
+    ]
+    found = [r for r in report.results if not r.passed or r.failing_rows]
+    held = len(report.results) - len(found)
+    if found:
+        header = (
+            "verdict", "column", "expectation", "observed", "allowed", "failing rows", "sample ids",
+        )  # fmt: skip
+        lines += _table(header, (_row(result) for result in found))
+        lines.append("")
+    lines.append(f"{held:,} of {len(report.results):,} expectations held without an exception.")
+    return "\n".join(lines) + "\n"
+
+
+def gates(release: Release) -> str:
+    """Return a release's gates as a table under its verdict.
+
+    Args:
+        release: With every gate's result.
+    """
+    champion = "none" if release.champion is None else f"version {release.champion}"
+    header = ("verdict", "gate", "observed", "bound", "threshold", "n", "in words")
+    rows = (
+        (
+            f"{_MARKS[gate.verdict]} {gate.verdict}",
+            formats.words(gate.gate),
+            formats.number(gate.observed),
+            formats.number(gate.bound),
+            formats.number(gate.threshold),
+            formats.number(gate.n),
+            gate.sentence,
+        )
+        for gate in release.gates
+    )
+    lines = [
+        f"# Release of {_text(release.pipeline)} version {release.version}: {release.verdict}",
+        "",
+        f"State {formats.words(release.state)}; compared with champion {champion}.",
+        "",
+        *_table(header, rows),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _row(result: ExpectationResult) -> Sequence[str]:
+    verdict = f"{_MARKS['pass']} passed" if result.passed else f"{_MARKS['block']} failed"
+    return (
+        f"{verdict} ({result.severity})",
+        result.column or "table",
+        formats.expectation(result.expectation),
+        result.observed,
+        result.allowed,
+        formats.number(result.failing_rows),
+        ", ".join(result.sample_ids),
+    )
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    body = ["| " + " | ".join(_text(value) for value in row) + " |" for row in rows]
+    return ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header), *body]
+
+
+def _text(value: str) -> str:
+    """Return text that no Markdown viewer takes for mark-up, on one line."""
+    return _SPECIAL.sub(r"\\\1", " ".join(value.split()))

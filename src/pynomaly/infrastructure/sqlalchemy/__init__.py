@@ -1,0 +1,1 @@
+"""SQL databases: our records, and tables and queries as sources."""

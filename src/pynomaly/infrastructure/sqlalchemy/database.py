@@ -1,0 +1,204 @@
+"""One records database: connections, transactions, and errors people can act on."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, NoSuchModuleError
+from sqlalchemy.pool import NullPool, QueuePool
+
+from pynomaly.domain.errors import ConfigurationError, ConflictError, MissingExtraError
+from pynomaly.infrastructure.sqlalchemy.rows import dump_json, load_json
+from pynomaly.infrastructure.sqlalchemy.schema import ensure_schema
+
+__all__ = ["Database"]
+
+T = TypeVar("T")
+
+_BUSY_TIMEOUT_SECONDS = 30
+_CONNECT_TIMEOUT_SECONDS = 10
+_ATTEMPTS = 10
+_RETRYABLE = frozenset({"40001", "40P01", "23505"})
+"""Serialization failure, deadlock, and the unique index that caught what the former missed."""
+_EXAMPLES = "use sqlite:///path/to/pynomaly.db or postgresql://user:password@host/database"
+
+
+class Database:
+    """SQLite or PostgreSQL by URL; brought to the current schema on first use.
+
+    Args:
+        url: ``sqlite:///path`` or ``postgresql://user:password@host/database``.
+
+    Raises:
+        ConfigurationError: Not such a URL.
+        MissingExtraError: PostgreSQL without psycopg.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = _parse(url)
+        # Query parameters may hold secrets as well (``?password=``, ``?sslkey=``).
+        self.name = self._url.set(query={}).render_as_string(hide_password=True)
+        self._engine = _engine(self._url)
+        self._reading = self._engine.execution_options(pynomaly_begin="BEGIN")
+        self._ready = False
+        self._lock = threading.Lock()
+        # Idle connections are closed when this object goes or the process ends, whichever is first.
+        weakref.finalize(self, self._engine.dispose)
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """Open a transaction that only reads; on SQLite it never waits for a writer."""
+        with self._translated():
+            self._prepare()
+            with self._reading.begin() as connection:
+                yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """Open a transaction; it commits at the end and rolls back on an exception."""
+        with self._translated():
+            self._prepare()
+            with self._engine.begin() as connection:
+                yield connection
+
+    def decide(self, decision: Callable[[sa.Connection], T]) -> T:
+        """Run ``decision`` as if no other transaction ran beside it.
+
+        Args:
+            decision: Reads, decides and writes; repeated from the start where PostgreSQL finds
+                that it overlapped another one.
+
+        Raises:
+            ConflictError: It overlapped others again and again.
+        """
+        if self._url.get_backend_name() == "sqlite":
+            with self.write() as connection:  # BEGIN IMMEDIATE: alone by construction
+                return decision(connection)
+        serializable = self._engine.execution_options(isolation_level="SERIALIZABLE")
+        with self._translated():
+            self._prepare()
+            for attempt in range(_ATTEMPTS):
+                try:
+                    with serializable.begin() as connection:
+                        return decision(connection)
+                except DBAPIError as error:
+                    if getattr(error.orig, "sqlstate", None) not in _RETRYABLE:
+                        raise
+                time.sleep(random.uniform(0, 0.02 * 2**attempt))
+        raise ConflictError(
+            f"the records database {self.name} kept refusing overlapping decisions",
+            hint="other runs are deciding about the same pipeline: try again later",
+        )
+
+    def _prepare(self) -> None:
+        with self._lock:
+            if self._ready:
+                return
+            _make_folder(self._url)
+            ensure_schema(self._engine, self.name)
+            self._ready = True
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Turn trouble with the database itself into a message; bugs in statements pass."""
+        try:
+            yield
+        except DBAPIError as error:
+            cause = " ".join(str(error.orig).split())
+            if "database is locked" in cause:
+                raise ConflictError(
+                    f"the records database {self.name} stayed locked for "
+                    f"{_BUSY_TIMEOUT_SECONDS} s by another process",
+                    hint="wait for the other run to end, or use PostgreSQL for many writers",
+                ) from error
+            if isinstance(error, sa.exc.OperationalError | InterfaceError) or (
+                "not a database" in cause or "malformed" in cause
+            ):
+                raise ConfigurationError(
+                    f"the records database {self.name} cannot be used: {cause}",
+                    hint="check the records URL, that the server runs or the file is a readable "
+                    "and writable SQLite database, and the credentials",
+                ) from error
+            raise
+
+
+def _parse(text: str) -> sa.URL:
+    try:
+        url = sa.make_url(text)
+    except (ArgumentError, ValueError):
+        # Neither the text nor the cause is repeated: both may hold the password.
+        raise ConfigurationError("the records URL cannot be parsed", hint=_EXAMPLES) from None
+    driver = url.drivername
+    if driver in ("postgres", "postgresql", "postgresql+psycopg"):
+        return url.set(drivername="postgresql+psycopg")
+    if driver not in ("sqlite", "sqlite+pysqlite"):
+        raise ConfigurationError(
+            f"records cannot be kept in {driver!r}; SQLite and PostgreSQL (psycopg 3) can",
+            hint=_EXAMPLES,
+        )
+    path = url.database
+    if not path or path == ":memory:" or path.startswith("file:"):
+        raise ConfigurationError(
+            "records need a SQLite file: a database in memory would forget them", hint=_EXAMPLES
+        )
+    # Absolute, so that a later change of the working directory does not change the database.
+    return url.set(database=str(Path(path).absolute()))
+
+
+def _engine(url: sa.URL) -> sa.Engine:
+    common: dict[str, Any] = {"json_serializer": dump_json, "json_deserializer": load_json}
+    if url.get_backend_name() == "sqlite":
+        # A connection per transaction costs 2 ms and survives forks, threads and deleted files.
+        engine = sa.create_engine(
+            url, poolclass=NullPool, connect_args={"timeout": _BUSY_TIMEOUT_SECONDS}, **common
+        )
+        sa.event.listen(engine, "connect", _configure_sqlite)
+        sa.event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    try:
+        return sa.create_engine(
+            url,
+            poolclass=QueuePool,
+            pool_pre_ping=True,
+            connect_args={"connect_timeout": _CONNECT_TIMEOUT_SECONDS},
+            **common,
+        )
+    except (ImportError, NoSuchModuleError) as error:
+        raise MissingExtraError(
+            "records on PostgreSQL need the driver psycopg, which is not installed",
+            hint="pip install 'pynomaly-platform[postgres]'",
+        ) from error
+
+
+def _configure_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # the driver must not begin or commit behind our back
+    for pragma in ("foreign_keys=ON", "synchronous=FULL"):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    # A writer that begins DEFERRED fails at once, despite the timeout, when it must upgrade.
+    begin = connection.get_execution_options().get("pynomaly_begin", "BEGIN IMMEDIATE")
+    if begin is not None:
+        connection.exec_driver_sql(begin)
+
+
+def _make_folder(url: sa.URL) -> None:
+    if url.get_backend_name() != "sqlite" or url.database is None:
+        return
+    folder = Path(url.database).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"the folder {folder} of the records database cannot be made: {error.strerror}",
+            hint="choose a writable place, e.g. with PYNOMALY_HOME",
+        ) from error

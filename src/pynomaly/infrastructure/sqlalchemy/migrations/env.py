@@ -1,0 +1,14 @@
+"""Run by Alembic inside the transaction that ``ensure_schema`` holds."""
+
+from alembic import context
+
+from pynomaly.infrastructure.sqlalchemy.tables import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    # Alembic assumes SQLite cannot roll DDL back; it can, as we begin transactions ourselves.
+    transactional_ddl=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,182 @@
+"""The keys of settings and pipeline files, with types and ranges.
+
+These models stand at the edge only: a checked document is turned into frozen dataclasses at once.
+Defaults are not here: those of settings are shipped as YAML, those of policies are the domain's.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat
+
+from pynomaly.domain.datasets import ColumnKind
+from pynomaly.domain.pipelines import SourceFormat
+from pynomaly.settings.documents import parse
+
+__all__ = ["EnvironmentText", "PipelineDocument", "Section", "SettingsDocument"]
+
+
+class EnvironmentText(str):
+    """Text of an environment variable, read as YAML only where a key does not take text."""
+
+    __slots__ = ()
+
+
+def _read(value: Any) -> Any:
+    if isinstance(value, EnvironmentText):
+        return parse(value, "environment variable").plain()
+    return value
+
+
+_Read = BeforeValidator(_read)
+Flag = Annotated[bool, _Read]
+Natural = Annotated[int, Field(ge=0), _Read]
+Count = Annotated[int, Field(ge=1), _Read]
+OptionalCount = Annotated[Annotated[int, Field(ge=1)] | None, _Read]
+Positive = Annotated[FiniteFloat, Field(gt=0), _Read]
+OptionalPositive = Annotated[Annotated[FiniteFloat, Field(gt=0)] | None, _Read]
+Share = Annotated[FiniteFloat, Field(ge=0, le=1), _Read]
+InnerShare = Annotated[FiniteFloat, Field(gt=0, lt=1), _Read]
+Difference = Annotated[FiniteFloat, Field(ge=-1, le=1), _Read]
+
+
+class Section(BaseModel):
+    """A mapping whose keys are all known and whose types are meant literally."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class ValidationDefaults(Section):
+    """Validation policy without expectations, which belong to one pipeline's columns."""
+
+    max_quarantine_share: Share
+    max_age_hours: OptionalPositive
+    min_rows: Natural
+    max_rows: OptionalCount
+
+
+class ValidationSection(ValidationDefaults):
+    """Validation policy of a pipeline; its expectations are checked by ``rules``."""
+
+    expectations: list[dict[str, Any]]
+
+
+class TrainingSection(Section):
+    """Training policy."""
+
+    detectors: Annotated[list[str], Field(min_length=1), _Read]
+    trials: Count
+    timeout_seconds: OptionalPositive
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1), _Read]
+    max_rows: Count
+    calibration_share: InnerShare
+
+
+class ReleaseSection(Section):
+    """Release policy."""
+
+    recall_block: Difference
+    recall_review: Difference
+    min_champion_recall: Share
+    min_gate_rows: Count
+    min_first_recall: Share
+    min_distinct_scores: Share
+    alert_rate_review: Annotated[FiniteFloat, Field(ge=1), _Read]
+    alert_rate_block_high: Annotated[FiniteFloat, Field(ge=1), _Read]
+    alert_rate_block_low: Share
+    max_precision_drop: Share
+    allow_inconclusive: Flag
+
+
+class DecisionSection(Section):
+    """Decision policy; ``policy`` is the domain's ``kind``."""
+
+    policy: Literal["alert_budget", "threshold"]
+    budget: InnerShare
+    threshold: Annotated[FiniteFloat | None, _Read]
+
+
+class PipelineDefaults(Section):
+    """Policies of pipelines whose own files do not say otherwise."""
+
+    validation: ValidationDefaults
+    training: TrainingSection
+    release: ReleaseSection
+    decision: DecisionSection
+
+
+class RecordsSection(Section):
+    """Our own database."""
+
+    url: str | None
+
+
+class MlflowSection(Section):
+    """Experiment tracking and model registry."""
+
+    tracking_uri: str | None
+
+
+class PrefectSection(Section):
+    """Orchestration."""
+
+    api_url: str | None
+    startup_timeout_seconds: Positive
+
+
+class ScoringSection(Section):
+    """Streaming of data."""
+
+    batch_rows: Count
+
+
+class ProfilingSection(Section):
+    """Profiling of large sources."""
+
+    sample_rows: Count
+
+
+class SettingsDocument(Section):
+    """Everything outside ``conf/pipelines``."""
+
+    home: Annotated[str, Field(min_length=1)]
+    records: RecordsSection
+    mlflow: MlflowSection
+    prefect: PrefectSection
+    scoring: ScoringSection
+    profiling: ProfilingSection
+    pipeline_defaults: PipelineDefaults
+
+
+class SourceSection(Section):
+    """Where rows come from."""
+
+    uri: Annotated[str, Field(min_length=1)]
+    format: SourceFormat | None
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None
+    encoding: str | None
+    query: str | None
+
+
+class ColumnSection(Section):
+    """A declared column."""
+
+    kind: ColumnKind
+    nullable: bool = True
+
+
+class PipelineDocument(Section):
+    """A file of ``conf/pipelines`` on top of the defaults."""
+
+    source: SourceSection
+    id: list[str]
+    time: str | None
+    label: str | None
+    exclude: list[str]
+    columns: Annotated[dict[str, ColumnSection], Field(min_length=1)]
+    validation: ValidationSection
+    training: TrainingSection
+    release: ReleaseSection
+    decision: DecisionSection
+    schedules: dict[Literal["train", "score", "lifecycle"], str]

@@ -1,0 +1,7 @@
+"""Fakes of our ports and checks of their contracts, for people who extend the platform."""
+
+from pynomaly.testing.records import InMemoryRecords
+from pynomaly.testing.registry import InMemoryRegistry
+from pynomaly.testing.registry_contract import RegistryContract
+
+__all__ = ["InMemoryRecords", "InMemoryRegistry", "RegistryContract"]
