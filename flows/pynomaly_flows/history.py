@@ -12,7 +12,7 @@ __all__ = ["drain"]
 
 
 def drain(task_runs: Collection[UUID], *, seconds: float) -> None:
-    """Send what the client still holds back, and wait until the API has every task run's end.
+    """Wait until the API has every task run's end.
 
     Prefect reports task runs as events, from a thread, and the server writes them in batches: a
     server stopped right after a flow would forget its last tasks.
@@ -22,13 +22,9 @@ def drain(task_runs: Collection[UUID], *, seconds: float) -> None:
         seconds: Give up after this long and say so; the history is incomplete then.
     """
     from prefect.client.orchestration import get_client
-    from prefect.events.worker import EventsWorker
     from prefect.exceptions import ObjectNotFound
-    from prefect.logging.handlers import APILogWorker
 
     deadline = time.monotonic() + seconds
-    EventsWorker.drain_all(timeout=seconds)
-    APILogWorker.drain_all(timeout=seconds)
     waiting = set(task_runs)
     with get_client(sync_client=True) as client:
         while waiting and time.monotonic() < deadline:

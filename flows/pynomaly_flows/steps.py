@@ -6,7 +6,7 @@ import functools
 import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
 from pynomaly.domain.errors import PynomalyError
 from pynomaly.domain.runs import RunStatus, StepRecord
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from prefect import Task
-    from prefect.context import TaskRunContext
     from prefect.client.schemas.objects import State, TaskRun
+    from prefect.context import TaskRunContext
 
 __all__ = ["Facts", "Step", "step", "transient"]
 
@@ -61,7 +61,12 @@ class Step(Generic[P, R]):
     def __call__(self, job: Job, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run as a task under a flow run, directly otherwise."""
         if under_flow_run():
-            result: R = self.task(job, *args, **kwargs)
+            state = cast("State[R]", self.task(job, *args, **kwargs, return_state=True))
+            if task_run_id := state.state_details.task_run_id:
+                task_runs.add(task_run_id)
+            if state.name == "Cached":
+                emit(Event("reused", self.name))
+            result: R = state.result()  # raises what the step raised
             return result
         return self._run(job, *args, **kwargs)
 
@@ -69,9 +74,13 @@ class Step(Generic[P, R]):
     def task(self) -> Task[Any, R]:
         """The Prefect task."""
         from prefect import Task
+        from prefect.context import TaskRunContext
 
         @functools.wraps(self._fn)
         def run(job: Job, *args: P.args, **kwargs: P.kwargs) -> R:
+            context = TaskRunContext.get()
+            assert context is not None  # Prefect is calling
+            task_runs.add(context.task_run.id)  # here too, in case of an interrupt
             return self._run(job, *args, **kwargs)
 
         return Task(
@@ -86,8 +95,6 @@ class Step(Generic[P, R]):
             persist_result=True,
             result_serializer="json",  # data, not pickles: reading a result executes nothing
             cache_key_fn=_cache_key,
-            on_running=[_remember],
-            on_completion=[_remember, _tell_if_reused],
         )
 
     def _run(self, job: Job, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -173,12 +180,3 @@ def _is_transient(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool
 
 task_runs: set[UUID] = set()
 """Task runs this process started; the API must hear how they ended before its server stops."""
-
-
-def _remember(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> None:
-    task_runs.add(run.id)
-
-
-def _tell_if_reused(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> None:
-    if state.name == "Cached":
-        emit(Event("reused", task.name))

@@ -73,7 +73,9 @@ class Platform:
             UnknownPipelineError: There is none of that name.
             ConfigurationError: Its file is wrong.
         """
-        return self.settings.pipeline(name)
+        from pynomaly.settings import load_pipeline
+
+        return load_pipeline(name, self.settings)
 
     # Folders
 
@@ -96,14 +98,14 @@ class Platform:
         """Our own records."""
         from pynomaly.infrastructure.sqlalchemy.records import SqlRecords
 
-        return SqlRecords(self.settings.records_url)
+        return SqlRecords(self.settings.records.url)
 
     @cached_property
     def registry(self) -> ModelRegistry:
         """The model registry."""
         from pynomaly.infrastructure.mlflow.registry import MlflowRegistry
 
-        return MlflowRegistry(self.settings.tracking_uri, self._artifacts / "mlflow")
+        return MlflowRegistry(self.settings.mlflow.tracking_uri, self._artifacts / "mlflow")
 
     @cached_property
     def sources(self) -> Sources:
@@ -213,14 +215,14 @@ class Platform:
         """Describe staged rows."""
         from pynomaly.application.profile import ProfileDataset
 
-        return ProfileDataset(self.datasets)
+        return ProfileDataset(self.datasets, self.settings.profiling.sample_rows)
 
     @cached_property
     def profile_source(self) -> ProfileSource:
         """Describe raw data that no pipeline knows yet."""
         from pynomaly.application.profile import ProfileSource
 
-        return ProfileSource(self.sources)
+        return ProfileSource(self.sources, self.settings.profiling.sample_rows)
 
     @cached_property
     def tune(self) -> TuneDetector:
@@ -291,6 +293,7 @@ class Platform:
             self.loader,
             self.kernels,
             self.settings.home / "scores",
+            self.settings.scoring.batch_rows,
         )
 
     @cached_property

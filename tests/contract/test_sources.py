@@ -177,7 +177,9 @@ def test_files_with_other_columns_are_refused(place):
     place.put("a.csv", b"k,v\n1,2\n")
     place.put("b.csv", b"k,w\n1,2\n")
     source = place.open()
-    with pytest.raises(MalformedSourceError, match=r"b\.csv does not have the columns of .*a\.csv: it lacks v"):
+    with pytest.raises(
+        MalformedSourceError, match=r"b\.csv does not have the columns of .*a\.csv: it lacks v"
+    ):
         rows(source)
     place.put("b.csv", b"v,k\n1,2\n")
     with pytest.raises(MalformedSourceError, match="another order"):
@@ -202,7 +204,7 @@ def test_nothing_there_is_not_found(place):
 
 def test_batches_are_read_lazily(place):
     place.put("a.csv", b"k\n1\n")
-    place.put("b.csv", b"k\n\"never closed\n" + b"1\n" * 10)
+    place.put("b.csv", b'k\n"never closed\n' + b"1\n" * 10)
     batches = place.open().batches(1)
     assert next(batches).table.to_pylist() == [{"row_id": "a.csv#1", "k": "1"}]
     with pytest.raises(MalformedSourceError, match="never closed"):

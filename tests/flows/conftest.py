@@ -16,7 +16,7 @@ from pynomaly_flows.context import acting_on
 class TinyPlatform:
     records: SqlRecords
     folder: Path
-    actor: Actor = Actor("tester")
+    actor: Actor = field(default_factory=lambda: Actor("tester"))
     reported: list = field(default_factory=list)
 
     def pipeline(self, name):

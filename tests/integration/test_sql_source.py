@@ -2,6 +2,7 @@
 
 import datetime as dt
 import sqlite3
+import sys
 
 import pytest
 import sqlalchemy as sa
@@ -42,12 +43,13 @@ def sqlite(tmp_path):
 
 @pytest.fixture
 def postgres(postgres_url):
-    engine = sa.create_engine(postgres_url)
+    engine = sa.create_engine(postgres_url, poolclass=sa.NullPool)
     with engine.begin() as connection:
         connection.exec_driver_sql("DROP SCHEMA IF EXISTS shop CASCADE")
         connection.exec_driver_sql("CREATE SCHEMA shop")
+        connection.exec_driver_sql("CREATE SEQUENCE shop.counter")
         connection.exec_driver_sql(
-            "CREATE TABLE shop.pay (id bigint PRIMARY KEY, amount numeric(12,2), rate float8,"
+            "CREATE TABLE shop.pay (id bigint PRIMARY KEY, amount numeric(20,2), rate float8,"
             " ok boolean, at timestamptz, day date, note text, tags jsonb, raw bytea, nothing int)"
         )
         connection.exec_driver_sql(
@@ -176,6 +178,13 @@ def test_a_database_without_driver_names_the_extra():
     assert "secret" not in str(caught.value)
 
 
+def test_postgres_without_psycopg_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(MissingExtraError) as caught:
+        open_sql_source(SourceSpec("postgresql://u:secret@h/d", query="t"))
+    assert "pynomaly-platform[postgres]" in caught.value.hint
+
+
 def test_a_broken_url_does_not_repeat_its_password():
     with pytest.raises(ConfigurationError, match="no SQLAlchemy URL") as caught:
         open_sql_source(SourceSpec("postgresql://u:secret@h:port/d", query="t"))
@@ -213,15 +222,17 @@ def test_postgres_streams_and_plain_postgresql_urls_mean_psycopg(postgres):
 
 @pytest.mark.postgres
 def test_postgres_refuses_to_write_and_what_is_missing_or_denied_is_named(postgres):
-    with pytest.raises(ConfigurationError, match="read-only"):
-        query = "WITH gone AS (DELETE FROM shop.pay RETURNING id) SELECT * FROM gone"
+    with pytest.raises(ConfigurationError, match="read-only transaction"):
+        open_sql_source(SourceSpec(postgres, query="SELECT nextval('shop.counter')"))
+    query = "WITH gone AS (DELETE FROM shop.pay RETURNING id) SELECT * FROM gone"
+    with pytest.raises(ConfigurationError, match="data-modifying"):
         open_sql_source(SourceSpec(postgres, query=query))
-    with pytest.raises(SourceNotFoundError, match="no table 'shop.nope'") as caught:
+    with pytest.raises(SourceNotFoundError, match=r"no table 'shop\.nope'") as caught:
         open_sql_source(SourceSpec(postgres, query="shop.nope"))
     assert "pay" in caught.value.hint
     with pytest.raises(SourceNotFoundError, match="nope"):
         open_sql_source(SourceSpec(postgres, query="SELECT * FROM shop.nope"))
-    engine = sa.create_engine(postgres)
+    engine = sa.create_engine(postgres, poolclass=sa.NullPool)
     with engine.begin() as connection:
         connection.exec_driver_sql("DROP ROLE IF EXISTS guest")
         connection.exec_driver_sql("CREATE ROLE guest LOGIN")

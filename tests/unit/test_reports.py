@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -90,7 +91,7 @@ def a_release() -> Release:
         verdict="review",
         gates=(
             GateResult("golden_rows", "pass", 1.5e-12, None, 1e-9, 20, "Golden rows agree."),
-            GateResult("alert_rate", "review", 2.4, None, 2.0, 1_250, "It flags 2.4 times as many."),
+            GateResult("alert_rate", "review", 2.4, None, 2.0, 1_250, "It flags 2.4 × as many."),
         ),
         created_at=STARTED,
         promoted_at=STARTED,
@@ -98,7 +99,7 @@ def a_release() -> Release:
     )  # fmt: skip
 
 
-def a_run_report(picture: Path, **changes: object) -> RunReport:
+def a_run_report(picture: Path, **changes: Any) -> RunReport:
     run = Run(
         id="01JD-run",
         pipeline="card-payments",
@@ -222,7 +223,7 @@ def test_the_run_report_shows_every_part(reports: Reports, picture: Path) -> Non
         "Version 4 was released", "It replaced version 3", "1 min 15 s",  # header
         "1.25 s", "5,000", "12 quarantined",  # steps and counts
         "values to not be null", "12 missing", "none missing", "t-17",  # validation
-        "golden rows", "1.5e-12", "1e-09", "It flags 2.4 times as many.", "1 of 2",  # gates
+        "golden rows", "1.5e-12", "1e-09", "It flags 2.4 × as many.", "1 of 2",  # gates
         "data/batch.parquet", "scores/batch.parquet", "0.91 %",  # batches
         "amount", "9310", "high", "77",  # alerts
         "Score distribution", "2023-11-14 22:13", "ada", "direct",

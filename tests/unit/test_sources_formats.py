@@ -3,6 +3,7 @@
 import datetime as dt
 import gzip
 import json
+import os
 import zipfile
 
 import pyarrow as pa
@@ -121,7 +122,7 @@ def test_the_first_excel_sheet_is_read_with_dates(tmp_path):
         tmp_path / "d.xlsx",
         (None, None, None, None),
         ("id", "when", "x", None),
-        (1, dt.datetime(2026, 1, 2, 3, 4, 5), 2.5, True),
+        (1, dt.datetime.fromisoformat("2026-01-02T03:04:05"), 2.5, True),
         (None, None, None, None),
         (2, dt.date(2026, 1, 3), "NA", None),
     )
@@ -133,7 +134,13 @@ def test_the_first_excel_sheet_is_read_with_dates(tmp_path):
 
 
 def test_excel_rows_are_read(tmp_path):
-    path = sheet(tmp_path / "d.xlsx", ("a", "b"), (1, 0.1), (True, dt.datetime(2026, 5, 1)), (3,))
+    path = sheet(
+        tmp_path / "d.xlsx",
+        ("a", "b"),
+        (1, 0.1),
+        (True, dt.datetime.fromisoformat("2026-05-01T00:00:00")),
+        (3,),
+    )
     rows, malformed, _ = read(path)
     assert malformed == []
     assert [(row["row_id"], row["a"], row["b"]) for row in rows] == [
@@ -166,7 +173,9 @@ def test_parquet_keeps_its_types_and_unfolds_dictionaries(tmp_path):
     table = pa.table(
         {
             "big": pa.array([2**53 + 1, None], pa.int64()),
-            "when": pa.array([dt.datetime(2026, 1, 1)] * 2, pa.timestamp("us", tz="UTC")),
+            "when": pa.array(
+                [dt.datetime(2026, 1, 1, tzinfo=dt.UTC)] * 2, pa.timestamp("us", tz="UTC")
+            ),
             "kind": pa.array(["a", "b"]).dictionary_encode(),
         }
     )
@@ -219,11 +228,13 @@ def test_parquet_that_changes_while_it_is_read_is_refused(tmp_path):
         list(batches)
 
 
-def test_a_format_that_cannot_be_told_must_be_declared(tmp_path):
+def test_a_format_that_cannot_be_told_must_be_declared(tmp_path, monkeypatch):
     path = tmp_path / "data.txt"
     path.write_text("a,b\n1,2\n")
-    with pytest.raises(UnsupportedFormatError, match=r"data\.txt"):
-        read(path)
+    monkeypatch.chdir(tmp_path)
+    for spelling in (path, "data.txt", "./data.txt"):
+        with pytest.raises(UnsupportedFormatError, match=r"data\.txt"):
+            read(spelling)
     rows, _, _ = read(path, format="csv")
     assert rows[0]["a"] == "1"
 
@@ -254,3 +265,31 @@ def test_a_file_that_vanishes_between_opening_and_reading_is_reported(tmp_path):
     path.unlink()
     with pytest.raises(SourceNotFoundError, match=r"cannot read .*a\.csv"):
         list(source.batches())
+
+
+def test_a_file_that_may_not_be_read_is_access_denied(tmp_path, monkeypatch):
+    # By hand, since root may read everything.
+    path = tmp_path / "a.csv"
+    path.write_text("a\n1\n")
+
+    def deny(self, mode):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(type(path), "open", deny)
+    with pytest.raises(SourceNotFoundError, match=r"access denied: .*a\.csv"):
+        SOURCES.open(SourceSpec(str(path)))
+
+
+def test_a_folder_without_files_is_not_found_and_one_without_data_is_no_format(tmp_path):
+    (tmp_path / "_SUCCESS").write_text("")
+    with pytest.raises(SourceNotFoundError, match="holds no files"):
+        SOURCES.open(SourceSpec(str(tmp_path)))
+    (tmp_path / "notes.md").write_text("x")
+    with pytest.raises(SourceNotFoundError, match="holds no data files"):
+        SOURCES.open(SourceSpec(str(tmp_path)))
+
+
+def test_something_that_is_neither_file_nor_folder_is_not_found(tmp_path):
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(SourceNotFoundError, match="neither a file nor a folder"):
+        SOURCES.open(SourceSpec(str(tmp_path / "pipe.csv")))

@@ -13,14 +13,18 @@ from pynomaly.domain.profiles import Profile
 
 __all__ = ["ProfileDataset", "ProfileSource"]
 
-SAMPLE_ROWS = 100_000
-
 
 @dataclass(frozen=True, slots=True)
 class ProfileSource:
-    """Profile raw data that no pipeline describes yet."""
+    """Profile raw data that no pipeline describes yet.
+
+    Args:
+        sources: Open it.
+        sample_rows: Drawn from larger sources.
+    """
 
     sources: Sources
+    sample_rows: int
 
     def __call__(
         self,
@@ -52,7 +56,7 @@ class ProfileSource:
                     hint=f"its columns are: {', '.join(present)}",
                 )
         batches = (batch.table.drop_columns([ROW_ID]) for batch in source.batches())
-        sample, rows = sample_rows(batches, SAMPLE_ROWS, seed=0)
+        sample, rows = sample_rows(batches, self.sample_rows, seed=0)
         profile = profile_table(
             sample,
             rows,
@@ -72,14 +76,20 @@ class ProfileSource:
 
 @dataclass(frozen=True, slots=True)
 class ProfileDataset:
-    """Profile the accepted rows of a pipeline."""
+    """Profile the accepted rows of a pipeline.
+
+    Args:
+        datasets: Read them.
+        sample_rows: Drawn from larger datasets.
+    """
 
     datasets: DatasetStore
+    sample_rows: int
 
     def __call__(self, pipeline: Pipeline, dataset: Dataset) -> Profile:
         """Return the profile of a staged dataset, roles as the pipeline declares them."""
         names = list(pipeline.schema.names)
-        sample, rows = sample_rows(self.datasets.read(dataset.uri, names), SAMPLE_ROWS, seed=0)
+        sample, rows = sample_rows(self.datasets.read(dataset.uri, names), self.sample_rows, seed=0)
         return profile_table(
             sample,
             rows,

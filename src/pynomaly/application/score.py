@@ -44,7 +44,17 @@ REASONS = pa.list_(
 
 @dataclass(frozen=True, slots=True)
 class ScoreDataset:
-    """Stream a staged dataset through the champion."""
+    """Stream a staged dataset through the champion.
+
+    Args:
+        datasets: Read staged rows.
+        sinks: Write outputs.
+        records: Keep what was done.
+        loader: Fetches the champion.
+        kernels: Score it.
+        scores_folder: For outputs nobody gave a place.
+        batch_rows: Rows in memory at a time.
+    """
 
     datasets: DatasetStore
     sinks: OutputSinks
@@ -52,6 +62,7 @@ class ScoreDataset:
     loader: ModelLoader
     kernels: Kernels
     scores_folder: Path
+    batch_rows: int
 
     def __call__(
         self,
@@ -83,7 +94,7 @@ class ScoreDataset:
         uri = out or str(self.scores_folder / pipeline.name / f"{run_id}.parquet")
         flagged = 0
         with self.sinks.writer(uri, overwrite=overwrite or self._is_ours(uri)) as output:
-            for rows in self.datasets.read(dataset.uri):
+            for rows in self.datasets.read(dataset.uri, batch_rows=self.batch_rows):
                 table, alerts = self._scored(pipeline, model, version.version, rows, scored_at)
                 output.write(table)
                 flagged += alerts

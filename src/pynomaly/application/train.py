@@ -19,12 +19,16 @@ from pynomaly.application.ports.learning import (
     ModelStore,
     Trial,
     Tuner,
-    TuningResult,
 )
 from pynomaly.application.preprocessing import encode, fit_preprocessing
 from pynomaly.application.scoring_rows import score_matrix, score_members
 from pynomaly.application.split import fold_of_rows, sample_table, split_rows
-from pynomaly.application.tuning import choose, label_free_objective, labelled_objective
+from pynomaly.application.tuning import (
+    LabelFreeObjective,
+    LabelledObjective,
+    choose,
+    enough_labels,
+)
 from pynomaly.domain.datasets import Dataset
 from pynomaly.domain.errors import NotTrainableError
 from pynomaly.domain.evaluation import average_precision, roc_auc
@@ -37,7 +41,6 @@ __all__ = ["Choice", "FitModel", "TrainedModel", "TuneDetector", "known_labels"]
 GOLDEN_ROWS = 32
 MIN_ROWS = 20
 CALIBRATION_FOLDS = 5
-MIN_ANOMALIES_TO_MEASURE = 5
 
 Floats = NDArray[np.float64]
 
@@ -111,7 +114,8 @@ def known_labels(table: pa.Table, pipeline: Pipeline) -> NDArray[np.float64] | N
     """Return (n,) labels with NaN for unknown; None where the pipeline has no label column."""
     if pipeline.label_column is None:
         return None
-    return table.column(pipeline.label_column).to_numpy().astype(np.float64)
+    labels = table.column(pipeline.label_column).to_numpy()
+    return np.asarray(labels, dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,16 +149,16 @@ class TuneDetector:
         rows = _split(pipeline, dataset, self.datasets).fit
         X = encode(fit_preprocessing(rows, pipeline.features), rows)
         labels = known_labels(rows, pipeline)
-        labelled = labels is not None and np.nansum(labels) >= MIN_ANOMALIES_TO_MEASURE
-        if labels is not None and labelled:
-            objective = labelled_objective(
+        objective: LabelFreeObjective | LabelledObjective
+        if labels is not None and enough_labels(labels):
+            objective = LabelledObjective(
                 X, labels, fitter=self.fitter, kernels=self.kernels, seed=policy.seed
             )
         else:
-            objective = label_free_objective(
+            objective = LabelFreeObjective(
                 X, fitter=self.fitter, kernels=self.kernels, seed=policy.seed
             )
-        result: TuningResult = self.tuner.tune(
+        result = self.tuner.tune(
             f"{pipeline.name}-{run_id}",
             policy.detectors,
             objective,
@@ -163,11 +167,11 @@ class TuneDetector:
             seed=policy.seed,
             on_trial=on_trial,
         )
-        winner = choose(result)
+        winner = choose(result, objective.margin(result))
         return Choice(
             winner.detector,
             winner.params,
-            "average_precision" if labelled else "consensus_stability",
+            objective.name,
             result.trials,
         )
 

@@ -195,16 +195,21 @@ def _quarantined(batch: SourceBatch, reasons: dict[int, list[str]]) -> pa.Table:
     """Return refused rows as they stood in the source, all text, with the reason for each."""
     positions = sorted(reasons)
     rows = batch.table.take(pa.array(positions, pa.int64()))
-    columns: dict[str, list[str | None]] = {
-        ROW_ID: rows.column(ROW_ID).to_pylist() + [f"{m.file}:{m.line}" for m in batch.malformed],
-        "reason": ["; ".join(reasons[p]) for p in positions]
-        + [f"line {m.line}: {m.reason}" for m in batch.malformed],
-        "line": [None] * len(positions) + [m.text for m in batch.malformed],
+    columns = {
+        ROW_ID: [
+            *rows.column(ROW_ID).to_pylist(),
+            *(f"{m.file}:{m.line}" for m in batch.malformed),
+        ],
+        "reason": [
+            *("; ".join(reasons[p]) for p in positions),
+            *(f"line {m.line}: {m.reason}" for m in batch.malformed),
+        ],
+        "line": [*(None for _ in positions), *(m.text for m in batch.malformed)],
     }
     for name in batch.table.column_names:
         if name != ROW_ID:
-            values = [None if v is None else str(v) for v in rows.column(name).to_pylist()]
-            columns[f"source.{name}"] = values + [None] * len(batch.malformed)
+            values = (None if v is None else str(v) for v in rows.column(name).to_pylist())
+            columns[f"source.{name}"] = [*values, *(None for _ in batch.malformed)]
     return pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
 
 

@@ -96,6 +96,8 @@ def fail(node: Node, problems: Sequence[Problem]) -> ConfigurationError:
 
 def _problem(model: type[BaseModel], details: ErrorDetails) -> Problem:
     path, kind, context = details["loc"], details["type"], details.get("ctx", {})
+    if path and path[-1] == "[key]":  # pydantic's mark for a wrong key of a free mapping
+        path = path[:-1]
     if kind == "extra_forbidden":
         known = _keys(model, path)
         hint = suggestion(str(path[-1]), known) or f"; known keys: {', '.join(known)}"

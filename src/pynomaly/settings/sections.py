@@ -34,7 +34,6 @@ Flag = Annotated[bool, _Read]
 Natural = Annotated[int, Field(ge=0), _Read]
 Count = Annotated[int, Field(ge=1), _Read]
 OptionalCount = Annotated[Annotated[int, Field(ge=1)] | None, _Read]
-Positive = Annotated[FiniteFloat, Field(gt=0), _Read]
 OptionalPositive = Annotated[Annotated[FiniteFloat, Field(gt=0)] | None, _Read]
 Share = Annotated[FiniteFloat, Field(ge=0, le=1), _Read]
 InnerShare = Annotated[FiniteFloat, Field(gt=0, lt=1), _Read]
@@ -118,34 +117,12 @@ class MlflowSection(Section):
     tracking_uri: str | None
 
 
-class PrefectSection(Section):
-    """Orchestration."""
-
-    api_url: str | None
-    startup_timeout_seconds: Positive
-
-
-class ScoringSection(Section):
-    """Streaming of data."""
-
-    batch_rows: Count
-
-
-class ProfilingSection(Section):
-    """Profiling of large sources."""
-
-    sample_rows: Count
-
-
 class SettingsDocument(Section):
     """Everything outside ``conf/pipelines``."""
 
     home: Annotated[str, Field(min_length=1)]
     records: RecordsSection
     mlflow: MlflowSection
-    prefect: PrefectSection
-    scoring: ScoringSection
-    profiling: ProfilingSection
     pipeline_defaults: PipelineDefaults
 
 

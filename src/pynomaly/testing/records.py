@@ -202,7 +202,7 @@ class InMemoryRecords:
 
 def _newest(records: Iterable[R], moment: Callable[[R], datetime]) -> tuple[R, ...]:
     """Newest first; of equal moments, the last to arrive first."""
-    return tuple(sorted(reversed(list(records)), key=moment, reverse=True))
+    return tuple(sorted(records, key=moment))[::-1]
 
 
 def _asked(release: Release) -> tuple[str, int, int | None]:

@@ -41,7 +41,7 @@ def parse_csv(handle: BinaryIO, file: DataFile, spec: SourceSpec) -> Parsed:
 
     All columns are strings; empty cells and :data:`NULL_TOKENS` are null.  A column without a
     name is called ``column_<position>``.  Records with more or fewer fields than the header are
-    malformed rows.
+    malformed rows; empty lines are none.
 
     Raises:
         MalformedSourceError: Empty, no header, duplicate names, undecodable, the declared
@@ -140,7 +140,8 @@ def _pieces(
                         bad.append(pending.popleft())
                         last += 1
                     numbers = np.arange(number + 1, last + 1)
-                    numbers = np.setdiff1d(numbers, [row.number for row in bad])
+                    if bad:
+                        numbers = np.setdiff1d(numbers, [row.number for row in bad])
                     number = last
                     if batch.num_rows:
                         value = batch.column(len(schema) - 1)[-1].as_py()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from pynomaly.application.ports.data import MalformedRow
 from pynomaly.domain.datasets import ROW_ID
-from pynomaly.domain.errors import MalformedSourceError, UnsupportedFormatError
+from pynomaly.domain.errors import MalformedSourceError, SourceNotFoundError, UnsupportedFormatError
 from pynomaly.domain.pipelines import SourceFormat, SourceSpec
 
 if TYPE_CHECKING:
@@ -91,13 +91,20 @@ def choose(
     With a declared format all of them do; otherwise those whose extension is known.
 
     Raises:
-        UnsupportedFormatError: No extension is known.
+        SourceNotFoundError: A folder or glob whose files all have unknown extensions.
+        UnsupportedFormatError: A single file has.
         MalformedSourceError: Several formats are mixed.
     """
     if spec.format is not None:
         return spec.format, tuple(files)
     known = [(_format(file.name), file) for file in files]
     data = [(kind, file) for kind, file in known if kind is not None]
+    alone = len(files) == 1 and spec.uri.rpartition("/")[2] == files[0].name
+    if not data and not alone:
+        raise SourceNotFoundError(
+            f"{spec.uri} holds no data files; it has {files[0].name} and {len(files) - 1} more",
+            hint="data files end in " + ", ".join(sorted(_FORMATS)) + "; or set `format:`",
+        )
     if not data:
         raise UnsupportedFormatError(
             f"the format of {files[0].uri} cannot be told from its name",

@@ -55,7 +55,8 @@ def tell_encoding(head: bytes, declared: str | None, uri: str) -> str:
         return _utf16_or_binary(head, uri)
     lenient = head.decode("utf-8", "surrogateescape")
     # A character cut by the end of the head leaves up to three stray bytes.
-    strays = len(re.findall("[\udc80-\udcff]", lenient[:-3]))
+    cut = len(lenient) - 3 if len(head) >= HEAD_BYTES else len(lenient)
+    strays = len(re.findall("[\udc80-\udcff]", lenient[:cut]))
     whole = len(re.findall("[\u0080-\ud7ff\ue000-\U0010ffff]", lenient))
     if strays == 0 or whole > strays:
         return "utf-8"  # more whole characters than strays is UTF-8 with a few bad bytes

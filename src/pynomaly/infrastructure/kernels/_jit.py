@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from numba import njit, types
 
-__all__ = ["F32", "F64", "FLAG", "I32", "I64", "MATRIX", "NUMBER", "WHOLE", "CUBE", "kernel"]
+__all__ = ["CUBE", "F32", "F64", "FLAG", "I32", "I64", "MATRIX", "NUMBER", "WHOLE", "kernel"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -30,4 +30,5 @@ def kernel(*arguments: types.Type, returns: types.Type) -> Callable[[_F], _F]:
     No ``fastmath``: it would let the compiler reorder additions, and scores would depend on how a
     batch is cut.
     """
-    return njit(returns(*arguments), cache=True, nogil=True, error_model="numpy")  # type: ignore[no-any-return]
+    compiled = njit(returns(*arguments), cache=True, nogil=True, error_model="numpy")
+    return cast("Callable[[_F], _F]", compiled)

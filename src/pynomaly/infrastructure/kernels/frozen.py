@@ -90,9 +90,7 @@ def _groups(member: Member, X: Floats) -> Floats:
     from pynomaly.infrastructure.kernels import distances
 
     a = member.arrays
-    return np.asarray(
-        distances.nearest_per_group(_scaled(member, X), a["references"], a["starts"])
-    )
+    return np.asarray(distances.nearest_per_group(_scaled(member, X), a["references"], a["starts"]))
 
 
 def _pca(member: Member, X: Floats) -> Floats:

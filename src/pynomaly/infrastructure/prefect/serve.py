@@ -54,7 +54,6 @@ def main(folder: ServerFolder) -> None:
         )
     )
 
-
     def leave(*_: object) -> NoReturn:
         # Everything is shut down and committed by now; tearing down idle threads takes seconds.
         folder.withdraw()

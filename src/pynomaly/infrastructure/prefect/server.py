@@ -50,7 +50,7 @@ def healthy(url: str) -> bool:
 
 
 @contextmanager
-def loopback_server(home: Path, *, start_seconds: float = 120.0) -> Iterator[str]:
+def loopback_server(home: Path, *, start_seconds: float = 180.0) -> Iterator[str]:
     """Yield the API URL of this home's server, starting one unless it runs already.
 
     Commands that overlap share the server; the last to leave stops it.
@@ -70,7 +70,7 @@ def loopback_server(home: Path, *, start_seconds: float = 120.0) -> Iterator[str
     try:
         if not folder.alive:
             child = _spawn(folder)
-            importlib.import_module("prefect")  # takes us as long as the server needs anyway
+            importlib.import_module("prefect.main")  # takes us as long as the server needs anyway
         yield _wait_until_healthy(folder, child, start_seconds)
     finally:
         _leave(folder, users, child)

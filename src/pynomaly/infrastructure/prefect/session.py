@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import tomllib
@@ -14,6 +15,8 @@ from pynomaly.infrastructure.prefect.folder import ServerFolder
 from pynomaly.infrastructure.prefect.server import loopback_server, running_server
 
 __all__ = ["available_api", "prefect_session"]
+
+_FLUSH_SECONDS = 10.0
 
 
 def available_api(home: Path) -> str | None:
@@ -54,13 +57,18 @@ def prefect_session(home: Path) -> Iterator[str]:
         PynomalyError: The loopback server did not start.
     """
     if url := _configured_api():
-        with _settings(home, url), _quiet_console():
+        with _settings(home, url), _quiet_console(), _flushing():
             _require_answer(url)
             yield url
     else:
-        with _loopback_past_proxies(), loopback_server(home) as url:
-            with _settings(home, url), _quiet_console():
-                yield url
+        with (
+            _loopback_past_proxies(),
+            loopback_server(home) as url,
+            _settings(home, url),
+            _quiet_console(),
+            _flushing(),
+        ):
+            yield url
 
 
 @contextmanager
@@ -113,6 +121,19 @@ def _require_answer(url: str) -> None:
 
 
 @contextmanager
+def _flushing() -> Iterator[None]:
+    """Send the events and logs that Prefect's threads still hold while somebody listens."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    try:
+        yield
+    finally:
+        EventsWorker.drain_all(timeout=_FLUSH_SECONDS)
+        APILogWorker.drain_all(timeout=_FLUSH_SECONDS)
+
+
+@contextmanager
 def _quiet_console() -> Iterator[None]:
     """Keep what Prefect tells about runs off the terminal; the API still gets all of it.
 
@@ -129,6 +150,7 @@ def _quiet_console() -> Iterator[None]:
             record.levelno >= logging.WARNING or not record.name.startswith("prefect")
         )
 
+    importlib.import_module("prefect.main")  # sets up the handlers
     handlers = list(logging.getLogger().handlers)
     for handler in handlers:
         handler.addFilter(worth_showing)

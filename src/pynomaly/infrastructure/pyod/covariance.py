@@ -73,9 +73,7 @@ def fit_gmm(params: Mapping[str, Any], X: Floats, seed: int) -> Frozen:
         "factors": factors,
         "constants": np.log(mixture.weights_) + log_determinants + constant,
     }
-    return Frozen(
-        arrays, lambda rows: detector.decision_function(Z[rows]), absolute_tolerance=1e-6
-    )
+    return Frozen(arrays, lambda rows: detector.decision_function(Z[rows]), absolute_tolerance=1e-6)
 
 
 def fit_mahalanobis(params: Mapping[str, Any], X: Floats, seed: int) -> Frozen:
@@ -88,14 +86,14 @@ def fit_mahalanobis(params: Mapping[str, Any], X: Floats, seed: int) -> Frozen:
     scaling = RobustScaling.fit(X)
     Z = scaling(X)
     estimate = LedoitWolf().fit(Z)
-    # A ridge far below any real variance: shrinkage is 0 for exactly collinear large samples.
-    ridge = 1e-10 * np.trace(estimate.covariance_) / Z.shape[1]
-    lower = np.linalg.cholesky(estimate.covariance_ + ridge * np.eye(Z.shape[1]))
-    factor = np.linalg.inv(lower).T
-    precision = factor @ factor.T
+    # Shrinkage may be nil for large collinear samples; a ridge of a millionth of the mean
+    # variance keeps the inverse accurate and is far below any real variance.
+    ridge = 1e-6 * np.trace(estimate.covariance_) / Z.shape[1]
+    covariance = estimate.covariance_ + ridge * np.eye(Z.shape[1])
+    factor = np.linalg.inv(np.linalg.cholesky(covariance)).T
 
     def expected(rows: NDArray[np.int64]) -> Floats:
         gap = Z[rows] - estimate.location_
-        return np.asarray(np.einsum("ij,jk,ik->i", gap, precision, gap))
+        return np.asarray((np.linalg.solve(covariance, gap.T).T * gap).sum(axis=1))
 
     return Frozen({**scaling.arrays, "mean": estimate.location_, "factor": factor}, expected)

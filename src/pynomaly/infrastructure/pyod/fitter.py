@@ -98,7 +98,7 @@ def _check(detector: str, frozen: Floats, fitted: Floats, absolute: float) -> No
 
 @contextmanager
 def _reproducible() -> Iterator[None]:
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     with _FITTING, threadpool_limits(limits=1), warnings.catch_warnings():
         # Unconverged mixtures, duplicate points and undefined skewness are judged by their

@@ -33,7 +33,7 @@ def fit_iforest(params: Mapping[str, Any], X: Floats, seed: int) -> Frozen:
     )
     detector.fit(centred)
     forest = detector.detector_
-    trees = [_Flat(tree, i, forest) for i, tree in enumerate(forest.estimators_)]
+    trees = [_Flat(tree) for tree in forest.estimators_]
     sizes = np.array([len(tree.length) for tree in trees])
     roots = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
     arrays: dict[str, NDArray[Any]] = {
@@ -54,7 +54,7 @@ def fit_iforest(params: Mapping[str, Any], X: Floats, seed: int) -> Frozen:
 class _Flat:
     """One tree, breadth first, so that siblings are neighbours."""
 
-    def __init__(self, estimator: Any, index: int, forest: Any) -> None:
+    def __init__(self, estimator: Any) -> None:
         tree = estimator.tree_
         left, right = tree.children_left, tree.children_right
         order, position = [0], 0

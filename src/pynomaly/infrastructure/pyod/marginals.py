@@ -83,7 +83,7 @@ def fit_hbos(params: Mapping[str, Any], X: Floats, seed: int) -> Frozen:
     def expected(rows: NDArray[np.int64]) -> Floats:
         interpreted = _calculate_outlier_scores.py_func
         parts = interpreted(Z[rows], edges.T, densities.T, bins, alpha, tolerance)
-        return -np.asarray(parts).sum(axis=1)
+        return np.asarray(-parts.sum(axis=1))
 
     arrays = {
         **scaling.arrays,

@@ -55,7 +55,7 @@ def expectation(name: str) -> str:
     >>> expectation("expect_column_values_to_not_be_null")
     'values to not be null'
     """
-    return words(name.removeprefix("expect_").removeprefix("column_"))
+    return words(name.removeprefix("expect_").removeprefix("column_").removeprefix("table_"))
 
 
 def number(value: float | None) -> str:

@@ -114,7 +114,8 @@ def _outcome(report: RunReport) -> _Outcome:
         )
         headline = f"Version {release.version} was released"
         sentence = f"{len(release.gates)} gates, together: {release.verdict}. {before}"
-        return _Outcome("warn" if rejected else "good", headline, sentence)
+        clean = release.verdict == "pass" and not rejected
+        return _Outcome("good" if clean else "warn", headline, sentence)
     if rejected:
         return _Outcome("bad", "Data was rejected", f"{len(rejected)} snapshot(s) did not pass.")
     if release is not None:

@@ -39,7 +39,7 @@ class MatplotlibPlots:
         figure, axes = _figure("Scores of held-out rows")
         finite = scores[np.isfinite(scores)]
         bins = int(np.clip(np.sqrt(len(finite)), 10, 80))
-        axes.hist(finite, bins=bins, color=_BLUE, alpha=0.85)
+        counts, _, _ = axes.hist(finite, bins=bins, color=_BLUE, alpha=0.85)
         if threshold is not None and np.isfinite(threshold):
             flagged = int((finite >= threshold).sum())
             axes.axvline(
@@ -52,7 +52,7 @@ class MatplotlibPlots:
         axes.set_xlabel("score (higher = stranger)")
         axes.set_ylabel("rows, log scale")
         axes.set_yscale("symlog", linthresh=1)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 4 * max(float(np.max(counts)), 1.0))  # room for the legend
         _save(figure, path)
 
     def tuning_history(self, trials: Sequence[Trial], path: Path) -> None:
@@ -62,6 +62,8 @@ class MatplotlibPlots:
             trials: In order; those without a value are marked at the bottom.
             path: PNG file to write.
         """
+        from matplotlib.ticker import MaxNLocator
+
         figure, axes = _figure("Tuning")
         done = [(trial.number, trial.value) for trial in trials if trial.value is not None]
         failed = [trial.number for trial in trials if trial.value is None]
@@ -82,11 +84,12 @@ class MatplotlibPlots:
                 failed, bottom, marker="x", color=_GREY, label="failed or pruned",
                 transform=axes.get_xaxis_transform(),
             )  # fmt: skip
-        if done or failed:
+        if trials:
             axes.legend(frameon=False)
+            axes.set_xlim(-0.5, max(trial.number for trial in trials) + 0.5)
         axes.set_xlabel("trial")
         axes.set_ylabel("objective (higher is better)")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         _save(figure, path)
 
     def precision_recall(
@@ -108,7 +111,7 @@ class MatplotlibPlots:
         axes.set_ylim(0, 1.02)
         axes.set_xlabel("recall: share of the anomalies found")
         axes.set_ylabel("precision: share of the alerts that are right")
-        axes.legend(frameon=False)
+        axes.legend(frameon=False, loc="lower left")
         _save(figure, path)
 
 

@@ -196,7 +196,11 @@ class SqlRecords:
         what = f"{type(record).__name__} {'/'.join(str(values[column.name]) for column in key)}"
         with self._database.write() as connection:
             insert = _insert(connection, table).values(values).on_conflict_do_nothing()
-            if _execute(connection, insert, f"{what} names an unknown model version").rowcount:
+            # Inline: fetching the new key would hide the number of rows that were inserted.
+            inserted = _execute(
+                connection, insert.inline(), f"{what} names an unknown model version"
+            )
+            if inserted.rowcount == 1:
                 return
             same_key = (column == values[column.name] for column in key)
             stored = read(connection.execute(sa.select(table).where(*same_key)).one())

@@ -251,7 +251,7 @@ class SqlSource:
 def _url(spec: SourceSpec) -> URL:
     try:
         url = sa.make_url(spec.uri)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         # The text may hold a password, so it is not repeated.
         raise ConfigurationError(
             "the source is no SQLAlchemy URL", hint="e.g. postgresql://user@host/database"

@@ -1,0 +1,159 @@
+"""Running suites through checkpoints of one ephemeral Great Expectations context."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pynomaly.domain.errors import ConfigurationError
+from pynomaly.infrastructure.great_expectations.catalogue import Check
+from pynomaly.infrastructure.great_expectations.loading import load
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Engine", "Outcome", "Suite"]
+
+_INDEX = "pynomaly_check"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one expectation found in one frame.
+
+    Args:
+        success: Great Expectations' verdict on this frame.
+        considered: Values it judged; None if it judged the column or table as a whole.
+        positions: Rows against it, ascending, even where ``mostly`` lets it pass.
+        observed: What it observed of the column or table as a whole.
+        details: Whatever else it says.
+    """
+
+    success: bool
+    considered: int | None
+    positions: NDArray[np.int64]
+    observed: Any
+    details: dict[str, Any]
+
+
+class Engine:
+    """An ephemeral context: nothing is written, nothing outlives the session."""
+
+    def __init__(self) -> None:
+        gx = load()
+        self._gx = gx
+        self._context = gx.get_context(mode="ephemeral")
+        self._context.variables.progress_bars = {"globally": False}
+        self._context.stores[self._context.validation_results_store_name] = _forgetful_store()
+        source = self._context.data_sources.add_pandas("chunks")
+        self._batch = source.add_dataframe_asset("chunk").add_batch_definition_whole_dataframe("all")
+
+    def suite(self, name: str, checks: Sequence[Check]) -> Suite:
+        """Register a suite with its checkpoint.
+
+        Args:
+            name: Unique within this engine.
+            checks: At least one.
+        """
+        expectations = []
+        for index, check in enumerate(checks):
+            check.gx.meta = {_INDEX: index}
+            expectations.append(check.gx)
+        context, gx = self._context, self._gx
+        suite = context.suites.add(gx.ExpectationSuite(name=name, expectations=expectations))
+        definition = context.validation_definitions.add(
+            gx.ValidationDefinition(name=name, data=self._batch, suite=suite)
+        )
+        checkpoint = context.checkpoints.add(
+            gx.Checkpoint(
+                name=name,
+                validation_definitions=[definition],
+                actions=[],
+                result_format={
+                    "result_format": "COMPLETE",
+                    "partial_unexpected_count": 5,
+                    "return_unexpected_index_query": False,
+                },
+            )
+        )
+        return Suite(tuple(checks), checkpoint)
+
+
+def _forgetful_store() -> Any:
+    """Return a store for results that keeps none.
+
+    The usual one writes every result as JSON, row numbers included, and keeps it: time and memory
+    for nothing.  It also cannot write the result of expect_column_quantile_values_to_be_between.
+    """
+    from great_expectations.data_context.store import ValidationResultsStore
+
+    class ForgetfulStore(ValidationResultsStore):
+        def set(self, key: Any, value: Any, **kwargs: Any) -> None:
+            """Keep nothing."""
+
+    return ForgetfulStore()
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """A registered suite.
+
+    Args:
+        checks: In order.
+        checkpoint: Validates a frame against them.
+    """
+
+    checks: tuple[Check, ...]
+    checkpoint: Any
+
+    def run(self, frame: pd.DataFrame) -> tuple[Outcome, ...]:
+        """Validate a frame with a row index from 0; outcomes are in the order of the checks.
+
+        Raises:
+            ConfigurationError: An expectation cannot be judged on the data it names.
+        """
+        result = self.checkpoint.run(batch_parameters={"dataframe": frame})
+        (validation,) = result.run_results.values()
+        outcomes: dict[int, Outcome] = {}
+        for found in validation.results:
+            index = found.expectation_config.meta[_INDEX]
+            outcomes[index] = _outcome(found, self.checks[index])
+        return tuple(outcomes[index] for index in range(len(self.checks)))
+
+
+def _outcome(found: Any, check: Check) -> Outcome:
+    problem = _raised(found.exception_info)
+    if problem:
+        about = f" on '{', '.join(check.columns)}'" if check.columns else ""
+        raise ConfigurationError(
+            f"{check.spec.type}{about} cannot be judged: {problem}",
+            hint="do its arguments fit the kind of the column?",
+        )
+    result = dict(found.result)
+    positions = np.sort(np.array(result.get("unexpected_index_list") or [], dtype=np.int64))
+    considered = None
+    if "element_count" in result:
+        considered = int(result["element_count"]) - int(result.get("missing_count") or 0)
+    return Outcome(
+        bool(found.success),
+        considered,
+        positions,
+        result.get("observed_value") or result.get("partial_unexpected_list"),
+        dict(result.get("details") or {}),
+    )
+
+
+def _raised(info: Any) -> str | None:
+    """Return the message of an exception Great Expectations caught, flat or by metric."""
+    if not info:
+        return None
+    if "raised_exception" in info:
+        return str(info["exception_message"]) if info["raised_exception"] else None
+    for caught in info.values():
+        if caught.get("raised_exception"):
+            return str(caught["exception_message"])
+    return None

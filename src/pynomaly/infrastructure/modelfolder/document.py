@@ -1,0 +1,151 @@
+"""model.json: a model without its arrays, which it names by key."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pynomaly.domain.datasets import Column, Schema
+from pynomaly.domain.errors import IntegrityError
+from pynomaly.domain.models import (
+    Calibration,
+    CategoricalEncoding,
+    Encoding,
+    Member,
+    Model,
+    ModelCard,
+    Normalisation,
+    NumericEncoding,
+    Preprocessing,
+    TimeEncoding,
+)
+
+__all__ = ["FORMAT_VERSION", "from_document", "to_document"]
+
+Arrays = dict[str, NDArray[Any]]
+
+FORMAT_VERSION = 1
+
+_ENCODINGS: Mapping[str, type[NumericEncoding | CategoricalEncoding | TimeEncoding]] = {
+    "numeric": NumericEncoding,
+    "categorical": CategoricalEncoding,
+    "time": TimeEncoding,
+}
+_KINDS = {encoding: kind for kind, encoding in _ENCODINGS.items()}
+_COMBINATION = "mean_of_normalised"
+_TYPICAL, _CALIBRATION = "preprocessing.typical", "calibration.scores"
+
+
+def to_document(model: Model) -> tuple[bytes, Arrays]:
+    """Return the JSON text (sorted keys, exact floats) and the arrays it names."""
+    arrays: Arrays = {
+        _TYPICAL: model.preprocessing.typical,
+        _CALIBRATION: model.calibration.scores,
+    }
+    members = []
+    for number, member in enumerate(model.members):
+        keys = {name: f"members.{number}.{name}" for name in member.arrays}
+        arrays |= {key: member.arrays[name] for name, key in keys.items()}
+        members.append(
+            {
+                "detector": member.detector,
+                "params": dict(member.params),
+                "normalisation": asdict(member.normalisation),
+                "arrays": keys,
+            }
+        )
+    document = {
+        "format_version": FORMAT_VERSION,
+        "card": {
+            **{entry.name: getattr(model.card, entry.name) for entry in fields(ModelCard)},
+            "params": dict(model.card.params),
+            "library_versions": dict(model.card.library_versions),
+        },
+        "schema": [asdict(column) for column in model.schema.columns],
+        "preprocessing": {
+            "encodings": [
+                {"kind": _KINDS[type(encoding)], **asdict(encoding)}
+                for encoding in model.preprocessing.encodings
+            ],
+            "features": list(model.preprocessing.features),
+            "owners": list(model.preprocessing.owners),
+            "typical": _TYPICAL,
+        },
+        "combination": _COMBINATION,
+        "members": members,
+        "calibration": {"scores": _CALIBRATION},
+    }
+    text = json.dumps(document, sort_keys=True, indent=1, allow_nan=False)
+    return text.encode(), arrays
+
+
+def from_document(content: bytes, arrays: Arrays) -> Model:
+    """Return the model; every key must be known and every array used exactly once.
+
+    Raises:
+        IntegrityError: Unknown format version, or a document that is not complete.
+    """
+    used: list[str] = []
+
+    def take(key: str) -> NDArray[Any]:
+        used.append(key)
+        return arrays[key]
+
+    try:
+        document = json.loads(content, parse_constant=_refuse)
+        version = document["format_version"]
+        if version != FORMAT_VERSION:
+            raise IntegrityError(
+                f"model.json has format version {version!r}, this pynomaly reads {FORMAT_VERSION}",
+                hint="retrain the model, or use the pynomaly version that made it",
+            )
+        model = _model(document, take)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise IntegrityError(f"model.json is not a model: {error!r}") from error
+    if sorted(used) != sorted(arrays):
+        raise IntegrityError(
+            f"arrays.npz and model.json name different arrays: {sorted(set(used) ^ set(arrays))}"
+        )
+    return model
+
+
+def _model(document: dict[str, Any], take: Callable[[str], NDArray[Any]]) -> Model:
+    if not document["members"] or document["combination"] != _COMBINATION:
+        raise ValueError("no members, or an unknown combination")
+    preprocessing = document["preprocessing"]
+    return Model(
+        ModelCard(**document["card"]),
+        Schema(tuple(Column(**column) for column in document["schema"])),
+        Preprocessing(
+            tuple(_encoding(entry) for entry in preprocessing["encodings"]),
+            tuple(preprocessing["features"]),
+            tuple(preprocessing["owners"]),
+            take(preprocessing["typical"]).astype(np.float64),
+        ),
+        tuple(
+            Member(
+                member["detector"],
+                member["params"],
+                {name: take(key) for name, key in member["arrays"].items()},
+                Normalisation(**member["normalisation"]),
+            )
+            for member in document["members"]
+        ),
+        Calibration(take(document["calibration"]["scores"]).astype(np.float64)),
+    )
+
+
+def _encoding(entry: dict[str, Any]) -> Encoding:
+    kind = _ENCODINGS[entry.pop("kind")]
+    if kind is CategoricalEncoding:
+        entry |= {"levels": tuple(entry["levels"]), "frequencies": tuple(entry["frequencies"])}
+    return kind(**entry)
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"{constant} is not allowed")

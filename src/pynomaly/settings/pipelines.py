@@ -1,0 +1,187 @@
+"""Pipeline files: ``conf/pipelines/<name>.yaml`` ↔ :class:`~pynomaly.domain.pipelines.Pipeline`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from pynomaly.domain.datasets import Column, Schema
+from pynomaly.domain.errors import ConfigurationError, UnknownPipelineError
+from pynomaly.domain.pipelines import (
+    DecisionPolicy,
+    Expectation,
+    Pipeline,
+    ReleasePolicy,
+    SourceSpec,
+    TrainingPolicy,
+    ValidationPolicy,
+)
+from pynomaly.settings import rules
+from pynomaly.settings.documents import DEFAULT, Node, parse, read_document, wrap
+from pynomaly.settings.layers import merge
+from pynomaly.settings.platform import Settings, resolve_uri
+from pynomaly.settings.problems import checked, fail
+from pynomaly.settings.sections import PipelineDocument
+
+__all__ = [
+    "check_name",
+    "load_pipeline",
+    "parse_pipeline",
+    "pipeline_names",
+    "pipeline_tree",
+]
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_STRUCTURE: Mapping[str, Any] = {
+    "source": {"format": None, "delimiter": None, "encoding": None, "query": None},
+    "id": [],
+    "time": None,
+    "label": None,
+    "exclude": [],
+    "schedules": {},
+    "validation": {"expectations": []},
+}
+
+
+def check_name(name: str) -> None:
+    """Refuse what cannot name a pipeline.
+
+    Raises:
+        ConfigurationError: Anything but lower-case letters, digits, ``-`` and ``_``.
+    """
+    if not _NAME.fullmatch(name):
+        raise ConfigurationError(
+            f"{name!r} cannot name a pipeline",
+            hint="use up to 63 lower-case letters, digits, - and _, e.g. card-payments",
+        )
+
+
+def pipeline_names(settings: Settings) -> tuple[str, ...]:
+    """Return the names of all configured pipelines."""
+    if not settings.pipelines.is_dir():
+        return ()
+    return tuple(sorted(path.stem for path in settings.pipelines.glob("*.yaml")))
+
+
+def load_pipeline(name: str, settings: Settings) -> Pipeline:
+    """Read a configured pipeline; a relative source starts at the project folder.
+
+    Raises:
+        UnknownPipelineError: There is no such file; the hint suggests the nearest.
+        ConfigurationError: Anything unknown, mistyped or contradictory, with file and line.
+    """
+    return _pipeline(name, pipeline_tree(name, settings), settings.project)
+
+
+def parse_pipeline(name: str, text: str, settings: Settings) -> Pipeline:
+    """Read a pipeline from YAML text; a relative source stays as written.
+
+    Raises:
+        ConfigurationError: As for :func:`load_pipeline`.
+    """
+    return _pipeline(name, _merged(parse(text, f"conf/pipelines/{name}.yaml"), settings), Path())
+
+
+def pipeline_tree(name: str, settings: Settings) -> Node:
+    """Return a pipeline's file over the policies of the other layers, with origins.
+
+    Raises:
+        UnknownPipelineError: There is no such file.
+        ConfigurationError: It cannot be read.
+    """
+    path = settings.pipelines / f"{name}.yaml"
+    if not _NAME.fullmatch(name) or not path.is_file():
+        known = pipeline_names(settings)
+        near = get_close_matches(name, known, n=1)
+        if near:
+            hint = f"did you mean `{near[0]}`?"
+        elif known:
+            hint = f"configured are: {', '.join(known)}"
+        else:
+            hint = f"create one: pynomaly init {name} --data FILE"
+        raise UnknownPipelineError(
+            f"there is no pipeline `{name}` in {settings.pipelines}", hint=hint
+        )
+    return _merged(read_document(path, f"conf/pipelines/{path.name}"), settings)
+
+
+def _merged(document: Node, settings: Settings) -> Node:
+    policies = Node({}, DEFAULT)
+    if isinstance(settings.tree.value, dict):
+        policies = settings.tree.value["pipeline_defaults"]
+    tree = merge(merge(wrap(_STRUCTURE, DEFAULT), policies), _written_out(document))
+    return merge(tree, settings.overrides)
+
+
+def _written_out(document: Node) -> Node:
+    """Write the short forms of a source, an id and a column as the long ones."""
+    if not isinstance(document.value, dict):
+        return document
+    entries = dict(document.value)
+    if "source" in entries and isinstance(entries["source"].value, str):
+        entries["source"] = _under("uri", entries["source"])
+    if "id" in entries and isinstance(entries["id"].value, str):
+        entries["id"] = Node((entries["id"],), entries["id"].origin)
+    if "columns" in entries and isinstance(entries["columns"].value, dict):
+        columns = {
+            name: _under("kind", column) if isinstance(column.value, str) else column
+            for name, column in entries["columns"].value.items()
+        }
+        entries["columns"] = Node(columns, entries["columns"].origin)
+    return Node(entries, document.origin)
+
+
+def _under(key: str, node: Node) -> Node:
+    return Node({key: node}, node.origin)
+
+
+def _pipeline(name: str, tree: Node, folder: Path) -> Pipeline:
+    check_name(name)
+    document = checked(PipelineDocument, tree)
+    if problems := list(rules.pipeline(document)):
+        raise fail(tree, problems)
+    source = document.source
+    if source.query is not None and "://" not in source.uri:
+        raise ConfigurationError(
+            f"{tree.at(('source', 'query'))}: source.query: only a database has queries",
+            hint="make source.uri a SQLAlchemy URL, e.g. postgresql://host/database",
+        )
+    decision = document.decision.model_dump()
+    validation = document.validation.model_dump(exclude={"expectations"})
+    training = document.training.model_dump(exclude={"detectors"})
+    return Pipeline(
+        name=name,
+        source=SourceSpec(
+            uri=source.uri if folder == Path() else resolve_uri(source.uri, folder),
+            format=source.format,
+            delimiter=source.delimiter,
+            encoding=source.encoding,
+            query=source.query,
+        ),
+        schema=Schema(
+            tuple(
+                Column(column, declared.kind, declared.nullable)
+                for column, declared in document.columns.items()
+            )
+        ),
+        id_columns=tuple(document.id),
+        time_column=document.time,
+        label_column=document.label,
+        excluded=tuple(document.exclude),
+        validation=ValidationPolicy(
+            expectations=tuple(_expectation(e) for e in document.validation.expectations),
+            **validation,
+        ),
+        training=TrainingPolicy(detectors=tuple(document.training.detectors), **training),
+        release=ReleasePolicy(**document.release.model_dump()),
+        decision=DecisionPolicy(kind=decision.pop("policy"), **decision),
+        schedules=dict(document.schedules.items()),
+    )
+
+
+def _expectation(item: Mapping[str, Any]) -> Expectation:
+    kind = next(key for key in item if key != "severity")
+    return Expectation(kind, item[kind] or {}, item.get("severity", "critical"))

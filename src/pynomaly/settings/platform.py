@@ -1,0 +1,122 @@
+"""Settings of the platform: typed, frozen, and each traceable to the line that set it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pynomaly.settings import rules
+from pynomaly.settings.documents import DEFAULT, Node, Origin, wrap
+from pynomaly.settings.layers import environment_name, find_project, merge, settings_tree
+from pynomaly.settings.problems import checked, fail
+from pynomaly.settings.sections import SettingsDocument
+
+if TYPE_CHECKING:
+    from pynomaly.domain.pipelines import Pipeline
+
+__all__ = ["Settings", "load_settings", "resolve_uri"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything configured outside ``conf/pipelines``.
+
+    Args:
+        project: Folder that holds ``conf/``; relative paths in configuration start here.
+        environment: Which folder of ``conf/`` lies over ``base``.
+        home: Embedded state: databases, artifacts, scores, reports, logs.
+        records_url: SQLAlchemy URL of our own database.
+        tracking_uri: MLflow's server or database.
+        tree: The merged layers with the origin of every value.
+        overrides: Lies over every pipeline file, e.g. ``--trials`` of a command line.
+    """
+
+    project: Path
+    environment: str
+    home: Path
+    records_url: str
+    tracking_uri: str
+    tree: Node = field(repr=False, compare=False)
+    overrides: Node = field(default=Node({}, DEFAULT), repr=False, compare=False)
+
+    @property
+    def pipelines(self) -> Path:
+        """Folder of the pipeline files."""
+        return self.project / "conf" / "pipelines"
+
+    def pipeline(self, name: str) -> Pipeline:
+        """Read a configured pipeline; a relative source starts at the project folder.
+
+        Raises:
+            UnknownPipelineError: There is no such file; the hint suggests the nearest.
+            ConfigurationError: Anything unknown, mistyped or contradictory, with file and line.
+        """
+        from pynomaly.settings.pipelines import load_pipeline
+
+        return load_pipeline(name, self)
+
+    def overriding(self, overrides: Mapping[str, Any], origin: str) -> Settings:
+        """Return settings whose pipelines have ``overrides`` over their own values.
+
+        Args:
+            overrides: Shaped like a pipeline file, e.g. ``{"training": {"trials": 5}}``.
+            origin: How messages call where they come from, e.g. ``command line``.
+        """
+        return replace(self, overrides=merge(self.overrides, wrap(overrides, Origin(origin))))
+
+
+def load_settings(start: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Read every layer: environment > conf/$PYNOMALY_ENV > conf/base > shipped defaults.
+
+    Args:
+        start: Where to look for ``conf/`` from, upwards; the working folder where None.
+        environ: Environment variables; the process's own where None.
+
+    Raises:
+        ConfigurationError: Anything unknown, mistyped or unreadable, with file and line.
+    """
+    environ = os.environ if environ is None else environ
+    project = find_project(start or Path.cwd())
+    environment = environment_name(project, environ)
+    tree = settings_tree(project, environment, environ)
+    document = checked(SettingsDocument, tree)
+    if problems := list(rules.policies(document.pipeline_defaults, ("pipeline_defaults",))):
+        raise fail(tree, problems)
+    home = (project / Path(str(document.home)).expanduser()).resolve()
+    records_url = document.records.url or f"sqlite:///{home / 'pynomaly.db'}"
+    tracking_uri = document.mlflow.tracking_uri or f"sqlite:///{home / 'mlflow.db'}"
+    return Settings(
+        project=project,
+        environment=environment,
+        home=home,
+        records_url=resolve_uri(records_url, project),
+        tracking_uri=resolve_uri(tracking_uri, project),
+        tree=tree,
+    )
+
+
+def resolve_uri(uri: str, folder: Path) -> str:
+    """Make a relative path, or the path in a SQLite URL, start at ``folder``.
+
+    >>> resolve_uri("data/*.csv", Path("/work"))
+    '/work/data/*.csv'
+    >>> resolve_uri("sqlite:///data/x.db", Path("/work"))
+    'sqlite:////work/data/x.db'
+    >>> resolve_uri("s3://bucket/prefix", Path("/work"))
+    's3://bucket/prefix'
+    """
+    sqlite = "sqlite:///"
+    if uri.startswith(sqlite):
+        path = uri.removeprefix(sqlite)
+        # No path and `:memory:` mean a database in memory, `file:` SQLite's own URIs.
+        return (
+            uri
+            if path.startswith((":memory:", "file:")) or not path
+            else (f"{sqlite}{folder / path}")
+        )
+    if "://" in uri:
+        return str(uri)
+    return str(folder / Path(uri).expanduser())

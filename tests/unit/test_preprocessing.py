@@ -1,0 +1,176 @@
+"""Encoding of tables into the matrix detectors see."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pynomaly.application.preprocessing import encode, fit_preprocessing
+from pynomaly.domain.datasets import Column, Schema
+from pynomaly.domain.errors import DataRejectedError, NotTrainableError
+
+ROWS = 40
+
+
+def _schema(**kinds: str) -> Schema:
+    return Schema(tuple(Column(name, kind) for name, kind in kinds.items()))
+
+
+def _numbers(values) -> pa.Array:
+    return pa.array(values, pa.float64())
+
+
+def _feature(preprocessing, X, name):
+    return X[:, preprocessing.features.index(name)]
+
+
+def test_missing_numbers_become_the_median_and_are_marked():
+    table = pa.table({"a": _numbers([None, float("nan"), *range(38)])})
+    fitted = fit_preprocessing(table, _schema(a="numeric"))
+    X = encode(fitted, table)
+    assert fitted.features == ("a", "a=missing")
+    assert _feature(fitted, X, "a")[:3].tolist() == [18.5, 18.5, 0.0]
+    assert _feature(fitted, X, "a=missing")[:3].tolist() == [1.0, 1.0, 0.0]
+
+
+def test_rarely_missing_numbers_get_no_indicator():
+    table = pa.table({"a": _numbers([None, *range(199)])})
+    assert fit_preprocessing(table, _schema(a="numeric")).features == ("a",)
+
+
+@pytest.mark.parametrize("extreme", [1e308, -1e308, float("inf"), 2.0**60])
+def test_extreme_numbers_stay_finite_even_when_squared(extreme):
+    table = pa.table({"a": _numbers([extreme, *range(39)])})
+    X = encode(fit_preprocessing(table, _schema(a="numeric")), table)
+    assert np.isfinite(X**2).all()
+    assert np.isfinite(X.astype(np.float32)).all()
+
+
+def test_integers_beyond_float_precision_are_accepted():
+    table = pa.table({"a": pa.array([2**53 + 1 + i * 10**6 for i in range(ROWS)], pa.int64())})
+    assert np.isfinite(encode(fit_preprocessing(table, _schema(a="numeric")), table)).all()
+
+
+def test_levels_get_rarity_and_indicators():
+    table = pa.table({"c": ["x"] * 30 + ["y"] * 9 + ["z"]})
+    fitted = fit_preprocessing(table, _schema(c="categorical"))
+    X = encode(fitted, table)
+    assert fitted.features == ("c:rarity", "c=x", "c=y")
+    rarity = _feature(fitted, X, "c:rarity")
+    assert rarity[0] < rarity[30] < rarity[39]
+
+
+def test_an_unseen_level_is_rarer_than_every_seen_one():
+    fitted = fit_preprocessing(
+        pa.table({"c": ["x"] * 30 + ["y"] * 9 + ["z"]}), _schema(c="categorical")
+    )
+    seen = encode(fitted, pa.table({"c": ["z"]}))[0, 0]
+    unseen = encode(fitted, pa.table({"c": ["never seen"]}))[0, 0]
+    null = encode(fitted, pa.table({"c": pa.array([None], pa.string())}))[0, 0]
+    assert unseen == null > seen
+
+
+def test_a_missing_category_is_a_level_of_its_own():
+    table = pa.table({"c": ["x"] * 30 + [None] * 10})
+    fitted = fit_preprocessing(table, _schema(c="categorical"))
+    assert fitted.features == ("c:rarity", "c=x", "c=missing")
+    assert encode(fitted, table)[-1].tolist() == [-np.log(0.25), 0.0, 1.0]
+
+
+def test_the_order_of_rows_does_not_change_categories():
+    table = pa.table({"c": ["b", "a"] * 20})
+    shuffled = table.take(list(reversed(range(ROWS))))
+    schema = _schema(c="categorical")
+    assert fit_preprocessing(table, schema).encodings == fit_preprocessing(shuffled, schema).encodings
+
+
+def test_times_become_points_on_the_clock_and_the_week():
+    monday_six = dt.datetime(2026, 11, 23, 6, tzinfo=dt.UTC)
+    stamps = [monday_six + dt.timedelta(hours=7 * i) for i in range(ROWS)]
+    table = pa.table({"t": pa.array(stamps, pa.timestamp("us", tz="UTC"))})
+    fitted = fit_preprocessing(table, _schema(t="datetime"))
+    np.testing.assert_allclose(encode(fitted, table)[0], [1.0, 0.0, 0.0, 1.0], atol=1e-12)
+
+
+def test_columns_that_never_vary_are_dropped():
+    table = pa.table(
+        {
+            "a": _numbers(range(ROWS)),
+            "same": _numbers([5.0] * ROWS),
+            "empty": _numbers([None] * ROWS),
+            "each": [f"id{i}" for i in range(ROWS)],
+            "no": pa.array([False] * ROWS),
+        }
+    )
+    kinds = {"each": "categorical", "no": "boolean"}
+    schema = _schema(**{name: kinds.get(name, "numeric") for name in table.column_names})
+    assert fit_preprocessing(table, schema).features == ("a",)
+
+
+def test_a_constant_that_is_sometimes_missing_is_kept():
+    table = pa.table({"a": _numbers([5.0] * 30 + [None] * 10)})
+    assert fit_preprocessing(table, _schema(a="numeric")).features == ("a", "a=missing")
+
+
+def test_booleans_are_filled_with_the_majority():
+    table = pa.table({"b": pa.array([True] * 20 + [False] * 10 + [None] * 10)})
+    fitted = fit_preprocessing(table, _schema(b="boolean"))
+    assert encode(fitted, table)[-1].tolist() == [1.0, 1.0]
+
+
+def test_column_order_and_extra_columns_do_not_matter():
+    table = pa.table({"a": _numbers(range(ROWS)), "b": _numbers(np.arange(ROWS) ** 2)})
+    fitted = fit_preprocessing(table, _schema(a="numeric", b="numeric"))
+    other = table.select(["b", "a"]).append_column("extra", pa.nulls(ROWS))
+    np.testing.assert_array_equal(encode(fitted, other), encode(fitted, table))
+
+
+def test_the_matrix_is_contiguous_also_for_no_rows_and_chunks():
+    table = pa.table({"a": _numbers(range(ROWS)), "c": ["x", "y"] * 20})
+    fitted = fit_preprocessing(table, _schema(a="numeric", c="categorical"))
+    assert encode(fitted, table.slice(0, 0)).shape == (0, 4)
+    chunked = pa.concat_tables([table.slice(0, 7), table.slice(7)])
+    X = encode(fitted, chunked)
+    assert X.flags.c_contiguous
+    np.testing.assert_array_equal(X, encode(fitted, table))
+
+
+def test_typical_is_a_plausible_row():
+    table = pa.table(
+        {
+            "a": _numbers([*range(39), 1e9]),
+            "c": ["x"] * 30 + ["y"] * 10,
+            "b": pa.array([True, False] * 20),
+        }
+    )
+    fitted = fit_preprocessing(table, _schema(a="numeric", c="categorical", b="boolean"))
+    typical = dict(zip(fitted.features, fitted.typical, strict=True))
+    assert typical["a"] == 19.0
+    assert (typical["c=x"], typical["c=y"]) == (1.0, 0.0)
+    assert typical["b"] in (0.0, 1.0)
+
+
+def test_a_missing_column_is_named():
+    table = pa.table({"a": _numbers(range(ROWS)), "b": _numbers(range(ROWS))})
+    fitted = fit_preprocessing(table, _schema(a="numeric", b="numeric"))
+    with pytest.raises(DataRejectedError, match="column missing from the data: b"):
+        encode(fitted, table.select(["a"]))
+
+
+@pytest.mark.parametrize("rows", [0, 1, 9])
+def test_too_few_rows_cannot_be_learned_from(rows):
+    table = pa.table({"a": _numbers(range(rows))})
+    with pytest.raises(NotTrainableError, match=f"{rows} rows are too few") as error:
+        fit_preprocessing(table, _schema(a="numeric"))
+    assert error.value.hint
+
+
+def test_nothing_that_varies_cannot_be_learned_from():
+    table = pa.table({"a": _numbers([1.0] * ROWS)})
+    with pytest.raises(NotTrainableError, match="no usable feature"):
+        fit_preprocessing(table, _schema(a="numeric"))
+    with pytest.raises(NotTrainableError, match="declares no"):
+        fit_preprocessing(table, _schema())
