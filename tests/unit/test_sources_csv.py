@@ -106,8 +106,15 @@ def test_a_declared_encoding_is_used(read):
 
 def test_an_encoding_that_cannot_be_told_must_be_declared(read):
     with pytest.raises(MalformedSourceError, match=r"data\.csv: byte 1, line 1") as caught:
-        read("имя,n\nЮлия Шишкин из Минска,1\nДмитрий Зимин,2\n".encode("cp1251"))
+        read(
+            ("имя,n\n" + "Ольга Петрова живёт в Москве,1\nИван пришёл домой,2\n" * 5).encode(
+                "cp1251"
+            )
+        )  # noqa: RUF001
     assert "encoding: cp1251" in caught.value.hint
+    with pytest.raises(MalformedSourceError) as caught:
+        read(b"a\n\x81\x8d\x8f\n")
+    assert "set `encoding:`" in caught.value.hint
 
 
 def test_an_unknown_encoding_is_a_configuration_error(read):

@@ -10,9 +10,9 @@ are looking for, and must still notice that a source has changed.  So:
   exceptions than a second sample would show (the profile's own share plus four standard errors,
   for samples of 200 rows or of the profile's size if that is smaller, plus two points).  The
   **critical** one says "this cannot be the same data" and refuses the snapshot: fewer than half of
-  the usual share lie within a range three times as wide, are known levels, or are there at all.
-- A batch whose columns shifted by two standard deviations therefore warns and is scored; euros
-  that became cents (× 100) are refused.
+  the usual share are where the values were, are known levels, or are there at all.
+- Bell-shaped columns that shifted by two standard deviations (79 % of them still in the range)
+  therefore warn and are scored; shifted by three (44 %), or euros that became cents, are refused.
 
 What is watched: for numbers the range of the central 98 %; for categories the known levels (or the
 ten most frequent of many); the share of missing values where there are any.
@@ -24,7 +24,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pynomaly.domain.pipelines import Expectation
+from pynomaly.domain.pipelines import Expectation, Severity
 from pynomaly.domain.profiles import ColumnProfile, Profile
 
 __all__ = ["derive_expectations"]
@@ -50,7 +50,7 @@ def derive_expectations(profile: Profile) -> tuple[Expectation, ...]:
     >>> for e in derive_expectations(Profile((amount,), 10_000, 10_000, 0, (0.001, 0.01))):
     ...     print(e.severity, e.kwargs["min_value"], e.kwargs["max_value"], e.kwargs["mostly"])
     warning 0.0 112.0 0.91
-    critical 0.0 202.0 0.49
+    critical 0.0 112.0 0.49
     """
     return tuple(
         expectation
@@ -63,7 +63,7 @@ def derive_expectations(profile: Profile) -> tuple[Expectation, ...]:
 def _derive(column: ColumnProfile, rows: int) -> Iterator[Expectation]:
     present = round(rows * (1 - column.nulls))
     if column.nulls > 0:
-        yield from _watched(_NOT_NULL, column, column.nulls, rows, {}, {})
+        yield from _watched(_NOT_NULL, column, column.nulls, rows, {})
     if column.kind == "numeric" and column.quantiles and present:
         yield from _range(column, present)
     elif column.kind == "categorical" and column.top_values and present:
@@ -78,10 +78,9 @@ def _range(column: ColumnProfile, present: int) -> Iterator[Expectation]:
         low, high = quantiles[0.0], quantiles[1.0]
         width = high - low or abs(low) or 1.0
     floor = 0.0 if quantiles[0.0] >= 0 else -math.inf  # what was never negative should not be
-    near = _bounds(max(low - 0.1 * width, floor), high + 0.1 * width)
-    far = _bounds(max(low - width, floor), high + width)
+    bounds = _bounds(max(low - 0.1 * width, floor), high + 0.1 * width)
     # Beyond the extremes of n values lie 2/(n + 1) of the next ones, on average.
-    yield from _watched(_BETWEEN, column, 0.02 + 2 / (present + 1), present, near, far)
+    yield from _watched(_BETWEEN, column, 0.02 + 2 / (present + 1), present, bounds)
 
 
 def _levels(column: ColumnProfile, present: int) -> Iterator[Expectation]:
@@ -92,9 +91,7 @@ def _levels(column: ColumnProfile, present: int) -> Iterator[Expectation]:
     # Of levels never seen we expect the share of those seen once (Good & Turing, 1953), or one.
     once = sum(count == 1 for _, count in column.top_values)
     exceptions = min(1 - known / present + (once + 1) / present, 1.0)
-    yield from _watched(
-        _IN_SET, column, exceptions, present, {"value_set": levels}, {"value_set": levels}
-    )
+    yield from _watched(_IN_SET, column, exceptions, present, {"value_set": levels})
 
 
 def _watched(
@@ -102,19 +99,16 @@ def _watched(
     column: ColumnProfile,
     exceptions: float,
     rows: int,
-    near: Mapping[str, Any],
-    far: Mapping[str, Any],
+    arguments: Mapping[str, Any],
 ) -> Iterator[Expectation]:
     """Yield the warning and the critical expectation about one share of exceptions."""
-    mostly = math.floor(100 * (1 - _tolerated(exceptions, rows))) / 100
-    usual = 1 - exceptions
-    if mostly > 0:
-        kwargs = {"column": column.name, **near, "mostly": mostly}
-        yield Expectation(kind, kwargs, "warning")
-    refused_below = min(round(usual / 2, 2), mostly)
-    if refused_below > 0:
-        kwargs = {"column": column.name, **far, "mostly": refused_below}
-        yield Expectation(kind, kwargs, "critical")
+    usual = math.floor(100 * (1 - _tolerated(exceptions, rows))) / 100
+    least = min(round((1 - exceptions) / 2, 2), usual)
+    thresholds: tuple[tuple[Severity, float], ...] = (("warning", usual), ("critical", least))
+    for severity, mostly in thresholds:
+        if mostly > 0:
+            kwargs = {"column": column.name, **arguments, "mostly": mostly}
+            yield Expectation(kind, kwargs, severity)
 
 
 def _tolerated(share: float, rows: int) -> float:

@@ -153,7 +153,9 @@ def _must_declare(head: bytes, uri: str) -> MalformedSourceError:
 
     position = next(i for i, byte in enumerate(head) if byte > 127)
     guess = from_bytes(head).best()
-    example = f"`encoding: {guess.encoding}` may fit" if guess else "e.g. `encoding: cp1251`"
+    # Without a language it recognises, the guess is as good as any other.
+    known = guess is not None and guess.coherence > 0
+    example = f"`encoding: {guess.encoding}` may fit" if guess and known else "e.g. cp1251, cp932"
     return MalformedSourceError(
         f"{uri}: byte {position + 1}, line {head.count(bytes([10]), 0, position) + 1}: "
         f"bytes {head[position : position + 4].hex(' ')} are no UTF-8 text",

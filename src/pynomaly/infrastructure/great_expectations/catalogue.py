@@ -89,8 +89,7 @@ def build(expectation: Expectation, pipeline: Pipeline) -> Check:
         _check_columns(columns, kinds, expectation, pipeline)
     if expectation.severity == "row" and scope not in ("row", "unique"):
         raise ConfigurationError(
-            f"{_where(expectation, pipeline)}: severity row needs an expectation about single "
-            "rows",
+            f"{_where(expectation, pipeline)}: severity row needs an expectation about single rows",
             hint="use severity critical or warning",
         )
     if scope == "unique" and expectation.kwargs.get("row_condition"):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Engine", "Outcome", "Suite"]
 
-_INDEX = "pynomaly_check"
+_QUESTION = "pynomaly_question"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Outcome:
     """What one expectation found in one frame.
 
     Args:
-        success: Great Expectations' verdict on this frame.
+        success: Great Expectations' verdict on this frame; of no meaning where ``mostly`` counts.
         considered: Values it judged; None if it judged the column or table as a whole.
         positions: Rows against it, ascending, even where ``mostly`` lets it pass.
         observed: What it observed of the column or table as a whole.
@@ -50,21 +50,30 @@ class Engine:
         self._context.variables.progress_bars = {"globally": False}
         self._context.stores[self._context.validation_results_store_name] = _forgetful_store()
         source = self._context.data_sources.add_pandas("chunks")
-        self._batch = source.add_dataframe_asset("chunk").add_batch_definition_whole_dataframe("all")
+        self._batch = source.add_dataframe_asset("chunk").add_batch_definition_whole_dataframe(
+            "all"
+        )
 
     def suite(self, name: str, checks: Sequence[Check]) -> Suite:
         """Register a suite with its checkpoint.
+
+        Checks that differ in ``mostly`` and severity only are run once: the caller judges shares
+        on totals anyway, and Great Expectations takes some 15 ms for each on any frame.
 
         Args:
             name: Unique within this engine.
             checks: At least one.
         """
-        expectations = []
-        for index, check in enumerate(checks):
-            check.gx.meta = {_INDEX: index}
-            expectations.append(check.gx)
+        expectations: dict[str, Any] = {}
+        for check in checks:
+            same = {key: value for key, value in check.spec.kwargs.items() if key != "mostly"}
+            question = f"{check.spec.type} {sorted(same.items())}"
+            check.gx.meta = {_QUESTION: question}
+            expectations.setdefault(question, check.gx)
         context, gx = self._context, self._gx
-        suite = context.suites.add(gx.ExpectationSuite(name=name, expectations=expectations))
+        suite = context.suites.add(
+            gx.ExpectationSuite(name=name, expectations=[*expectations.values()])
+        )
         definition = context.validation_definitions.add(
             gx.ValidationDefinition(name=name, data=self._batch, suite=suite)
         )
@@ -118,11 +127,9 @@ class Suite:
         """
         result = self.checkpoint.run(batch_parameters={"dataframe": frame})
         (validation,) = result.run_results.values()
-        outcomes: dict[int, Outcome] = {}
-        for found in validation.results:
-            index = found.expectation_config.meta[_INDEX]
-            outcomes[index] = _outcome(found, self.checks[index])
-        return tuple(outcomes[index] for index in range(len(self.checks)))
+        # They come back in another order.
+        found = {r.expectation_config.meta[_QUESTION]: r for r in validation.results}
+        return tuple(_outcome(found[check.gx.meta[_QUESTION]], check) for check in self.checks)
 
 
 def _outcome(found: Any, check: Check) -> Outcome:

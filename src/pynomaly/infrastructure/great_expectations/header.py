@@ -134,9 +134,7 @@ def _configured(check: Check, outcome: Outcome) -> ExpectationResult:
     )
 
 
-def _types(
-    pipeline: Pipeline, columns: Sequence[tuple[str, str]]
-) -> tuple[ExpectationResult, ...]:
+def _types(pipeline: Pipeline, columns: Sequence[tuple[str, str]]) -> tuple[ExpectationResult, ...]:
     """Compare physical types; a source of texts alone (CSV) has none to compare."""
     physical = dict(columns)
     if all(re.fullmatch(_TEXT, kind) for kind in physical.values()):

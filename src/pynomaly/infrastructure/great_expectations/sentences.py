@@ -95,5 +95,3 @@ def _generic(name: str, kwargs: Mapping[str, Any]) -> str:
     arguments = [f"{key} {shown(value)}" for key, value in kwargs.items() if key not in hidden]
     words = name.removeprefix("column_").removeprefix("multicolumn_").replace("_", " ")
     return words + (f" ({', '.join(arguments)})" if arguments else "")
-
-

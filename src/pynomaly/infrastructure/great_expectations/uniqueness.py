@@ -95,9 +95,7 @@ def _hashes(cells: Sequence[pa.Array], seed: str) -> Hashes:
     mixed: Hashes = np.zeros(len(cells[0]), dtype=np.uint64)
     for column in cells:
         texts = _texts(column)
-        hashed = hash_array(
-            texts.to_numpy(zero_copy_only=False), hash_key=seed, categorize=False
-        )
+        hashed = hash_array(texts.to_numpy(zero_copy_only=False), hash_key=seed, categorize=False)
         mixed = (mixed ^ hashed) * _MIX
         mixed ^= mixed >> np.uint64(31)
     return mixed

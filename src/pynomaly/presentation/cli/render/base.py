@@ -1,0 +1,75 @@
+"""Tables, numbers and safe text."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, TextIO
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+__all__ = ["clean", "console", "moment", "number", "share", "table"]
+
+
+def console(stream: TextIO) -> Console:
+    """Return a console that colours only on a terminal and takes all text literally."""
+    out = Console(file=stream, markup=False, highlight=False, emoji=False)
+    if not out.is_terminal and "COLUMNS" not in os.environ:
+        out.width = 120
+    return out
+
+
+def clean(text: object) -> str:
+    """Return text without control characters: a column's name must not steer the terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in str(text))
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+    """Return a table; columns whose name begins with ``#`` are aligned right."""
+    result = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+    for column in columns:
+        result.add_column(
+            column.removeprefix("#"),
+            justify="right" if column.startswith("#") else "left",
+            overflow="fold",
+        )
+    for row in rows:
+        result.add_row(*(Text(clean("" if cell is None else cell)) for cell in row))
+    return result
+
+
+def number(value: Any) -> str:
+    """Return a number for people: thousands apart, four significant digits.
+
+    >>> number(12345), number(0.123456), number(None)
+    ('12,345', '0.1235', '')
+    """
+    if value is None:
+        return ""
+    if isinstance(value, float) and not value.is_integer():
+        return f"{value:,.4g}"
+    return f"{value:,.0f}"
+
+
+def share(value: float) -> str:
+    """Return a share as percent.
+
+    >>> share(0.05), share(0.0), share(0.00012)
+    ('5 %', '0 %', '0.012 %')
+    """
+    return f"{value * 100:.2g} %" if 0 < value < 0.1 else f"{value * 100:.0f} %"
+
+
+def moment(value: Any) -> str:
+    """Return a moment in local time to the second.
+
+    >>> moment(None)
+    ''
+    """
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
+    return value.astimezone().strftime("%Y-%m-%d %H:%M:%S") if value else ""

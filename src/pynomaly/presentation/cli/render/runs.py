@@ -1,0 +1,146 @@
+"""What a run did: one sentence per step, the gates, and what to look at next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pynomaly.presentation.cli.render.base import clean, number, share, table
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+__all__ = ["evidence", "gates_table", "run_lines", "sentence"]
+
+Facts = Mapping[str, Any]
+
+
+def _validated(facts: Facts) -> str:
+    text = f"{number(facts['rows'])} rows: {number(facts['accepted'])} accepted, "
+    text += f"{number(facts['quarantined'])} quarantined"
+    warnings = facts.get("warnings", 0)
+    return text + (f", {warnings} warning{'s' if warnings != 1 else ''}" if warnings else "")
+
+
+def _profiled(facts: Facts) -> str:
+    low, high = facts["contamination"]
+    return (
+        f"{facts['columns']} columns, {facts['features']} features; "
+        f"anomalies probably {share(low)} to {share(high)}"
+    )
+
+
+def _tuned(facts: Facts) -> str:
+    objective = facts.get("objective")
+    # Trials are ranked by agreement and stability where labels are missing: not a quality.
+    ranked = f" ({objective})" if isinstance(objective, str) else ""
+    return f"{facts['trials']} trials, chosen: {facts['detector']}{ranked}"
+
+
+def _trained(facts: Facts) -> str:
+    metrics = ", ".join(f"{k} {number(v)}" for k, v in facts.get("metrics", {}).items())
+    return f"{facts['detector']} on {number(facts['fitted_rows'])} rows" + (
+        f"; {metrics}" if metrics else ""
+    )
+
+
+def _registered(facts: Facts) -> str:
+    return f"version {facts['version']}"
+
+
+def _gated(facts: Facts) -> str:
+    gates = facts["gates"]
+    passed = sum(gate["verdict"] == "pass" for gate in gates)
+    return f"{facts['verdict']}: {passed} of {len(gates)} gates pass version {facts['version']}"
+
+
+def _promoted(facts: Facts) -> str:
+    previous = facts.get("previous")
+    before = f", before it version {previous}" if previous is not None else ""
+    return f"version {facts['version']} serves{before}"
+
+
+def _scored(facts: Facts) -> str:
+    return (
+        f"{number(facts['rows_scored'])} rows scored by version {facts['model_version']}, "
+        f"{number(facts['rows_flagged'])} flagged"
+    )
+
+
+_SENTENCES: Mapping[str, Callable[[Facts], str]] = {
+    "validate": _validated,
+    "profile": _profiled,
+    "tune": _tuned,
+    "train": _trained,
+    "register": _registered,
+    "gate": _gated,
+    "promote": _promoted,
+    "score": _scored,
+}
+
+
+def sentence(step: str, facts: Facts) -> str:
+    """Return one sentence about a finished or failed step."""
+    if "error" in facts:
+        return f"failed: {facts['error']}"
+    return _SENTENCES[step](facts) if step in _SENTENCES else "done"
+
+
+def run_lines(document: Facts) -> Iterator[RenderableType]:
+    """Yield what a run's document tells, ending with commands to try."""
+    steps: Mapping[str, Facts] = document["steps"]
+    seconds = document.get("seconds")
+    took = f" in {seconds:.1f} s" if seconds is not None else ""
+    yield table(
+        f"{document['command']} {document['pipeline']}: {document['status']}{took}",
+        ["step", "result"],
+        [(step, sentence(step, facts)) for step, facts in steps.items()],
+    )
+    yield from evidence(steps)
+    for title, place in _places(document, steps):
+        yield f"{title:<12} {clean(place)}"
+    if commands := list(_next(document, steps)):
+        yield "\nNext:"
+        yield from (f"  {command}" for command in commands)
+
+
+def evidence(steps: Mapping[str, Facts]) -> Iterator[RenderableType]:
+    """Yield the gates and what profiling dropped, where a run got that far."""
+    if dropped := steps.get("profile", {}).get("dropped"):
+        yield table("not used for training", ["column", "why"], list(dropped.items()))
+    if gates := steps.get("gate", {}).get("gates"):
+        yield gates_table(gates)
+
+
+def gates_table(gates: Sequence[Facts]) -> RenderableType:
+    """Return every gate with verdict and sentence."""
+    return table(
+        "gates",
+        ["gate", "verdict", "because"],
+        [(gate["gate"], gate["verdict"], gate["sentence"]) for gate in gates],
+    )
+
+
+def _places(document: Facts, steps: Mapping[str, Facts]) -> Iterator[tuple[str, str]]:
+    if uri := steps.get("score", {}).get("output_uri"):
+        yield "scores", uri
+    validated = steps.get("validate", {})
+    if uri := validated.get("quarantine_uri"):
+        yield "quarantine", uri
+    if path := validated.get("report_path"):
+        yield "validation", path
+    if path := document.get("report"):
+        yield "report", path
+
+
+def _next(document: Facts, steps: Mapping[str, Facts]) -> Iterator[str]:
+    name = document["pipeline"]
+    command = document["command"]
+    if command in ("validate", "profile"):
+        yield f"pynomaly run {name}"
+    if command == "train" and "register" in steps:
+        yield f"pynomaly release {name} --version {steps['register']['version']}"
+    if command in ("run", "release"):
+        yield f"pynomaly score {name} --data NEW.csv --out scored.parquet"
+        yield f"pynomaly status {name}"
+    yield f"pynomaly history {name}"

@@ -1,0 +1,236 @@
+"""Each gate blocks the bad challenger it exists for, and lets an honest retrain through."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pynomaly.application.ensemble import fit_detector
+from pynomaly.application.gates.comparison import alert_rate, injected_recall, label_precision
+from pynomaly.application.gates.contender import Contender
+from pynomaly.application.gates.integrity import (
+    batch_invariant,
+    data_validated,
+    distinct_scores,
+    golden_rows,
+)
+from pynomaly.application.preprocessing import encode, fit_preprocessing
+from pynomaly.application.scoring_rows import score_members
+from pynomaly.domain.datasets import Column, Fingerprint, Schema, Snapshot
+from pynomaly.domain.models import Member, Model, ModelCard
+from pynomaly.domain.pipelines import DecisionPolicy, ReleasePolicy
+from pynomaly.domain.quality import ExpectationResult, ValidationReport
+from pynomaly.domain.scores import calibrate
+from pynomaly.infrastructure.kernels import FrozenKernels
+from pynomaly.infrastructure.pyod.fitter import PyodFitter
+
+SCHEMA = Schema(tuple(Column(f"x{i}", "numeric") for i in range(5)))
+KERNELS = FrozenKernels()
+POLICY, DECISION = ReleasePolicy(), DecisionPolicy(budget=0.05)
+
+
+def rows(n: int, seed: int) -> pa.Table:
+    values = np.random.default_rng(seed).normal(10, 2, (n, 5))
+    return pa.table({f"x{i}": values[:, i] for i in range(5)})
+
+
+def contender(table: pa.Table, version: int = 1, seed: int = 0) -> Contender:
+    preprocessing = fit_preprocessing(table, SCHEMA)
+    X = encode(preprocessing, table)
+    fitter = PyodFitter(KERNELS)
+    members = fit_detector("knn", {}, X[::2], fitter=fitter, kernels=KERNELS, seed=seed)
+    card = ModelCard("p", "r", "knn", {}, "f", len(X), seed, {})
+    model = Model(
+        card, SCHEMA, preprocessing, members, calibrate(score_members(members, X[1::2], KERNELS))
+    )
+    return Contender(version, model, KERNELS)
+
+
+def with_members(good: Contender, members: tuple[Member, ...], X: pa.Table) -> Contender:
+    model = replace(good.model, members=members)
+    scores = score_members(members, encode(model.preprocessing, X), KERNELS)
+    return replace(good, model=replace(model, calibration=calibrate(scores)))
+
+
+def inverted(good: Contender, table: pa.Table) -> Contender:
+    """The same model with every score's sign turned round."""
+    members = tuple(
+        replace(m, normalisation=replace(m.normalisation, std=-m.normalisation.std))
+        for m in good.model.members
+    )
+    return with_members(good, members, table)
+
+
+def constant(good: Contender, table: pa.Table) -> Contender:
+    """A model that gives every row the same score."""
+    members = tuple(
+        replace(m, normalisation=replace(m.normalisation, std=float("inf")))
+        for m in good.model.members
+    )
+    return with_members(good, members, table)
+
+
+@pytest.fixture(scope="module")
+def training() -> pa.Table:
+    return rows(2_400, 1)
+
+
+@pytest.fixture(scope="module")
+def champion(training: pa.Table) -> Contender:
+    return contender(training)
+
+
+@pytest.fixture(scope="module")
+def holdout() -> pa.Table:
+    return rows(1_200, 2)
+
+
+def test_an_honest_retrain_on_fresh_data_passes(champion: Contender, holdout: pa.Table) -> None:
+    retrained = contender(rows(2_400, 3), version=2, seed=5)
+
+    recall = injected_recall(retrained, champion, holdout, POLICY, DECISION, 0)
+    alerts = alert_rate(retrained, champion, holdout, POLICY, DECISION)
+
+    assert recall.verdict == "pass", recall.sentence
+    assert alerts.verdict == "pass", alerts.sentence
+
+
+def test_a_first_model_that_finds_injected_anomalies_passes(
+    champion: Contender, holdout: pa.Table
+) -> None:
+    result = injected_recall(champion, None, holdout, POLICY, DECISION, 0)
+
+    assert result.verdict == "pass"
+    assert result.bound is not None
+    assert result.observed is not None
+    assert POLICY.min_first_recall < result.bound < result.observed
+
+
+@pytest.mark.parametrize("broken", [inverted, constant])
+def test_inverted_and_constant_models_are_blocked_by_injected_recall(
+    broken: object, champion: Contender, training: pa.Table, holdout: pa.Table
+) -> None:
+    assert callable(broken)
+    challenger = broken(champion, training)
+
+    with_champion = injected_recall(challenger, champion, holdout, POLICY, DECISION, 0)
+    first = injected_recall(challenger, None, holdout, POLICY, DECISION, 0)
+
+    assert with_champion.verdict == "block", with_champion.sentence
+    assert first.verdict == "block", first.sentence
+
+
+def test_a_constant_model_is_blocked_by_distinct_scores(
+    champion: Contender, training: pa.Table, holdout: pa.Table
+) -> None:
+    good, bad = champion.score(holdout), constant(champion, training).score(holdout)
+
+    assert distinct_scores(good, 0.05).verdict == "pass"
+    assert distinct_scores(bad, 0.05).verdict == "block"
+
+
+def test_too_few_rows_or_a_blind_champion_are_inconclusive(
+    champion: Contender, holdout: pa.Table
+) -> None:
+    few = injected_recall(champion, champion, holdout.slice(0, 900), POLICY, DECISION, 0)
+    blind = replace(POLICY, min_champion_recall=1.0)
+    weak = injected_recall(champion, champion, holdout, blind, DECISION, 0)
+
+    assert few.verdict == weak.verdict == "inconclusive"
+    assert "Too little power" in few.sentence
+
+
+def test_a_swap_of_two_columns_is_blocked_by_golden_rows(
+    champion: Contender, holdout: pa.Table
+) -> None:
+    golden = holdout.slice(0, 32)
+    golden = golden.append_column("expected_score", pa.array(champion.score(golden)))
+    swapped = golden.rename_columns(["x1", "x0", "x2", "x3", "x4", "expected_score"])
+
+    assert golden_rows(champion, golden).verdict == "pass"
+    assert golden_rows(champion, swapped).verdict == "block"
+
+
+def test_a_model_that_looks_at_its_batch_is_blocked(champion: Contender, holdout: pa.Table) -> None:
+    class Ranking(FrozenKernels):
+        """Scores a row by its rank within the batch, as PyOD's ECOD does."""
+
+        def score(self, member: Member, X: np.ndarray) -> np.ndarray:
+            return super().score(member, X).argsort().argsort() / len(X)
+
+    ranking = replace(champion, kernels=Ranking())
+
+    assert batch_invariant(champion, holdout, champion.score(holdout), 0).verdict == "pass"
+    assert batch_invariant(ranking, holdout, ranking.score(holdout), 0).verdict == "block"
+
+
+@pytest.mark.parametrize(("budget", "verdict"), [(0.05, "pass"), (0.4, "block"), (0.0001, "block")])
+def test_alert_volume_far_from_the_champions_is_blocked(
+    budget: float, verdict: str, champion: Contender, holdout: pa.Table
+) -> None:
+    class Biased(FrozenKernels):
+        """Shifts every score until the wanted share of rows is flagged."""
+
+        def score(self, member: Member, X: np.ndarray) -> np.ndarray:
+            return super().score(member, X) + shift
+
+    normal = champion.score(holdout)
+    calibration = champion.model.calibration.scores
+    member = champion.model.members[0].normalisation
+    wanted = np.quantile(normal, 1 - budget)
+    threshold = np.quantile(calibration, 1 - DECISION.budget)
+    # On the member's raw scale, before asinh and standardisation.
+    raw = np.sinh(threshold * member.std + member.mean) - np.sinh(wanted * member.std + member.mean)
+    shift = float(raw * member.spread)
+
+    result = alert_rate(replace(champion, kernels=Biased()), champion, holdout, POLICY, DECISION)
+
+    assert result.verdict == verdict, result.sentence
+
+
+@pytest.fixture
+def labelled(holdout: pa.Table) -> Iterator[tuple[pa.Table, np.ndarray]]:
+    values = np.random.default_rng(9).normal(10, 2, (40, 5)) + 9
+    anomalies = pa.table({f"x{i}": values[:, i] for i in range(5)})
+    labels = np.concatenate([np.zeros(len(holdout)), np.ones(40)])
+    yield pa.concat_tables([holdout, anomalies]), labels
+
+
+def test_where_labels_exist_a_certain_drop_in_average_precision_blocks(
+    champion: Contender, training: pa.Table, labelled: tuple[pa.Table, np.ndarray]
+) -> None:
+    table, labels = labelled
+
+    same = label_precision(champion, champion, table, labels, POLICY, 0)
+    worse = label_precision(inverted(champion, training), champion, table, labels, POLICY, 0)
+
+    assert same.verdict == "pass"
+    assert worse.verdict == "block", worse.sentence
+
+
+def test_a_handful_of_labels_is_not_judged(champion: Contender, holdout: pa.Table) -> None:
+    labels = np.full(len(holdout), np.nan)
+    labels[:10] = [1, 1, 0, 0, 0, 0, 0, 0, 0, 0]
+
+    result = label_precision(champion, champion, holdout, labels, POLICY, 0)
+
+    assert result.verdict == "pass"
+    assert "not judged" in result.sentence
+
+
+def report(accepted: int, quarantined: int, *results: ExpectationResult) -> ValidationReport:
+    snapshot = Snapshot("data.csv", Fingerprint("ab" * 32, "cd"), (), accepted + quarantined, 1)
+    return ValidationReport(
+        "v1", "p", snapshot, results, accepted, quarantined, 0.05, datetime.now(UTC)
+    )
+
+
+def test_data_must_be_on_record_as_validated() -> None:
+    failed = ExpectationResult("expect_x", "a", "critical", False, "1", "2")
+
+    assert data_validated(None, "ab" * 32).verdict == "block"
+    assert data_validated(report(90, 10, failed), "ab" * 32).verdict == "block"
+    assert data_validated(report(99, 1), "ab" * 32).verdict == "pass"
