@@ -10,6 +10,7 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 RUN := $(BIN)/hatch run
+READY := $(VENV)/.dev $(VENV)/.editable
 SUPPORTED := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
 
 # A broken .venv (say, its Python was removed) is made anew; a usable one is never cleared.
@@ -22,37 +23,37 @@ endif
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
-install: $(VENV)/.dev $(VENV)/.editable ## Bootstrap .venv with everything a developer needs
+install: $(READY) ## Bootstrap .venv with everything a developer needs
 	@echo "Ready: $(BIN)/pynomaly --help, or '. $(BIN)/activate'."
 
 demo: $(VENV)/.runtime $(VENV)/.editable ## Run the whole lifecycle on real data, under Prefect
 	@$(BIN)/pynomaly demo
 
-test: install ## Run the whole test suite
+test: $(READY) ## Run the whole test suite
 	@$(RUN) test
 
-lint: install ## Check style and formatting
+lint: $(READY) ## Check style and formatting
 	@$(RUN) lint
 
-fmt: install ## Fix style and formatting
+fmt: $(READY) ## Fix style and formatting
 	@$(RUN) fmt
 
-types: install ## Check types
+types: $(READY) ## Check types
 	@$(RUN) types
 
-contracts: install ## Check the import contracts
+contracts: $(READY) ## Check the import contracts
 	@$(RUN) contracts
 
-docs: install ## Build the documentation into site/, strictly
+docs: $(READY) ## Build the documentation into site/, strictly
 	@$(RUN) docs
 
-bench: install ## Measure what the platform adds to tuning, training and scoring
+bench: $(READY) ## Measure what the platform adds to tuning, training and scoring
 	@$(RUN) bench
 
-build: install ## Build wheel and sdist into dist/
+build: $(READY) ## Build wheel and sdist into dist/
 	@$(RUN) build
 
-lock: install ## Resolve both lock files again
+lock: $(READY) ## Resolve both lock files again
 	@$(RUN) lock
 
 clean: ## Remove .venv, builds and caches; your data and .pynomaly stay

@@ -35,8 +35,8 @@ def as_flow(fn: Callable[..., Any]) -> Flow[..., Any]:
         description=fn.__doc__,
         # Steps try again themselves; the values that cross a flow are small and plain.
         retries=0,
-        validate_parameters=True,
-        log_prints=False,
+        persist_result=False,
+        result_serializer="json",  # an error is kept all the same; never as a pickle
     )
 
 

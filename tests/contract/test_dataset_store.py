@@ -87,3 +87,17 @@ def test_a_damaged_dataset_is_an_integrity_error(store, tmp_path):
 def test_a_name_cannot_leave_the_store(store, name):
     with pytest.raises(ValueError, match="within the store"):
         store.writer(name)
+
+
+def test_a_discarded_dataset_is_gone_and_nothing_else(store, tmp_path):
+    kept, uri = stage(store, "kept", TABLE).uri, stage(store, "d", TABLE).uri
+    store.discard(uri)
+    store.discard(uri)
+    with pytest.raises(SourceNotFoundError):
+        store.table(uri)
+    assert store.table(kept) == TABLE
+    theirs = tmp_path / "theirs.parquet"
+    theirs.write_bytes(b"x")
+    with pytest.raises(ValueError, match="not a dataset of this store"):
+        store.discard(str(theirs))
+    assert theirs.exists()

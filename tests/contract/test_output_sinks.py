@@ -119,6 +119,14 @@ def test_the_digest_is_that_of_the_finished_bytes(place, name):
     assert writer.digest == hashlib.sha256(place.read(name)).hexdigest()
 
 
+def test_the_digest_of_what_is_there_can_be_asked_for(place):
+    assert SINKS.digest(f"{place.root}/o.csv") is None
+    assert SINKS.digest(f"{place.root}/o.csv") != write(place, "o.csv", TABLE).digest
+    assert SINKS.digest(f"{place.root}/o.csv") == hashlib.sha256(place.read("o.csv")).hexdigest()
+    place.put("o.csv", b"theirs")
+    assert SINKS.digest(f"{place.root}/o.csv") == hashlib.sha256(b"theirs").hexdigest()
+
+
 @pytest.mark.parametrize("name", ["o.parquet", "o.csv", "o.jsonl"])
 @pytest.mark.parametrize("stop", [RuntimeError, KeyboardInterrupt])
 def test_nothing_is_visible_when_writing_stops_half_way(place, name, stop):
@@ -195,6 +203,13 @@ def test_an_unknown_extension_is_refused(place):
     with pytest.raises(UnsupportedFormatError, match=r"o\.xml") as caught:
         write(place, "o.xml", TABLE)
     assert ".parquet" in caught.value.hint
+
+
+def test_another_kind_of_url_does_not_become_a_local_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UnsupportedFormatError, match="gs:// are not written"):
+        SINKS.writer("gs://bucket/o.csv", overwrite=False)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_folders_on_the_way_are_created(place):

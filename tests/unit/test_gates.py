@@ -91,7 +91,7 @@ def holdout() -> pa.Table:
 def test_an_honest_retrain_on_fresh_data_passes(champion: Contender, holdout: pa.Table) -> None:
     retrained = contender(rows(2_400, 3), version=2, seed=5)
 
-    recall = injected_recall(retrained, champion, holdout, POLICY, DECISION, 0)
+    recall = injected_recall(retrained, champion, holdout, POLICY, 0)
     alerts = alert_rate(retrained, champion, holdout, POLICY, DECISION)
 
     assert recall.verdict == "pass", recall.sentence
@@ -101,7 +101,7 @@ def test_an_honest_retrain_on_fresh_data_passes(champion: Contender, holdout: pa
 def test_a_first_model_that_finds_injected_anomalies_passes(
     champion: Contender, holdout: pa.Table
 ) -> None:
-    result = injected_recall(champion, None, holdout, POLICY, DECISION, 0)
+    result = injected_recall(champion, None, holdout, POLICY, 0)
 
     assert result.verdict == "pass"
     assert result.bound is not None
@@ -116,8 +116,8 @@ def test_inverted_and_constant_models_are_blocked_by_injected_recall(
     assert callable(broken)
     challenger = broken(champion, training)
 
-    with_champion = injected_recall(challenger, champion, holdout, POLICY, DECISION, 0)
-    first = injected_recall(challenger, None, holdout, POLICY, DECISION, 0)
+    with_champion = injected_recall(challenger, champion, holdout, POLICY, 0)
+    first = injected_recall(challenger, None, holdout, POLICY, 0)
 
     assert with_champion.verdict == "block", with_champion.sentence
     assert first.verdict == "block", first.sentence
@@ -135,9 +135,9 @@ def test_a_constant_model_is_blocked_by_distinct_scores(
 def test_too_few_rows_or_a_blind_champion_are_inconclusive(
     champion: Contender, holdout: pa.Table
 ) -> None:
-    few = injected_recall(champion, champion, holdout.slice(0, 900), POLICY, DECISION, 0)
+    few = injected_recall(champion, champion, holdout.slice(0, 900), POLICY, 0)
     blind = replace(POLICY, min_champion_recall=1.0)
-    weak = injected_recall(champion, champion, holdout, blind, DECISION, 0)
+    weak = injected_recall(champion, champion, holdout, blind, 0)
 
     assert few.verdict == weak.verdict == "inconclusive"
     assert "Too little power" in few.sentence

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from pynomaly.domain.identifiers import new_id
 
 moments = st.datetimes(
-    datetime(1970, 1, 1),  # noqa: DTZ001  Hypothesis adds the zone
-    datetime(2500, 1, 1),  # noqa: DTZ001
+    datetime(1970, 1, 1),
+    datetime(2500, 1, 1),
     timezones=st.just(UTC),
 )
 
@@ -40,7 +40,7 @@ def test_the_time_zone_does_not_matter():
     assert new_id(utc)[:18] == new_id(utc.astimezone(timezone(timedelta(hours=9))))[:18]
 
 
-@pytest.mark.parametrize("moment", [datetime(2026, 1, 1), datetime(1969, 1, 1, tzinfo=UTC)])  # noqa: DTZ001
+@pytest.mark.parametrize("moment", [datetime(2026, 1, 1), datetime(1969, 1, 1, tzinfo=UTC)])
 def test_a_moment_that_cannot_be_ordered_is_refused(moment):
     with pytest.raises(ValueError, match="needs a"):
         new_id(moment)

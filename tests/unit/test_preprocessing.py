@@ -84,7 +84,9 @@ def test_the_order_of_rows_does_not_change_categories():
     table = pa.table({"c": ["b", "a"] * 20})
     shuffled = table.take(list(reversed(range(ROWS))))
     schema = _schema(c="categorical")
-    assert fit_preprocessing(table, schema).encodings == fit_preprocessing(shuffled, schema).encodings
+    assert (
+        fit_preprocessing(table, schema).encodings == fit_preprocessing(shuffled, schema).encodings
+    )
 
 
 def test_times_become_points_on_the_clock_and_the_week():

@@ -19,6 +19,8 @@ def refuse(argument):
     raise AssertionError(f"not local: {argument}")
 
 
+RUSSIAN = "имя,n\n" + "Ольга Петрова живёт в Москве,1\nИван пришёл домой,2\n" * 5  # noqa: RUF001
+
 SOURCES = TableSources(local=find_local_files, s3=refuse, sql=refuse)
 
 
@@ -106,11 +108,7 @@ def test_a_declared_encoding_is_used(read):
 
 def test_an_encoding_that_cannot_be_told_must_be_declared(read):
     with pytest.raises(MalformedSourceError, match=r"data\.csv: byte 1, line 1") as caught:
-        read(
-            ("имя,n\n" + "Ольга Петрова живёт в Москве,1\nИван пришёл домой,2\n" * 5).encode(
-                "cp1251"
-            )
-        )  # noqa: RUF001
+        read(RUSSIAN.encode("cp1251"))
     assert "encoding: cp1251" in caught.value.hint
     with pytest.raises(MalformedSourceError) as caught:
         read(b"a\n\x81\x8d\x8f\n")

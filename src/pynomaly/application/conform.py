@@ -138,8 +138,8 @@ def _infinite(found: str, form: _Form) -> bool:
 
 def _shown(value: pa.Scalar) -> str:
     """Return a cell for people: texts quoted, long ones cut."""
-    if pa.types.is_timestamp(value.type) or pa.types.is_date(value.type):
-        return f"{value.cast(pa.int64())} ({value.type})"  # beyond what Python's datetime can hold
+    if pa.types.is_temporal(value.type):
+        return str(value.cast(pa.string()))  # Python's datetime does not hold all of them
     content = value.as_py()
     text = repr(content) if isinstance(content, str | bytes) else str(content)
     return text if len(text) <= 60 else f"{text[:57]}…"

@@ -94,7 +94,7 @@ class GateVersion:
             golden_rows(challenger, golden),
             batch_invariant(challenger, holdout, scores, seed),
             distinct_scores(scores, policy.min_distinct_scores),
-            injected_recall(challenger, champion, holdout, policy, pipeline.decision, seed),
+            injected_recall(challenger, champion, holdout, policy, seed),
             alert_rate(challenger, champion, holdout, policy, pipeline.decision),
         ]
         labels = known_labels(holdout, pipeline)

@@ -235,6 +235,7 @@ def _readable_share(kind: ColumnKind, column: Encoded) -> float:
         usual = Encoded(
             column.name, column.values.take(pa.array(top)), column.counts[top], column.codes
         )
+    share = 0.0
     for tried in (usual, column):
         reading = _READERS[kind](tried.values)
         refused = reading.refused

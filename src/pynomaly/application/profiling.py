@@ -93,8 +93,8 @@ def profile_table(
     names = [name for name in sample.column_names if name != ROW_ID]
     _check_names(names, [*id_columns, time_column, label_column, *excluded])
     named: dict[str, tuple[Role, str]] = {
-        **{name: ("dropped", "excluded by the configuration") for name in excluded},
-        **{name: ("id", "named as id") for name in id_columns},
+        **dict.fromkeys(excluded, ("dropped", "excluded by the configuration")),
+        **dict.fromkeys(id_columns, ("id", "named as id")),
     }
     if time_column:
         named[time_column] = ("time", "named as event time")

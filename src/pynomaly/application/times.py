@@ -141,7 +141,7 @@ def _offsets(zones: pa.Array) -> NDArray[np.int64]:
 
 
 def _looked_up(values: list[int], encoded: pa.DictionaryArray) -> NDArray[np.int64]:
-    indices = encoded.indices.to_numpy(zero_copy_only=False)
+    indices: NDArray[np.int64] = encoded.indices.to_numpy(zero_copy_only=False)
     return np.array(values, dtype=np.int64)[indices]
 
 

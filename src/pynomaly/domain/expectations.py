@@ -12,7 +12,7 @@ are looking for, and must still notice that a source has changed.  So:
   **critical** one says "this cannot be the same data" and refuses the snapshot: fewer than half of
   the usual share are where the values were, are known levels, or are there at all.
 - Bell-shaped columns that shifted by two standard deviations (79 % of them still in the range)
-  therefore warn and are scored; shifted by three (44 %), or euros that became cents, are refused.
+  therefore warn and are scored; shifted by three (42 %), or euros that became cents, are refused.
 
 What is watched: for numbers the range of the central 98 %; for categories the known levels (or the
 ten most frequent of many); the share of missing values where there are any.

@@ -77,13 +77,7 @@ class Scorer:
             )
         columns = {ROW_ID: pa.array(range(len(frame)), pa.int64())}
         for column in schema.names:
-            try:
-                columns[column] = pa.array(frame[column], from_pandas=True)
-            except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-                raise DataRejectedError(
-                    f"column '{column}' mixes types: {error}",
-                    hint="convert it to one type, e.g. frame[column].astype(str)",
-                ) from error
+            columns[column] = _cells(frame, column)
         # A pipeline of feature columns only: ids and labels are no business of a scorer.
         features = Pipeline(name, SourceSpec("pandas.DataFrame"), schema)
         table, failures = conform(pa.table(columns), features)
@@ -94,6 +88,28 @@ class Scorer:
                 hint="mend or drop these rows, or use `pynomaly score`, which quarantines them",
             )
         return table
+
+
+def _cells(frame: pd.DataFrame, column: str) -> pa.Array:
+    """Return one column as Arrow infers it; reading it as declared comes later."""
+    import pandas as pd
+    import pyarrow as pa
+
+    times = list(frame.columns).count(column)
+    if times > 1:
+        raise DataRejectedError(f"column '{column}' occurs {times} times", hint="keep one of them")
+    cells = frame[column]
+    if isinstance(cells.dtype, pd.DatetimeTZDtype):
+        # Naive times are read as UTC; pyarrow would drop the zone as well, in a way that pandas 3
+        # deprecates.
+        cells = cells.dt.tz_convert(None)
+    try:
+        return pa.array(cells, from_pandas=True)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise DataRejectedError(
+            f"column '{column}' mixes types: {error}",
+            hint="convert it to one type, e.g. frame[column].astype(str)",
+        ) from error
 
 
 def load_scorer(folder: Path, manifest_digest: str) -> Scorer:

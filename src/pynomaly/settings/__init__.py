@@ -9,6 +9,10 @@ from pynomaly.settings.pipelines import (
     pipeline_names,
 )
 from pynomaly.settings.platform import (
+    MlflowSettings,
+    ProfilingSettings,
+    RecordsSettings,
+    ScoringSettings,
     Settings,
     load_settings,
     resolve_uri,
@@ -18,6 +22,10 @@ from pynomaly.settings.rendering import render_pipeline
 
 __all__ = [
     "Effective",
+    "MlflowSettings",
+    "ProfilingSettings",
+    "RecordsSettings",
+    "ScoringSettings",
     "Settings",
     "check_name",
     "explain",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pynomaly.settings.documents import Node
-from pynomaly.settings.pipelines import pipeline_tree
+from pynomaly.settings.pipelines import load_pipeline, pipeline_tree
 from pynomaly.settings.platform import Settings
 from pynomaly.settings.problems import mask
 
@@ -40,11 +40,11 @@ def explain(settings: Settings, pipeline: str | None = None) -> tuple[Effective,
     if pipeline is None:
         effective = {
             "home": str(settings.home),
-            "records.url": settings.records_url,
-            "mlflow.tracking_uri": settings.tracking_uri,
+            "records.url": settings.records.url,
+            "mlflow.tracking_uri": settings.mlflow.tracking_uri,
         }
         return tuple(_leaves(settings.tree, effective))
-    source = settings.pipeline(pipeline).source.uri
+    source = load_pipeline(pipeline, settings).source.uri
     return tuple(_leaves(pipeline_tree(pipeline, settings), {"source.uri": source}))
 
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pynomaly.settings import rules
 from pynomaly.settings.documents import DEFAULT, Node, Origin, wrap
@@ -14,10 +14,43 @@ from pynomaly.settings.layers import environment_name, find_project, merge, sett
 from pynomaly.settings.problems import checked, fail
 from pynomaly.settings.sections import SettingsDocument
 
-if TYPE_CHECKING:
-    from pynomaly.domain.pipelines import Pipeline
+__all__ = [
+    "MlflowSettings",
+    "ProfilingSettings",
+    "RecordsSettings",
+    "ScoringSettings",
+    "Settings",
+    "load_settings",
+    "resolve_uri",
+]
 
-__all__ = ["Settings", "load_settings", "resolve_uri"]
+
+@dataclass(frozen=True, slots=True)
+class RecordsSettings:
+    """Our own database, as a SQLAlchemy URL."""
+
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class MlflowSettings:
+    """Where MLflow tracks and registers: a server's or a database's URL."""
+
+    tracking_uri: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringSettings:
+    """Streaming: rows held in memory at once."""
+
+    batch_rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProfilingSettings:
+    """Profiling: rows drawn from larger sources."""
+
+    sample_rows: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +61,10 @@ class Settings:
         project: Folder that holds ``conf/``; relative paths in configuration start here.
         environment: Which folder of ``conf/`` lies over ``base``.
         home: Embedded state: databases, artifacts, scores, reports, logs.
-        records_url: SQLAlchemy URL of our own database.
-        tracking_uri: MLflow's server or database.
+        records: Our own database.
+        mlflow: Tracking and registry.
+        scoring: Streaming.
+        profiling: Profiling.
         tree: The merged layers with the origin of every value.
         overrides: Lies over every pipeline file, e.g. ``--trials`` of a command line.
     """
@@ -37,8 +72,10 @@ class Settings:
     project: Path
     environment: str
     home: Path
-    records_url: str
-    tracking_uri: str
+    records: RecordsSettings
+    mlflow: MlflowSettings
+    scoring: ScoringSettings
+    profiling: ProfilingSettings
     tree: Node = field(repr=False, compare=False)
     overrides: Node = field(default=Node({}, DEFAULT), repr=False, compare=False)
 
@@ -46,17 +83,6 @@ class Settings:
     def pipelines(self) -> Path:
         """Folder of the pipeline files."""
         return self.project / "conf" / "pipelines"
-
-    def pipeline(self, name: str) -> Pipeline:
-        """Read a configured pipeline; a relative source starts at the project folder.
-
-        Raises:
-            UnknownPipelineError: There is no such file; the hint suggests the nearest.
-            ConfigurationError: Anything unknown, mistyped or contradictory, with file and line.
-        """
-        from pynomaly.settings.pipelines import load_pipeline
-
-        return load_pipeline(name, self)
 
     def overriding(self, overrides: Mapping[str, Any], origin: str) -> Settings:
         """Return settings whose pipelines have ``overrides`` over their own values.
@@ -92,8 +118,10 @@ def load_settings(start: Path | None = None, environ: Mapping[str, str] | None =
         project=project,
         environment=environment,
         home=home,
-        records_url=resolve_uri(records_url, project),
-        tracking_uri=resolve_uri(tracking_uri, project),
+        records=RecordsSettings(resolve_uri(records_url, project)),
+        mlflow=MlflowSettings(resolve_uri(tracking_uri, project)),
+        scoring=ScoringSettings(document.scoring.batch_rows),
+        profiling=ProfilingSettings(document.profiling.sample_rows),
         tree=tree,
     )
 

@@ -54,6 +54,20 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
+class _Inline:
+    """A collection on one line."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+def _inline(dumper: _Dumper, inline: _Inline) -> yaml.Node:
+    if isinstance(inline.value, dict):
+        return dumper.represent_mapping("tag:yaml.org,2002:map", inline.value, flow_style=True)
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", inline.value, flow_style=True)
+
+
+_Dumper.add_representer(_Inline, _inline)
 core_resolvers(_Dumper)
 
 
@@ -71,7 +85,7 @@ def render_pipeline(pipeline: Pipeline, notes: Mapping[str, str] | None = None) 
     sections: dict[str, Any] = {"source": _source(pipeline.source)}
     if pipeline.id_columns:
         ids = list(pipeline.id_columns)
-        sections["id"] = ids[0] if len(ids) == 1 else ids
+        sections["id"] = ids[0] if len(ids) == 1 else _Inline(ids)
     if pipeline.time_column is not None:
         sections["time"] = pipeline.time_column
     if pipeline.label_column is not None:
@@ -79,7 +93,7 @@ def render_pipeline(pipeline: Pipeline, notes: Mapping[str, str] | None = None) 
     if pipeline.excluded:
         sections["exclude"] = list(pipeline.excluded)
     sections["columns"] = {
-        c.name: c.kind if c.nullable else {"kind": c.kind, "nullable": False}
+        c.name: c.kind if c.nullable else _Inline({"kind": c.kind, "nullable": False})
         for c in pipeline.schema.columns
     }
     sections |= _policies(pipeline)
@@ -115,15 +129,16 @@ def _policies(pipeline: Pipeline) -> dict[str, Any]:
 
 
 def _changed(policy: Any, default: Any) -> dict[str, Any]:
+    changed = {f.name: _plain(getattr(policy, f.name)) for f in fields(policy)}
     return {
-        f.name: _plain(getattr(policy, f.name))
-        for f in fields(policy)
-        if getattr(policy, f.name) != getattr(default, f.name)
+        name: _Inline(value) if isinstance(value, list) else value
+        for name, value in changed.items()
+        if getattr(policy, name) != getattr(default, name)
     }
 
 
 def _expectation(expectation: Expectation) -> dict[str, Any]:
-    return {expectation.type: _plain(expectation.kwargs), "severity": expectation.severity}
+    return {expectation.type: _Inline(_plain(expectation.kwargs)), "severity": expectation.severity}
 
 
 def _plain(value: Any) -> Any:
@@ -142,17 +157,17 @@ def _excluded(names: tuple[str, ...], notes: Mapping[str, str]) -> str:
     lines = ["exclude:"]
     for name in names:
         remark = "".join(c if c.isprintable() else " " for c in notes.get(name, ""))
-        item = _dump([name], flow=False).rstrip("\n")
+        item = _dump([name]).rstrip("\n")
         lines.append(f"  {item}  # {remark}" if remark else f"  {item}")
     return "\n".join(lines) + "\n"
 
 
-def _dump(value: Any, *, flow: bool | None = None) -> str:
+def _dump(value: Any) -> str:
     return yaml.dump(
         value,
         Dumper=_Dumper,
         sort_keys=False,
         allow_unicode=True,
-        default_flow_style=flow,
+        default_flow_style=False,
         width=10_000,
     )

@@ -117,12 +117,26 @@ class MlflowSection(Section):
     tracking_uri: str | None
 
 
+class ScoringSection(Section):
+    """Streaming of data."""
+
+    batch_rows: Count
+
+
+class ProfilingSection(Section):
+    """Profiling of large sources."""
+
+    sample_rows: Count
+
+
 class SettingsDocument(Section):
     """Everything outside ``conf/pipelines``."""
 
     home: Annotated[str, Field(min_length=1)]
     records: RecordsSection
     mlflow: MlflowSection
+    scoring: ScoringSection
+    profiling: ProfilingSection
     pipeline_defaults: PipelineDefaults
 
 

@@ -14,14 +14,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pynomaly.application.ports.data import OutputWriter
-from pynomaly.domain.errors import IntegrityError, OutputNotWritableError, SourceNotFoundError
+from pynomaly.domain.errors import (
+    IntegrityError,
+    OutputNotWritableError,
+    SourceNotFoundError,
+    UnsupportedFormatError,
+)
 from pynomaly.infrastructure.arrow.encoders import Encoder, choose_encoder, encode_parquet
 
-__all__ = ["OpenTarget", "ParquetDatasetStore", "TableSinks"]
+__all__ = ["ParquetDatasetStore", "TableSinks", "Target"]
 
 
-class OpenTarget(Protocol):
-    """Gives a handle whose bytes appear at ``uri`` when the context exits cleanly.
+class Target(Protocol):
+    """A kind of place for outputs.
+
+    Called, it gives a handle whose bytes appear at ``uri`` when the context exits cleanly.
 
     Nothing written means that nothing appears.
     """
@@ -29,18 +36,21 @@ class OpenTarget(Protocol):
     def __call__(self, uri: str, *, overwrite: bool) -> AbstractContextManager[BinaryIO]:
         """Open ``uri``; refuse what exists unless ``overwrite``."""
 
+    def digest(self, uri: str) -> str | None:
+        """Return sha256 (hex) of what is at ``uri``, or None if nothing is."""
+
 
 @dataclass(frozen=True, slots=True)
 class TableSinks:
     """Implements ``OutputSinks``.
 
     Args:
-        local: Opens paths.
-        s3: Opens ``s3://`` URLs.
+        local: For paths.
+        s3: For ``s3://`` URLs.
     """
 
-    local: OpenTarget
-    s3: OpenTarget
+    local: Target
+    s3: Target
 
     def writer(self, uri: str, *, overwrite: bool) -> AbstractContextManager[OutputWriter]:
         """Open ``uri`` for writing, format by extension.
@@ -49,8 +59,22 @@ class TableSinks:
         and ``digest`` empty.
         """
         encode = choose_encoder(uri)
-        target = self.s3 if uri.lower().startswith("s3://") else self.local
-        return _writing(uri, target, encode, overwrite=overwrite)
+        return _writing(uri, self._target(uri), encode, overwrite=overwrite)
+
+    def digest(self, uri: str) -> str | None:
+        """Return sha256 (hex) of what is at ``uri`` now, or None if nothing is."""
+        return self._target(uri).digest(uri)
+
+    def _target(self, uri: str) -> Target:
+        scheme, separator, _ = uri.partition("://")
+        if not separator:
+            return self.local
+        if scheme.lower() == "s3":
+            return self.s3
+        raise UnsupportedFormatError(
+            f"outputs of the kind {scheme}:// are not written: {uri}",
+            hint="use a path or s3://bucket/key",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +83,11 @@ class ParquetDatasetStore:
 
     Args:
         root: The folder, created when first written to.
-        target: Opens paths.
+        target: For paths.
     """
 
     root: Path
-    target: OpenTarget
+    target: Target
 
     def writer(self, name: str) -> AbstractContextManager[OutputWriter]:
         """Open dataset ``name``; one of the same name (of an earlier attempt) is replaced.
@@ -93,6 +117,17 @@ class ParquetDatasetStore:
             table = parquet.read(columns=columns)
             return table if columns is None else table.select(columns)
 
+    def discard(self, uri: str) -> None:
+        """Remove a staged dataset; one that is gone already is fine.
+
+        Args:
+            uri: As a writer of this store gave it.
+        """
+        path = Path(uri).resolve()
+        if not path.is_relative_to(self.root.resolve()) or path.suffix != ".parquet":
+            raise ValueError(f"not a dataset of this store: {uri}")
+        path.unlink(missing_ok=True)
+
 
 @contextmanager
 def _opened(uri: str) -> Iterator[pq.ParquetFile]:
@@ -114,7 +149,7 @@ def _opened(uri: str) -> Iterator[pq.ParquetFile]:
 @contextmanager
 def _writing(
     uri: str,
-    target: OpenTarget,
+    target: Target,
     encode: Callable[[BinaryIO, pa.Schema], Encoder],
     *,
     overwrite: bool,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import secrets
 from collections.abc import Iterator
@@ -13,53 +14,72 @@ from typing import BinaryIO
 
 from pynomaly.domain.errors import OutputExistsError, OutputNotWritableError
 
-__all__ = ["open_local_target"]
+__all__ = ["LocalTarget", "open_local_target"]
 
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
-@contextmanager
-def open_local_target(uri: str, *, overwrite: bool) -> Iterator[BinaryIO]:
-    """Give a file to write to; it takes the name ``uri`` only when the block exits cleanly.
+class LocalTarget:
+    """Outputs on disk: called to open one for writing."""
 
-    The bytes go to a hidden file in the same folder, are forced to disk, and are then renamed.
-    Whatever ends the block early, Ctrl-C included, removes the hidden file.  A block that writes
-    nothing at all leaves no file.
+    @contextmanager
+    def __call__(self, uri: str, *, overwrite: bool) -> Iterator[BinaryIO]:
+        """Give a file to write to; it takes the name ``uri`` only when the block exits cleanly.
 
-    Args:
-        uri: Path; missing folders are created.
-        overwrite: Whether an existing file may be replaced.
+        The bytes go to a hidden file in the same folder, are forced to disk, and are then renamed.
+        Whatever ends the block early, Ctrl-C included, removes the hidden file.  A block that writes
+        nothing at all leaves no file.
 
-    Raises:
-        OutputExistsError: Something is there, or appeared while we wrote, and ``overwrite`` is
-            false.
-        OutputNotWritableError: The folder refuses us, or the disk is full.
-    """
-    path = Path(uri).expanduser()
-    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}.tmp")
-    with _refusals(path):
-        if path.is_dir():
-            raise OutputNotWritableError(f"{path} is a folder", hint="name a file in it")
-        if not overwrite and os.path.lexists(path):
-            raise _exists(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-    handle = os.fdopen(descriptor, "wb")
-    try:
-        yield handle
+        Args:
+            uri: Path; missing folders are created.
+            overwrite: Whether an existing file may be replaced.
+
+        Raises:
+            OutputExistsError: Something is there, or appeared while we wrote, and ``overwrite`` is
+                false.
+            OutputNotWritableError: The folder refuses us, or the disk is full.
+        """
+        path = Path(uri).expanduser()
+        temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}.tmp")
         with _refusals(path):
-            handle.flush()
-            os.fsync(handle.fileno())
-            written = handle.tell()
-            handle.close()
-            if written:
-                _commit(temporary, path, overwrite=overwrite)
-    finally:
-        # Closing flushes, which must not hide what ended the block (a full disk, say).
-        with contextlib.suppress(OSError):
-            handle.close()
-        # After a commit by rename it is gone already.
-        temporary.unlink(missing_ok=True)
+            if path.is_dir():
+                raise OutputNotWritableError(f"{path} is a folder", hint="name a file in it")
+            if not overwrite and os.path.lexists(path):
+                raise _exists(path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        handle = os.fdopen(descriptor, "wb")
+        try:
+            yield handle
+            with _refusals(path):
+                handle.flush()
+                os.fsync(handle.fileno())
+                written = handle.tell()
+                handle.close()
+                if written:
+                    _commit(temporary, path, overwrite=overwrite)
+        finally:
+            # Closing flushes, which must not hide what ended the block (a full disk, say).
+            with contextlib.suppress(OSError):
+                handle.close()
+            # After a commit by rename it is gone already.
+            temporary.unlink(missing_ok=True)
+
+    def digest(self, uri: str) -> str | None:
+        """Return sha256 (hex) of the file at ``uri``, or None if there is no file.
+
+        Raises:
+            OutputNotWritableError: It may not be read, so nobody can say whose it is.
+        """
+        path = Path(uri).expanduser()
+        with _refusals(path):
+            if not path.is_file():
+                return None
+            with path.open("rb") as handle:
+                return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+open_local_target = LocalTarget()
 
 
 def _commit(temporary: Path, path: Path, *, overwrite: bool) -> None:

@@ -235,7 +235,7 @@ def _instance(
     implementation: Any, kwargs: dict[str, Any], expectation: Expectation, pipeline: Pipeline
 ) -> Any:
     from great_expectations.compatibility import pydantic
-    from great_expectations.exceptions import GreatExpectationsError
+    from great_expectations.exceptions.exceptions import GreatExpectationsError
 
     severity = "warning" if expectation.severity == "warning" else "critical"
     try:

@@ -98,7 +98,9 @@ def _forgetful_store() -> Any:
     The usual one writes every result as JSON, row numbers included, and keeps it: time and memory
     for nothing.  It also cannot write the result of expect_column_quantile_values_to_be_between.
     """
-    from great_expectations.data_context.store import ValidationResultsStore
+    from great_expectations.data_context.store.validation_results_store import (
+        ValidationResultsStore,
+    )
 
     class ForgetfulStore(ValidationResultsStore):
         def set(self, key: Any, value: Any, **kwargs: Any) -> None:

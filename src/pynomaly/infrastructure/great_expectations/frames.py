@@ -48,7 +48,7 @@ def to_frame(table: pa.Table, columns: Sequence[str]) -> pd.DataFrame:
             times = table.column(name.removesuffix(_TWIN))
             table = table.append_column(name, pc.strftime(times, format=_ISO))
     chosen = table.select(names)
-    frame = chosen.to_pandas()
+    frame: pd.DataFrame = chosen.to_pandas()
     for field in chosen.schema:
         if pa.types.is_boolean(field.type):
             frame[field.name] = frame[field.name].astype(object)

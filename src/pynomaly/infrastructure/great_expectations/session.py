@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from pynomaly.domain.datasets import ROW_ID
 from pynomaly.domain.errors import ConfigurationError
@@ -95,7 +96,7 @@ class GreatExpectationsSession:
         return tuple(failures)
 
     def _count(
-        self, check: Check, considered: int, positions: Any, chunk: pa.Table
+        self, check: Check, considered: int, positions: NDArray[np.int64], chunk: pa.Table
     ) -> Iterator[RowFailure]:
         tally = self._tallies[check]
         tally.add(considered, positions, chunk, self._pipeline.keys)

@@ -86,7 +86,8 @@ def _contains(run: tuple[Hashes, Hashes], first: Hashes, second: Hashes) -> NDAr
     at[at == len(known_first)] = 0
     # Two different keys with equal first halves are not told apart by more than the first of
     # them: one repetition missed in 10^19 / n² rows.
-    return (known_first[at] == first) & (known_second[at] == second)
+    found: NDArray[np.bool_] = (known_first[at] == first) & (known_second[at] == second)
+    return found
 
 
 def _hashes(cells: Sequence[pa.Array], seed: str) -> Hashes:

@@ -9,6 +9,7 @@ from numba import njit, types
 
 __all__ = ["CUBE", "F32", "F64", "FLAG", "I32", "I64", "MATRIX", "NUMBER", "WHOLE", "kernel"]
 
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -30,5 +31,16 @@ def kernel(*arguments: types.Type, returns: types.Type) -> Callable[[_F], _F]:
     No ``fastmath``: it would let the compiler reorder additions, and scores would depend on how a
     batch is cut.
     """
-    compiled = njit(returns(*arguments), cache=True, nogil=True, error_model="numpy")
-    return cast("Callable[[_F], _F]", compiled)
+    signature = returns(*arguments)
+
+    def compiled(function: _F) -> _F:
+        try:
+            return cast("_F", njit(signature, cache=True, **_OPTIONS)(function))
+        except RuntimeError as error:
+            if "no locator available" not in str(error):
+                raise
+            # Neither our folder nor the user's cache folder is writable (a read-only container).
+            # Scores are the same; each process compiles anew unless NUMBA_CACHE_DIR is set.
+            return cast("_F", njit(signature, **_OPTIONS)(function))
+
+    return compiled

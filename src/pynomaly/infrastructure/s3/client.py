@@ -46,7 +46,7 @@ def split_uri(uri: str) -> tuple[str, str]:
     >>> split_uri("s3://lake/payments/2026.csv")
     ('lake', 'payments/2026.csv')
     """
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    bucket, _, key = uri[len("s3://") :].partition("/")
     if not bucket:
         raise ConfigurationError(f"{uri} names no bucket", hint="write s3://bucket/key")
     return bucket, key

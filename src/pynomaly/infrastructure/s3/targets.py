@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,49 +16,76 @@ if TYPE_CHECKING:
     from botocore.exceptions import ClientError
     from mypy_boto3_s3 import S3Client
 
-__all__ = ["open_s3_target"]
+__all__ = ["S3Target", "open_s3_target"]
 
 _PART = 32 * 2**20
 
 
-@contextmanager
-def open_s3_target(uri: str, *, overwrite: bool) -> Iterator[BinaryIO]:
-    """Give a local file to write to; it is uploaded when the block exits cleanly.
+class S3Target:
+    """Outputs on S3: called to open one for writing."""
 
-    Without ``overwrite`` the object is looked for before the block and again before the upload,
-    and the upload itself is conditional (``If-None-Match: *``) where the server supports that.
-    A block that writes nothing at all uploads nothing.
+    @contextmanager
+    def __call__(self, uri: str, *, overwrite: bool) -> Iterator[BinaryIO]:
+        """Give a local file to write to; it is uploaded when the block exits cleanly.
 
-    Args:
-        uri: ``s3://bucket/key``.
-        overwrite: Whether an existing object may be replaced.
+        Without ``overwrite`` the object is looked for before the block and again before the upload,
+        and the upload itself is conditional (``If-None-Match: *``) where the server supports that.
+        A block that writes nothing at all uploads nothing.
 
-    Raises:
-        OutputExistsError: The object exists, or appeared meanwhile, and ``overwrite`` is false.
-        OutputNotWritableError: The bucket is missing or refuses us.
-    """
-    bucket, key = split_uri(uri)
-    if not key or key.endswith("/"):
-        raise OutputNotWritableError(f"{uri} names no object", hint="write s3://bucket/key")
-    client = connect()
-    with _refusals(uri):
-        client.head_bucket(Bucket=bucket)
-        if not overwrite:
-            _refuse_existing(client, bucket, key)
-    with tempfile.TemporaryFile(prefix="pynomaly-") as handle:
-        yield cast("BinaryIO", handle)
-        size = handle.tell()
-        if not size:
-            return
-        handle.seek(0)
-        condition = {} if overwrite else {"IfNoneMatch": "*"}
+        Args:
+            uri: ``s3://bucket/key``.
+            overwrite: Whether an existing object may be replaced.
+
+        Raises:
+            OutputExistsError: The object exists, or appeared meanwhile, and ``overwrite`` is false.
+            OutputNotWritableError: The bucket is missing or refuses us.
+        """
+        bucket, key = split_uri(uri)
+        if not key or key.endswith("/"):
+            raise OutputNotWritableError(f"{uri} names no object", hint="write s3://bucket/key")
+        client = connect()
         with _refusals(uri):
+            client.head_bucket(Bucket=bucket)
             if not overwrite:
                 _refuse_existing(client, bucket, key)
-            if size <= _PART:
-                client.put_object(Bucket=bucket, Key=key, Body=handle, **cast("Any", condition))
-            else:
-                _multipart(client, bucket, key, cast("BinaryIO", handle), condition)
+        with tempfile.TemporaryFile(prefix="pynomaly-") as handle:
+            yield cast("BinaryIO", handle)
+            size = handle.tell()
+            if not size:
+                return
+            handle.seek(0)
+            condition = {} if overwrite else {"IfNoneMatch": "*"}
+            with _refusals(uri):
+                if not overwrite:
+                    _refuse_existing(client, bucket, key)
+                if size <= _PART:
+                    client.put_object(Bucket=bucket, Key=key, Body=handle, **cast("Any", condition))
+                else:
+                    _multipart(client, bucket, key, cast("BinaryIO", handle), condition)
+
+    def digest(self, uri: str) -> str | None:
+        """Return sha256 (hex) of the object at ``uri``, or None if there is none.
+
+        Raises:
+            OutputNotWritableError: It may not be read, so nobody can say whose it is.
+        """
+        from botocore.exceptions import ClientError
+
+        bucket, key = split_uri(uri)
+        digest = hashlib.sha256()
+        with _refusals(uri):
+            try:
+                body = connect().get_object(Bucket=bucket, Key=key)["Body"]
+            except ClientError as error:
+                if _status(error) == 404:
+                    return None
+                raise
+            for block in body.iter_chunks(2**20):
+                digest.update(block)
+        return digest.hexdigest()
+
+
+open_s3_target = S3Target()
 
 
 def _multipart(

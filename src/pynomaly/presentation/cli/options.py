@@ -72,11 +72,11 @@ class Command(_WithExample):
 def _configure_logging(ctx: click.Context, _: click.Parameter, verbose: bool) -> None:
     if ctx.resilient_parsing:
         return
-    logging.basicConfig(
-        level=logging.WARNING,
-        stream=sys.stderr,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    # Some libraries set their own loggers to INFO; what they have to say stays their own affair.
+    handler.addFilter(lambda r: r.levelno >= logging.WARNING or r.name.startswith("pynomaly"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     for name in ("pynomaly", "pynomaly_flows"):
         logging.getLogger(name).setLevel(logging.DEBUG if verbose else logging.WARNING)
 

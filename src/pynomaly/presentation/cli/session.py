@@ -60,10 +60,10 @@ class Session:
             params: Of the flow; ``data`` and ``out`` are relative to the working folder.
         """
         from pynomaly.presentation.cli.progress import progress
-        from pynomaly.settings import resolve_uri
+        from pynomaly.settings import load_pipeline, resolve_uri
         from pynomaly_flows.launch import launch
 
-        self.settings.pipeline(pipeline)  # a typo should not wait for an engine to start
+        load_pipeline(pipeline, self.settings)  # a typo should not wait for an engine to start
         for name in ("data", "out"):
             if isinstance(uri := params.get(name), str):
                 params[name] = resolve_uri(uri, Path.cwd())
@@ -78,11 +78,11 @@ class Session:
         Raises:
             UnknownPipelineError: The hint suggests the nearest configured one.
         """
-        from pynomaly.settings import pipeline_names
+        from pynomaly.settings import load_pipeline, pipeline_names
 
         configured = pipeline_names(self.settings)
         if pipeline not in configured and pipeline not in self.platform.records.pipelines():
-            self.settings.pipeline(pipeline)
+            load_pipeline(pipeline, self.settings)
 
     def present(self, document: Mapping[str, Any], lines: Iterable[RenderableType]) -> None:
         """Print a result: the document as JSON, or else the lines for people."""

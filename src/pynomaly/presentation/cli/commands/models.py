@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from pynomaly.presentation.cli.options import Command, pipeline_argument
+from pynomaly.presentation.cli.options import Command, Group, pipeline_argument
 from pynomaly.presentation.cli.session import Session
 
 __all__ = ["command"]

@@ -38,11 +38,11 @@ def list_pipelines(session: Session) -> None:
 def _describe(session: Session, name: str) -> dict[str, Any]:
     """Describe one pipeline; a broken file must not hide the others."""
     from pynomaly.domain.errors import ConfigurationError
-    from pynomaly.settings import mask
+    from pynomaly.settings import load_pipeline, mask
 
     described: dict[str, Any] = {"name": name, "source": None, "features": None, "error": None}
     try:
-        pipeline = session.settings.pipeline(name)
+        pipeline = load_pipeline(name, session.settings)
     except ConfigurationError as error:
         return {**described, "error": error.message}
     features = len(pipeline.features.columns)

@@ -28,7 +28,8 @@ __all__ = ["command"]
 def command(session: Session, pipeline: str, data: str | None, engine: EngineChoice) -> None:
     """Do everything, from validating to scoring.
 
-    Validate, profile, tune, train, register, gate, promote, score."""
+    Validate, profile, tune, train, register, gate, promote, score.
+    """
     from pynomaly.presentation.cli.render.runs import run_lines
 
     document = session.launch("run", pipeline, engine, data=data)

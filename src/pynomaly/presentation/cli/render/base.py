@@ -29,8 +29,20 @@ def clean(text: object) -> str:
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
-    """Return a table; columns whose name begins with ``#`` are aligned right."""
-    result = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+    """Return a table; columns whose name begins with ``#`` are aligned right.
+
+    Args:
+        title: Above it.
+        columns: Headings; where all are empty there is no heading line.
+        rows: Cells, in any type.
+    """
+    result = Table(
+        title=Text(clean(title)),
+        box=box.SIMPLE_HEAD if any(columns) else None,
+        show_header=any(columns),
+        title_justify="left",
+        title_style="bold",
+    )
     for column in columns:
         result.add_column(
             column.removeprefix("#"),

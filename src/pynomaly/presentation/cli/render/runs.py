@@ -14,6 +14,9 @@ __all__ = ["evidence", "gates_table", "run_lines", "sentence"]
 
 Facts = Mapping[str, Any]
 
+_QUALITY = ("roc_auc", "average_precision")
+"""Metrics that tell quality; they exist only where there are labels."""
+
 
 def _validated(facts: Facts) -> str:
     text = f"{number(facts['rows'])} rows: {number(facts['accepted'])} accepted, "
@@ -31,17 +34,15 @@ def _profiled(facts: Facts) -> str:
 
 
 def _tuned(facts: Facts) -> str:
-    objective = facts.get("objective")
-    # Trials are ranked by agreement and stability where labels are missing: not a quality.
-    ranked = f" ({objective})" if isinstance(objective, str) else ""
-    return f"{facts['trials']} trials, chosen: {facts['detector']}{ranked}"
+    ranking = facts["objective"].replace("_", " ")
+    return f"{facts['trials']} trials, chosen by {ranking}: {facts['detector']}"
 
 
 def _trained(facts: Facts) -> str:
-    metrics = ", ".join(f"{k} {number(v)}" for k, v in facts.get("metrics", {}).items())
-    return f"{facts['detector']} on {number(facts['fitted_rows'])} rows" + (
-        f"; {metrics}" if metrics else ""
-    )
+    text = f"{facts['detector']} on {number(facts['fitted_rows'])} rows"
+    measured = facts.get("metrics", {})
+    known = [f"{n.replace('_', ' ')} {number(measured[n])}" for n in _QUALITY if n in measured]
+    return ", ".join([text, *known])
 
 
 def _registered(facts: Facts) -> str:

@@ -1,0 +1,49 @@
+"""What end-to-end tests share: commands, their outcomes, and rows to run them on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+COLUMNS = ["amount", "rate", "load", "delay"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The one document on stdout."""
+        document = json.loads(self.out)
+        assert isinstance(document, dict)
+        return document
+
+    @property
+    def error(self) -> str:
+        """Message and hint of a failed ``--json`` command."""
+        facts = self.json["error"]
+        return f"{facts['message']}\n{facts['hint']}"
+
+
+Cli = Callable[..., Outcome]
+
+
+def frame(rows: int, seed: int) -> pd.DataFrame:
+    """Ordinary rows; one in two hundred is far out in two columns."""
+    rng = np.random.default_rng(seed)
+    data = pd.DataFrame(rng.normal(50, 5, (rows, 4)), columns=COLUMNS).round(3)
+    strange = rng.random(rows) < 0.005
+    data.loc[strange, ["amount", "load"]] += 60
+    data.insert(0, "txn_id", [f"t{seed}-{i}" for i in range(rows)])
+    data["country"] = rng.choice(["DE", "FR", "US"], rows, p=[0.6, 0.3, 0.1])
+    return data

@@ -1,0 +1,61 @@
+"""The command line in this process, and one small project with a champion."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from command_line import Cli, Outcome, frame
+
+from pynomaly.presentation.cli.main import main
+
+
+@pytest.fixture
+def cli(capfd: pytest.CaptureFixture[str]) -> Cli:
+    """Run a command line in this process, engine direct where it has one."""
+
+    def run(*arguments: str | Path) -> Outcome:
+        capfd.readouterr()
+        code = main([str(a) for a in arguments])
+        captured = capfd.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty project as working folder."""
+    (tmp_path / "conf").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYNOMALY_HOME", raising=False)
+    monkeypatch.delenv("PYNOMALY_ENV", raising=False)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def champion_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose pipeline ``payments`` has a champion; tests add files, never retrain."""
+    folder = tmp_path_factory.mktemp("champion")
+    (folder / "conf").mkdir()
+    frame(800, 1).to_csv(folder / "payments.csv", index=False)
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        assert main(["init", "payments", "--data", "payments.csv", "--id", "txn_id"]) == 0
+        path = folder / "conf/pipelines/payments.yaml"
+        path.write_text(path.read_text() + "\ntraining: {trials: 2, seed: 3}\n")
+        assert main(["run", "payments", "--engine", "direct"]) == 0
+    finally:
+        os.chdir(before)
+    return folder
+
+
+@pytest.fixture
+def champion(champion_project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The project with a champion as working folder."""
+    monkeypatch.chdir(champion_project)
+    monkeypatch.delenv("PYNOMALY_HOME", raising=False)
+    yield champion_project

@@ -1,0 +1,94 @@
+"""The self-cleaning ensemble."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pynomaly.application.ensemble import fit_detector
+from pynomaly.application.scoring_rows import score_members
+from pynomaly.domain.errors import ConfigurationError
+from pynomaly.domain.evaluation import roc_auc
+from pynomaly.infrastructure.kernels import FrozenKernels
+from pynomaly.infrastructure.pyod import PyodFitter
+
+KERNELS = FrozenKernels()
+FITTER = PyodFitter(KERNELS)
+
+
+def _fit(detector, X, params=None, seed=0):
+    return fit_detector(detector, params or {}, X, fitter=FITTER, kernels=KERNELS, seed=seed)
+
+
+def _contaminated(rows: int = 600) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(rows, 6)) @ rng.normal(size=(6, 6))
+    labels = (np.arange(rows) < rows // 20).astype(int)
+    X[labels == 1] = rng.normal(scale=5.0, size=(rows // 20, 6))
+    return X, labels
+
+
+@pytest.fixture(scope="module")
+def ensemble():
+    return _fit("self_cleaning", _contaminated()[0])
+
+
+def test_it_is_six_detectors_on_each_of_two_cleaned_remainders(ensemble):
+    kinds = ["knn", "subsample", "mahalanobis", "cluster", "gmm", "iforest"]
+    assert [member.detector for member in ensemble] == kinds * 2
+
+
+def test_it_finds_anomalies_in_the_data_it_learned_from(ensemble):
+    X, labels = _contaminated()
+    assert roc_auc(labels, score_members(ensemble, X, KERNELS)) > 0.9
+
+
+def test_equal_seeds_give_bit_identical_members(ensemble):
+    again = _fit("self_cleaning", _contaminated()[0])
+    for one, other in zip(ensemble, again, strict=True):
+        assert (one.detector, one.params, one.normalisation) == (
+            other.detector, other.params, other.normalisation,
+        )  # fmt: skip
+        for key, array in one.arrays.items():
+            assert array.tobytes() == other.arrays[key].tobytes()
+
+
+def test_another_seed_gives_other_members(ensemble):
+    other = _fit("self_cleaning", _contaminated()[0], seed=1)
+    assert other[1].arrays["references"].tobytes() != ensemble[1].arrays["references"].tobytes()
+
+
+def test_cleaning_removes_the_planted_anomalies_from_what_is_learned(ensemble):
+    X, labels = _contaminated()
+    dirty = FITTER.fit("mahalanobis", {}, X, 0)
+    gap_dirty = roc_auc(labels, KERNELS.score(dirty, X))
+    gap_clean = roc_auc(labels, KERNELS.score(ensemble[2], X))
+    assert gap_clean > gap_dirty
+
+
+def test_a_second_round_cleans_again():
+    X, labels = _contaminated(300)
+    members = _fit("self_cleaning", X, {"rounds": 2})
+    assert len(members) == 12
+    assert roc_auc(labels, score_members(members, X, KERNELS)) > 0.9
+
+
+def test_a_single_family_is_one_member():
+    assert [m.detector for m in _fit("ecod", _contaminated(100)[0])] == ["ecod"]
+
+
+def test_ten_rows_are_enough():
+    X = np.random.default_rng(0).normal(size=(10, 3))
+    assert np.isfinite(score_members(_fit("self_cleaning", X), X, KERNELS)).all()
+
+
+def test_rows_that_are_equal_after_cleaning_keep_their_variation():
+    X = np.zeros((200, 2))
+    X[:5] = np.arange(10.0).reshape(5, 2) + 1
+    scores = score_members(_fit("self_cleaning", X), X, KERNELS)
+    assert scores[:5].min() > scores[5:].max()
+
+
+def test_an_unknown_detector_is_refused():
+    with pytest.raises(ConfigurationError, match="did you mean 'knn'"):
+        _fit("knnn", np.zeros((10, 2)))

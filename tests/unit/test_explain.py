@@ -1,0 +1,134 @@
+"""Reasons: the disturbed column must come first."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pynomaly.application.ensemble import fit_detector
+from pynomaly.application.explain import contributions, explain
+from pynomaly.application.preprocessing import encode, fit_preprocessing
+from pynomaly.application.scoring_rows import score_matrix
+from pynomaly.domain.datasets import Column, Schema
+from pynomaly.domain.detectors import FAMILIES
+from pynomaly.domain.models import Model, ModelCard
+from pynomaly.domain.scores import calibrate
+from pynomaly.infrastructure.kernels import FrozenKernels
+from pynomaly.infrastructure.pyod import PyodFitter
+
+KERNELS = FrozenKernels()
+NUMERIC = ("a", "b", "c", "d")
+SCHEMA = Schema((*(Column(name, "numeric") for name in NUMERIC), Column("k", "categorical")))
+
+
+def _table(rows: int = 500, seed: int = 0) -> pa.Table:
+    rng = np.random.default_rng(seed)
+    a = rng.normal(size=rows)
+    columns = {
+        "a": a,
+        "b": 0.8 * a + 0.6 * rng.normal(size=rows),
+        "c": 1e5 * rng.lognormal(size=rows),
+        "d": rng.integers(0, 20, rows).astype(float),
+        "k": rng.choice([*"xxxxyyz"], size=rows),
+    }
+    return pa.table(columns)
+
+
+def _model(detector: str) -> Model:
+    table = _table()
+    preprocessing = fit_preprocessing(table, SCHEMA)
+    members = fit_detector(
+        detector, {}, encode(preprocessing, table), fitter=PyodFitter(KERNELS), kernels=KERNELS,
+        seed=0,
+    )  # fmt: skip
+    card = ModelCard("p", "r", detector, {}, "f", 500, 0, {})
+    return Model(card, SCHEMA, preprocessing, members, calibrate(np.zeros(1)))
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def model(request):
+    return _model(request.param)
+
+
+@pytest.fixture(scope="module")
+def ensemble():
+    return _model("self_cleaning")
+
+
+def _reasons(model, table, top=3):
+    X = encode(model.preprocessing, table)
+    return explain(model, table, X, score_matrix(model, X, KERNELS), KERNELS, top)
+
+
+def _replace(table: pa.Table, column: str, value) -> pa.Table:
+    index = table.column_names.index(column)
+    return table.set_column(index, column, pa.array([value] * table.num_rows, table[column].type))
+
+
+def _ordinary(model) -> pa.Table:
+    """Rows of the lower half by score: none of them strange in itself."""
+    table = _table(200, seed=5)
+    scores = score_matrix(model, encode(model.preprocessing, table), KERNELS)
+    return table.take(np.argsort(scores)[:100])
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    row=st.integers(0, 99),
+    column=st.sampled_from(NUMERIC),
+    deviations=st.floats(15, 1e6),
+    sign=st.sampled_from([-1, 1]),
+)
+def test_a_column_pushed_far_out_is_the_top_reason(ensemble, row, column, deviations, sign):
+    table = _table()
+    values = table[column].to_numpy()
+    pushed = float(np.median(values) + sign * deviations * values.std())
+    normal = _ordinary(ensemble).slice(row, 1)
+    [reasons] = _reasons(ensemble, _replace(normal, column, pushed))
+    assert (reasons[0].column, reasons[0].direction) == (column, "high" if sign > 0 else "low")
+
+
+def test_every_family_names_the_pushed_column_for_nearly_all_rows(model):
+    # Histograms and tail counts are bounded: another column in a sparse bin may weigh as much.
+    table, named = _table(), []
+    for column in NUMERIC:
+        values = table[column].to_numpy()
+        pushed = _replace(_ordinary(model), column, float(np.median(values) + 30 * values.std()))
+        named += [bool(r) and r[0].column == column for r in _reasons(model, pushed, top=1)]
+    assert np.mean(named) > 0.8
+
+
+def test_a_never_seen_category_is_the_top_reason(ensemble):
+    [reasons] = _reasons(ensemble, _replace(_ordinary(ensemble).slice(0, 1), "k", "new"))
+    assert (reasons[0].column, reasons[0].direction, reasons[0].value) == ("k", "unusual", "new")
+
+
+def test_reasons_are_sorted_positive_and_at_most_top(ensemble):
+    for reasons in _reasons(ensemble, _table(60, seed=8), top=2):
+        drops = [reason.contribution for reason in reasons]
+        assert len(reasons) <= 2
+        assert drops == sorted(drops, reverse=True)
+        assert all(drop > 0 for drop in drops)
+
+
+def test_a_row_is_explained_the_same_alone_and_in_a_batch(ensemble):
+    table = _table(50, seed=3)
+    together = _reasons(ensemble, table)
+    assert [_reasons(ensemble, table.slice(i, 1))[0] for i in range(50)] == together
+
+
+def test_values_are_shown_as_text():
+    model = _model("ecod")
+    table = _replace(_replace(_table(1), "c", 123456789.123), "k", "w" * 200)
+    reasons = {reason.column: reason for reason in _reasons(model, table, top=5)[0]}
+    assert reasons["c"].value == "1.23457e+08"
+    assert len(reasons["k"].value) == 80
+
+
+def test_no_rows_have_no_reasons(ensemble):
+    X = encode(ensemble.preprocessing, _table(0))
+    assert contributions(ensemble, X, np.empty(0), KERNELS).shape == (0, 5)
+    assert _reasons(ensemble, _table(0)) == []

@@ -1,0 +1,230 @@
+"""Model folders: exact, reproducible, and refused when a single byte is off."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+import zipfile
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pynomaly.domain.datasets import Column, Schema
+from pynomaly.domain.errors import IntegrityError, OutputExistsError, OutputNotWritableError
+from pynomaly.domain.models import (
+    Calibration,
+    CategoricalEncoding,
+    Member,
+    Model,
+    ModelCard,
+    Normalisation,
+    NumericEncoding,
+    Preprocessing,
+    TimeEncoding,
+)
+from pynomaly.infrastructure.modelfolder import FolderModelStore
+from pynomaly.infrastructure.modelfolder.archive import read_arrays, write_arrays
+
+STORE = FolderModelStore()
+GOLDEN = pa.table({"a": [1.0, None], "expected_score": [0.5, -0.25]})
+
+
+def _model() -> Model:
+    return Model(
+        ModelCard("payments", "run-1", "knn", {"k": 3, "method": "mean"}, "ab", 9, 0, {"numpy": "2"}),
+        Schema((Column("a", "numeric"), Column("größe", "categorical", nullable=False))),
+        Preprocessing(
+            (
+                NumericEncoding("a", 0.1 + 0.2, -1e30, 1e30, True),
+                CategoricalEncoding("größe", ("x", None), (0.75, 0.25), 1, 0.01),
+                TimeEncoding("t", 1.5e9, False),
+            ),
+            ("a", "a=missing", "größe:rarity", "größe=x", "t:hour_sin"),
+            (0, 0, 1, 1, 2),
+            np.array([1.0, 0.0, 0.3, 1.0, np.pi]),
+        ),
+        (
+            Member(
+                "knn", {"k": 3}, {"references": np.arange(6.0).reshape(2, 3), "k": np.array([3])},
+                Normalisation(0.1, 1 / 3, 0.0, 1.0),
+            ),
+        ),
+        Calibration(np.array([-0.5, 0.1, 1e300])),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def saved(tmp_path):
+    folder = tmp_path / "models" / "m"
+    return folder, STORE.save(_model(), GOLDEN, folder)
+
+
+def _reseal(folder) -> str:
+    """Make the manifest agree with whatever the files hold now."""
+    lines = [
+        f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n"
+        for name in ("arrays.npz", "golden.parquet", "model.json")
+    ]
+    (folder / "MANIFEST.sha256").write_text("".join(lines))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def test_a_model_comes_back_exactly(saved):
+    loaded, model = STORE.load(*saved), _model()
+    assert loaded.card == model.card
+    assert loaded.schema == model.schema
+    assert loaded.preprocessing.encodings == model.preprocessing.encodings
+    assert loaded.preprocessing.features == model.preprocessing.features
+    assert loaded.preprocessing.owners == model.preprocessing.owners
+    np.testing.assert_array_equal(loaded.preprocessing.typical, model.preprocessing.typical)
+    np.testing.assert_array_equal(loaded.calibration.scores, model.calibration.scores)
+    [member] = loaded.members
+    assert (member.detector, member.params) == ("knn", {"k": 3})
+    assert member.normalisation == model.members[0].normalisation
+    np.testing.assert_array_equal(
+        member.arrays["references"], model.members[0].arrays["references"]
+    )
+    assert member.arrays["k"].dtype == model.members[0].arrays["k"].dtype
+
+
+def test_golden_rows_come_back(saved):
+    assert STORE.golden(*saved).equals(GOLDEN)
+
+
+def test_equal_models_give_equal_digests(saved, tmp_path):
+    assert STORE.save(_model(), GOLDEN, tmp_path / "again") == saved[1]
+
+
+def test_the_manifest_is_the_common_checksum_format(saved):
+    folder, digest = saved
+    text = (folder / "MANIFEST.sha256").read_text()
+    assert [line.split("  ")[1] for line in text.splitlines()] == [
+        "arrays.npz", "golden.parquet", "model.json",
+    ]  # fmt: skip
+    assert hashlib.sha256(text.encode()).hexdigest() == digest
+
+
+def test_arrays_are_readable_by_numpy(saved):
+    with np.load(saved[0] / "arrays.npz", allow_pickle=False) as arrays:
+        assert "members.0.references" in arrays.files
+
+
+@pytest.mark.parametrize("name", ["model.json", "arrays.npz", "golden.parquet", "MANIFEST.sha256"])
+def test_one_changed_byte_is_refused(saved, name):
+    folder, digest = saved
+    content = bytearray((folder / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / name).write_bytes(content)
+    for read in (STORE.load, STORE.golden):
+        with pytest.raises(IntegrityError, match=name):
+            read(folder, digest)
+
+
+@pytest.mark.parametrize("name", ["model.json", "arrays.npz", "golden.parquet", "MANIFEST.sha256"])
+def test_a_missing_file_is_refused(saved, name):
+    (saved[0] / name).unlink()
+    with pytest.raises(IntegrityError, match=f"missing {name}"):
+        STORE.load(*saved)
+
+
+def test_an_extra_file_is_refused(saved):
+    (saved[0] / "loader.py").write_text("print('hello')")
+    with pytest.raises(IntegrityError, match=r"unexpected loader\.py"):
+        STORE.load(*saved)
+
+
+def test_a_linked_file_is_refused_even_with_equal_bytes(saved, tmp_path):
+    folder, digest = saved
+    shutil.move(folder / "model.json", tmp_path / "elsewhere.json")
+    (folder / "model.json").symlink_to(tmp_path / "elsewhere.json")
+    with pytest.raises(IntegrityError, match="not a regular file"):
+        STORE.load(folder, digest)
+
+
+def test_a_linked_folder_is_refused(saved, tmp_path):
+    (tmp_path / "link").symlink_to(saved[0])
+    with pytest.raises(IntegrityError, match="not a model folder"):
+        STORE.load(tmp_path / "link", saved[1])
+
+
+def test_a_folder_that_agrees_with_itself_but_not_with_the_record_is_refused(saved):
+    folder, digest = saved
+    other = replace(_model(), calibration=Calibration(np.zeros(1)))
+    shutil.rmtree(folder)
+    STORE.save(other, GOLDEN, folder)
+    with pytest.raises(IntegrityError, match=f"recorded is {digest}"):
+        STORE.load(folder, digest)
+
+
+def test_a_pickled_array_is_refused_though_the_record_agrees(saved):
+    folder, _ = saved
+    buffer = io.BytesIO()
+    np.savez(buffer, evil=np.array([{"a": 1}], dtype=object))
+    (folder / "arrays.npz").write_bytes(buffer.getvalue())
+    with pytest.raises(IntegrityError, match=r"arrays\.npz cannot be read"):
+        STORE.load(folder, _reseal(folder))
+
+
+@pytest.mark.parametrize("array", [np.array(["text"]), np.array([1j]), np.array(["2026"], "M8[s]")])
+def test_only_plain_numbers_are_read(array):
+    with pytest.raises(IntegrityError, match="dtype"):
+        read_arrays(write_arrays({"a": array}))
+
+
+@pytest.mark.parametrize(
+    ("name", "method"), [("../a.npy", zipfile.ZIP_STORED), ("a.npy", zipfile.ZIP_DEFLATED)]
+)
+def test_entries_that_escape_or_inflate_are_refused(name, method):
+    content = io.BytesIO()
+    np.save(content, np.zeros(3))
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        archive.writestr(name, content.getvalue())
+    with pytest.raises(IntegrityError, match="is not ours"):
+        read_arrays(buffer.getvalue())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format_version": 2}, "format version 2"),
+        ({"members": []}, "not a model"),
+        ({"combination": "maximum"}, "not a model"),
+        ({"members": None}, "not a model"),
+    ],
+)
+def test_a_document_we_do_not_understand_is_refused(saved, change, message):
+    folder, _ = saved
+    document = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps({**document, **change}))
+    with pytest.raises(IntegrityError, match=message):
+        STORE.load(folder, _reseal(folder))
+
+
+def test_an_unused_array_is_refused(saved):
+    folder, _ = saved
+    arrays = read_arrays((folder / "arrays.npz").read_bytes())
+    (folder / "arrays.npz").write_bytes(write_arrays({**arrays, "extra": np.zeros(1)}))
+    with pytest.raises(IntegrityError, match="extra"):
+        STORE.load(folder, _reseal(folder))
+
+
+def test_an_existing_folder_is_never_written_to(saved):
+    folder, digest = saved
+    with pytest.raises(OutputExistsError):
+        STORE.save(_model(), GOLDEN, folder)
+    assert STORE.load(folder, digest).card == _model().card
+
+
+def test_a_parent_that_is_a_file_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputNotWritableError):
+        STORE.save(_model(), GOLDEN, tmp_path / "file" / "m")
+
+
+def test_nothing_is_left_behind_next_to_a_saved_folder(saved):
+    assert [path.name for path in saved[0].parent.iterdir()] == ["m"]
