@@ -18,14 +18,11 @@ INIT = ("init", "p", "--id", "txn_id", "--json", "--data")
 
 
 def score(cli: Cli, data: str, out: str = "out.parquet", *more: str) -> Outcome:
+    if out == "out.parquet":
+        Path(out).unlink(missing_ok=True)  # of another test
     return cli(
         "score", "payments", "--data", data, "--out", out, "--engine", "direct", "--json", *more
     )
-
-
-@pytest.fixture(autouse=True)
-def no_output_of_another_test() -> None:
-    Path("out.parquet").unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize(

@@ -35,11 +35,7 @@ def url(empty_databases):
 
 
 def engine(url):
-    return sa.create_engine(sa.make_url(url), poolclass=sa.NullPool, connect_args=_arguments(url))
-
-
-def _arguments(url):
-    return {"timeout": 0.1} if url.startswith("sqlite") else {}
+    return sa.create_engine(url, poolclass=sa.NullPool)
 
 
 def execute(url, *statements):
@@ -60,7 +56,7 @@ def definitions(url):
             "AND tablename <> 'alembic_version'",
             "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint "
             "WHERE connamespace = 'public'::regnamespace "
-            "AND conrelid <> 'alembic_version'::regclass",
+            "AND conrelid IS DISTINCT FROM to_regclass('alembic_version')",
         ],
     }
     with engine(url).connect() as connection:
@@ -160,9 +156,10 @@ def test_a_migration_that_fails_half_way_leaves_nothing_behind(url, monkeypatch,
     (migrations / "versions" / "0001_records.py").write_text(
         original + "    raise RuntimeError('power cut')\n"
     )
-    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="power cut"):
+    with monkeypatch.context() as patch:
         patch.setattr("pynomaly.infrastructure.sqlalchemy.schema.MIGRATIONS", migrations)
-        SqlRecords(url).pipelines()
+        with pytest.raises(RuntimeError, match="power cut"):
+            SqlRecords(url).pipelines()
     with engine(url).connect() as connection:
         assert sa.inspect(connection).get_table_names() == []
     assert SqlRecords(url).pipelines() == ()
@@ -171,7 +168,7 @@ def test_a_migration_that_fails_half_way_leaves_nothing_behind(url, monkeypatch,
 def test_a_newer_schema_is_left_alone(url):
     SqlRecords(url).pipelines()
     execute(url, "UPDATE alembic_version SET version_num = '9999'")
-    with pytest.raises(ConfigurationError, match="revision 9999.*upgrade this installation"):
+    with pytest.raises(ConfigurationError, match=r"(?s)revision 9999.*upgrade this installation"):
         SqlRecords(url).pipelines()
 
 
@@ -196,11 +193,10 @@ def test_a_newer_schema_is_left_alone(url):
 )
 def test_a_foreign_database_is_left_alone(url, statements):
     execute(url, *statements)
-    before = definitions(url) if len(statements) > 1 else None
+    before = definitions(url)
     with pytest.raises(ConfigurationError, match="not a Pynomaly records database"):
         SqlRecords(url).pipelines()
-    if before:
-        assert definitions(url) == before
+    assert definitions(url) == before
 
 
 def test_a_foreign_sqlite_file_keeps_every_byte(tmp_path):

@@ -195,6 +195,10 @@ def test_the_model_has_a_signature_requirements_and_no_pickle(
     signature = mlflow.models.Model.load(str(folder)).signature
     assert signature.inputs.input_names() == ["amount", "country", "online", "seen_at"]
     assert signature.outputs.input_names() == ["score", "p_value"]
+    serving = json.loads(
+        (folder / "serving_input_example.json").read_text(), parse_constant=pytest.fail
+    )
+    assert serving["dataframe_split"]["columns"] == ["amount", "country", "online", "seen_at"]
     assert "pynomaly-platform==" in (folder / "requirements.txt").read_text()
     assert not [p for p in folder.rglob("*") if p.suffix in (".pkl", ".pickle", ".joblib")]
 

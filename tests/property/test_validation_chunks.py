@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pyarrow as pa
 from hypothesis import HealthCheck, given, settings
@@ -49,7 +51,7 @@ def outcome(table, cuts):
     session = GreatExpectationsValidator().session(JOB)
     failures = []
     edges = [0, *sorted(cuts), table.num_rows]
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         failures += [
             (f.position + start, f.reason)
             for f in session.check_rows(table.slice(start, end - start))
@@ -95,7 +97,7 @@ def test_repeated_keys_are_found_as_a_set_would_find_them(keys, cuts, ignore):
         seen.add(key)
     known, found, total = SeenKeys(("a", "b"), ignore), [], 0
     edges = [0, *sorted(min(cut, len(keys)) for cut in cuts), len(keys)]
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         considered, positions = known.add(table.slice(start, end - start))
         total += considered
         found += [int(position) + start for position in positions]

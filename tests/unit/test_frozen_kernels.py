@@ -134,3 +134,19 @@ def test_a_member_of_another_version_is_named():
 
 def test_library_versions_are_recorded():
     assert {"pyod", "scikit-learn", "numpy", "numba"} <= FITTER.library_versions().keys()
+
+
+def test_kernels_compile_where_no_cache_folder_is_writable(monkeypatch):
+    from numba.core import caching
+
+    from pynomaly.infrastructure.kernels._jit import F64, NUMBER, kernel
+
+    monkeypatch.setattr(caching.CompileResultCacheImpl, "_locator_classes", [])
+
+    def total(values):
+        result = 0.0
+        for i in range(values.shape[0]):
+            result += values[i]
+        return result
+
+    assert kernel(F64, returns=NUMBER)(total)(np.arange(4.0)) == 6.0

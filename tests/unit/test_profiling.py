@@ -147,7 +147,7 @@ def test_a_named_column_that_is_absent_suggests_the_nearest():
 
 
 def test_a_time_column_without_times_is_refused():
-    with pytest.raises(ConfigurationError, match="does not hold times, e.g. '17'"):
+    with pytest.raises(ConfigurationError, match=r"does not hold times, e\.g\. '17'"):
         profiled(["17", "18"], time_column="c")
 
 

@@ -74,8 +74,11 @@ class Node:
         return self.value
 
     def at(self, path: tuple[int | str, ...]) -> Origin:
-        """Return the origin of the value at ``path``, or of its deepest ancestor that exists."""
-        node = self
+        """Return the origin of the value at ``path``, or of its deepest ancestor that somebody set.
+
+        What is missing or built in has no place of its own; the section around it has one.
+        """
+        node, origin = self, self.origin
         for part in path:
             value = node.value
             if isinstance(value, dict) and part in value:
@@ -84,7 +87,9 @@ class Node:
                 node = value[part]
             else:
                 break
-        return node.origin
+            if node.origin != DEFAULT:
+                origin = node.origin
+        return origin
 
 
 def wrap(value: Any, origin: Origin) -> Node:

@@ -10,7 +10,8 @@ from typing import Any
 from pynomaly.settings.documents import Node
 from pynomaly.settings.pipelines import load_pipeline, pipeline_tree
 from pynomaly.settings.platform import Settings
-from pynomaly.settings.problems import mask
+from pynomaly.settings.problems import checked, mask
+from pynomaly.settings.sections import PipelineDocument, SettingsDocument
 
 __all__ = ["Effective", "explain"]
 
@@ -38,25 +39,27 @@ def explain(settings: Settings, pipeline: str | None = None) -> tuple[Effective,
         UnknownPipelineError: There is no such pipeline.
     """
     if pipeline is None:
-        effective = {
-            "home": str(settings.home),
-            "records.url": settings.records.url,
-            "mlflow.tracking_uri": settings.mlflow.tracking_uri,
-        }
-        return tuple(_leaves(settings.tree, effective))
-    source = load_pipeline(pipeline, settings).source.uri
-    return tuple(_leaves(pipeline_tree(pipeline, settings), {"source.uri": source}))
-
-
-def _leaves(node: Node, effective: dict[str, str], path: str = "") -> Iterator[Effective]:
-    if isinstance(node.value, dict) and node.value and "expectations[" not in path:
-        for key, part in node.value.items():
-            yield from _leaves(part, effective, f"{path}.{key}" if path else key)
-    elif path.endswith("expectations") and isinstance(node.value, tuple) and node.value:
-        for position, part in enumerate(node.value):
-            yield from _leaves(part, effective, f"{path}[{position}]")
+        tree = settings.tree
+        document = checked(SettingsDocument, tree).model_dump()
+        document["home"] = str(settings.home)
+        document["records"]["url"] = settings.records.url
+        document["mlflow"]["tracking_uri"] = settings.mlflow.tracking_uri
     else:
-        value = effective.get(path, node.plain())
-        if "://" in (text := json.dumps(value)):
-            value = json.loads(mask(text))
-        yield Effective(path, value, str(node.origin))
+        uri = load_pipeline(pipeline, settings).source.uri
+        tree = pipeline_tree(pipeline, settings)
+        document = checked(PipelineDocument, tree).model_dump()
+        document["source"]["uri"] = uri
+    return tuple(_leaves(tree, document, ""))
+
+
+def _leaves(node: Node, value: Any, path: str) -> Iterator[Effective]:
+    """Walk the tree for origins and the checked document for values, side by side."""
+    if isinstance(node.value, dict) and node.value and not path.endswith("]"):
+        for key, part in node.value.items():
+            yield from _leaves(part, value[key], f"{path}.{key}" if path else key)
+    elif isinstance(node.value, tuple) and path.endswith("expectations"):
+        for position, part in enumerate(node.value):
+            yield from _leaves(part, value[position], f"{path}[{position}]")
+    else:
+        shown = json.loads(mask(json.dumps(value)))
+        yield Effective(path, shown, str(node.origin))

@@ -27,24 +27,28 @@ def write_text(path: Path, text: str, *, overwrite: bool) -> None:
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with partial.open("x", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            if overwrite:
-                partial.replace(path)
-            else:
-                os.link(partial, path)  # unlike rename, fails if the file exists
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                partial.unlink()
-    except FileExistsError as error:
-        raise OutputExistsError(
-            f"{path} exists and was left as it is", hint="replace it with --overwrite"
-        ) from error
+        with partial.open("x", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        _publish(partial, path, overwrite=overwrite)
     except OSError as error:
         raise OutputNotWritableError(
             f"{path} cannot be written: {error.strerror}",
             hint="choose a folder that you may write to",
+        ) from error
+    finally:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            partial.unlink()
+
+
+def _publish(partial: Path, path: Path, *, overwrite: bool) -> None:
+    if overwrite:
+        partial.replace(path)
+        return
+    try:
+        os.link(partial, path)  # unlike rename, fails if the file exists
+    except FileExistsError as error:
+        raise OutputExistsError(
+            f"{path} exists and was left as it is", hint="replace it with --overwrite"
         ) from error

@@ -113,7 +113,8 @@ def _merged(document: Node, settings: Settings) -> Node:
     if isinstance(settings.tree.value, dict):
         policies = settings.tree.value["pipeline_defaults"]
     tree = merge(merge(wrap(_STRUCTURE, DEFAULT), policies), _written_out(document))
-    return merge(tree, settings.overrides)
+    # What is missing is missing in the file, whatever lies over it.
+    return Node(merge(tree, settings.overrides).value, document.origin)
 
 
 def _written_out(document: Node) -> Node:

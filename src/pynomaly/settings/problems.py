@@ -108,8 +108,9 @@ def _problem(model: type[BaseModel], details: ErrorDetails) -> Problem:
         return Problem(path, str(context.get("error", details["msg"])))
     found = _found(details["input"])
     if kind in _BOUNDS:
-        bound = _BOUNDS[kind]
-        return Problem(path, f"expected a number {_SIGNS[bound]} {context[bound]}, found {found}")
+        bound = context[_BOUNDS[kind]]
+        limit = int(bound) if bound == int(bound) else bound
+        return Problem(path, f"expected a number {_SIGNS[_BOUNDS[kind]]} {limit}, found {found}")
     if kind == "literal_error":
         wrong = details["input"]
         choices = re.findall(r"'([^']+)'", context["expected"])

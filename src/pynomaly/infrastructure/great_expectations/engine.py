@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,8 +47,7 @@ class Engine:
     def __init__(self) -> None:
         gx = load()
         self._gx = gx
-        self._context = gx.get_context(mode="ephemeral")
-        self._context.variables.progress_bars = {"globally": False}
+        self._context = _context(gx)
         self._context.stores[self._context.validation_results_store_name] = _forgetful_store()
         source = self._context.data_sources.add_pandas("chunks")
         self._batch = source.add_dataframe_asset("chunk").add_batch_definition_whole_dataframe(
@@ -90,6 +90,21 @@ class Engine:
             )
         )
         return Suite(tuple(checks), checkpoint)
+
+
+def _context(gx: ModuleType) -> Any:
+    from great_expectations.data_context.types.base import (
+        DataContextConfig,
+        InMemoryStoreBackendDefaults,
+        ProgressBarsConfig,
+    )
+
+    # The default configuration would name a folder for HTML pages that nobody asked for.
+    config = DataContextConfig(
+        store_backend_defaults=InMemoryStoreBackendDefaults(),
+        progress_bars=ProgressBarsConfig(globally=False),
+    )
+    return gx.get_context(mode="ephemeral", project_config=config)
 
 
 def _forgetful_store() -> Any:

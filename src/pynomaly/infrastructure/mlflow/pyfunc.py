@@ -19,6 +19,7 @@ from pynomaly import __version__
 from pynomaly.domain.errors import IntegrityError
 
 if TYPE_CHECKING:
+    import pandas as pd
     from mlflow.models import Model as MlflowModel
     from mlflow.models import ModelSignature
 
@@ -56,10 +57,17 @@ def save(registration: Registration, description: MlflowModel, folder: Path) -> 
             artifacts={"model": str(model)},
             model_config={"manifest_digest": registration.manifest_digest},
             signature=_signature(registration),
-            input_example=registration.example.to_pandas(),
+            input_example=_example(registration),
             # Given, because MLflow otherwise spends 20 s on guessing them.
             pip_requirements=[f"pynomaly-platform=={__version__}"],
         )
+
+
+def _example(registration: Registration) -> pd.DataFrame:
+    """Return the example with None for missing cells: NaN would make its JSON invalid."""
+    frame = registration.example.to_pandas()
+    objects: pd.DataFrame = frame.astype(object)
+    return objects.where(frame.notna(), None)
 
 
 def _signature(registration: Registration) -> ModelSignature:

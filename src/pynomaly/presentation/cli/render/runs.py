@@ -14,7 +14,7 @@ __all__ = ["evidence", "gates_table", "run_lines", "sentence"]
 
 Facts = Mapping[str, Any]
 
-_QUALITY = ("roc_auc", "average_precision")
+_QUALITY = ("holdout_roc_auc", "holdout_average_precision")
 """Metrics that tell quality; they exist only where there are labels."""
 
 

@@ -140,7 +140,7 @@ def upgrade() -> None:
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("summary", sa.JSON(), nullable=False),
-        sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name=op.f("fk_steps_run_id")),
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_steps")),
         sa.UniqueConstraint("run_id", "step", name=op.f("uq_steps_run_id_step")),
+        sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name=op.f("fk_steps_run_id")),
     )
