@@ -7,8 +7,10 @@ import importlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
+from pynomaly.domain.identifiers import new_id
 from pynomaly_flows import steps
 from pynomaly_flows.context import Event, Listener, acting_on, emit
 from pynomaly_flows.runs import Document
@@ -52,7 +54,7 @@ def launch(
         pipeline_name: Of a configured pipeline.
         settings: To build the platform from.
         engine: ``auto`` takes Prefect where an API is configured or up.
-        params: Of the flow function besides the pipeline.
+        params: Of the flow function besides the pipeline; ``run_id`` takes up an earlier run.
         on_event: Told of every step, from the thread that runs it.
 
     Raises:
@@ -65,7 +67,7 @@ def launch(
             fn = getattr(importlib.import_module(f"pynomaly_flows.{module}"), name)
         else:
             fn = _tagged(getattr(importlib.import_module("pynomaly_flows.deployable"), name))
-        return fn(pipeline_name, **(params or {}))
+        return fn(pipeline_name, **{"run_id": new_id(datetime.now(UTC)), **(params or {})})
 
 
 @contextmanager

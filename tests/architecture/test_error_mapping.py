@@ -18,12 +18,6 @@ REPOSITORY = Path(__file__).parents[2]
 EXIT_CODES = REPOSITORY / "docs" / "reference" / "exit-codes.md"
 
 
-def subclasses(root):
-    yield root
-    for child in root.__subclasses__():
-        yield from subclasses(child)
-
-
 def tree():
     """Class to (parent, exit code), as the docstring draws it."""
     drawn = {}
@@ -70,9 +64,7 @@ def test_nobody_derives_an_error_elsewhere():
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
 def test_the_command_line_exits_with_the_code_of_the_error(cls, capsys):
-    ids = {
-        name: "id-1" for name in inspect.signature(cls).parameters if name.endswith("_id")
-    }
+    ids = {name: "id-1" for name in inspect.signature(cls).parameters if name.endswith("_id")}
     error = cls("what happened", hint="do this", **ids)
     stdout = io.StringIO()
     assert report(error, Session(as_json=True, stdout=stdout)) == cls.exit_code

@@ -17,8 +17,8 @@ def double(job, n):
     return 2 * n
 
 
-def doubling(pipeline: str, n: int):
-    with recorded_run("run", pipeline, None) as run:
+def doubling(pipeline: str, n: int, run_id: str | None = None):
+    with recorded_run("run", pipeline, run_id) as run:
         double(run.job, n)
     return run.document
 
@@ -55,15 +55,16 @@ def test_auto_runs_under_the_api_that_is_configured(settings, monkeypatch, prefe
     assert [(e.kind, e.step, e.facts.get("state")) for e in events[:2]] == [
         ("engine", "prefect", "starting"), ("engine", "prefect", "ready"),
     ]  # fmt: skip
-    tags = _flow_run(document["run_id"]).tags
-    assert tags == ["payments"]
+    (flow_run,) = [r for r in _flow_runs() if r.parameters.get("run_id") == document["run_id"]]
+    assert flow_run.tags == ["payments"]
+    assert flow_run.state.is_completed()
 
 
-def _flow_run(run_id):
+def _flow_runs():
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
-        return client.read_flow_run(run_id)
+        return client.read_flow_runs()
 
 
 def test_launches_within_one_orchestration_share_platform_and_engine(settings):

@@ -40,7 +40,7 @@ def _model() -> Model:
         Preprocessing(
             (
                 NumericEncoding("a", 0.1 + 0.2, -1e30, 1e30, True),
-                CategoricalEncoding("größe", ("x", None), (0.75, 0.25), 1, 0.01),
+                CategoricalEncoding("größe", ("x", None), (0.75, 0.25), 2.5),
                 TimeEncoding("t", 1.5e9, False),
             ),
             ("a", "a=missing", "größe:rarity", "größe=x", "t:hour_sin"),

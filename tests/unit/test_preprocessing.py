@@ -54,13 +54,14 @@ def test_integers_beyond_float_precision_are_accepted():
     assert np.isfinite(encode(fit_preprocessing(table, _schema(a="numeric")), table)).all()
 
 
-def test_levels_get_rarity_and_indicators():
+def test_a_rare_level_weighs_what_an_equally_rare_number_of_deviations_would():
     table = pa.table({"c": ["x"] * 30 + ["y"] * 9 + ["z"]})
     fitted = fit_preprocessing(table, _schema(c="categorical"))
     X = encode(fitted, table)
-    assert fitted.features == ("c:rarity", "c=x", "c=y")
+    assert fitted.features == ("c:rarity",)
     rarity = _feature(fitted, X, "c:rarity")
-    assert rarity[0] < rarity[30] < rarity[39]
+    # 1 of 40 rows is at most as rare as z, 10 of 40 as y, all of them as x.
+    assert [rarity[39], rarity[30], rarity[0]] == pytest.approx([2.2414, 1.1503, 0.0], abs=1e-4)
 
 
 def test_an_unseen_level_is_rarer_than_every_seen_one():
@@ -76,8 +77,7 @@ def test_an_unseen_level_is_rarer_than_every_seen_one():
 def test_a_missing_category_is_a_level_of_its_own():
     table = pa.table({"c": ["x"] * 30 + [None] * 10})
     fitted = fit_preprocessing(table, _schema(c="categorical"))
-    assert fitted.features == ("c:rarity", "c=x", "c=missing")
-    assert encode(fitted, table)[-1].tolist() == [-np.log(0.25), 0.0, 1.0]
+    assert encode(fitted, table)[-1, 0] > encode(fitted, table)[0, 0]
 
 
 def test_the_order_of_rows_does_not_change_categories():
@@ -176,3 +176,44 @@ def test_nothing_that_varies_cannot_be_learned_from():
         fit_preprocessing(table, _schema(a="numeric"))
     with pytest.raises(NotTrainableError, match="declares no"):
         fit_preprocessing(table, _schema())
+
+
+def test_rare_flags_and_levels_may_not_be_scaled_up_while_numbers_may():
+    table = pa.table(
+        {
+            "n": _numbers([None] * 4 + list(range(196))),
+            "b": [True] * 4 + [False] * 196,
+            "t": pa.array([i * 3_600_000_000 for i in range(200)], pa.timestamp("us", "UTC")),
+        }
+    )
+    fitted = fit_preprocessing(table, _schema(n="numeric", b="boolean", t="datetime"))
+    assert dict(zip(fitted.features, fitted.floors, strict=True)) == {
+        "n": 0.0, "n=missing": 1.0, "b:rarity": 1.0,
+        "t:hour_sin": 1.0, "t:hour_cos": 1.0, "t:day_sin": 1.0, "t:day_cos": 1.0,
+    }  # fmt: skip
+
+
+def test_a_common_level_of_a_tenth_of_the_rows_does_not_fill_the_alerts():
+    from pynomaly.application.ensemble import fit_detector
+    from pynomaly.application.scoring_rows import score_members
+    from pynomaly.infrastructure.kernels import FrozenKernels
+    from pynomaly.infrastructure.pyod.fitter import PyodFitter
+
+    rng = np.random.default_rng(0)
+    values = rng.normal(50, 5, (800, 4))
+    values[:4, :2] += 60
+    table = pa.table(
+        {
+            **{f"x{i}": values[:, i] for i in range(4)},
+            "country": rng.choice(["DE", "FR", "US"], 800, p=[0.6, 0.3, 0.1]),
+        }
+    )
+    kinds = {f"x{i}": "numeric" for i in range(4)}
+    fitted = fit_preprocessing(table, _schema(**kinds, country="categorical"))
+    kernels = FrozenKernels()
+    members = fit_detector(
+        "self_cleaning", {}, encode(fitted, table),
+        fitter=PyodFitter(kernels), kernels=kernels, seed=0, floors=fitted.floors,
+    )  # fmt: skip
+    scores = score_members(members, encode(fitted, table), kernels)
+    assert set(np.argsort(-scores)[:4]) == {0, 1, 2, 3}

@@ -109,8 +109,7 @@ def test_an_unknown_key_suggests_the_nearest_and_gives_file_and_line(project):
 def test_an_unknown_nested_key_suggests_its_neighbours(project):
     folder = project(base__p="pipeline_defaults:\n  training:\n    trails: 3\n")
     assert refused(folder) == (
-        "conf/base/p.yaml:3: pipeline_defaults.training.trails: unknown key; "
-        "did you mean `trials`?"
+        "conf/base/p.yaml:3: pipeline_defaults.training.trails: unknown key; did you mean `trials`?"
     )
 
 

@@ -41,6 +41,7 @@ def fit_detector(
     fitter: DetectorFitter,
     kernels: Kernels,
     seed: int,
+    floors: Floats | None = None,
 ) -> tuple[Member, ...]:
     """Fit a family on encoded rows; the mean of the members' normalised scores is its score.
 
@@ -51,6 +52,7 @@ def fit_detector(
         fitter: Fits and freezes.
         kernels: Score members while the ensemble cleans its own data.
         seed: Equal seeds give bit-identical members.
+        floors: (d,) smallest spread a feature may be scaled by; none where None.
 
     Raises:
         NotTrainableError: Too few rows, or rows without any variation.
@@ -58,24 +60,28 @@ def fit_detector(
     """
     settings = complete(detector, params)
     if detector != "self_cleaning":
-        return (fitter.fit(detector, settings, X, seed),)
+        return (fitter.fit(detector, settings, X, seed, floors),)
     seeds = _seeds(seed)
-    suspicion = _fit_all(_SUSPICION, X, fitter, seeds)
+    suspicion = _fit_all(_SUSPICION, X, fitter, seeds, floors)
     members: tuple[Member, ...] = ()
     for _ in range(int(settings["rounds"])):
         scores = score_members(members or suspicion, X, kernels)
         members = tuple(
             member
             for share in (float(settings["trim_low"]), float(settings["trim_high"]))
-            for member in _fit_all(_CLEAN, _trimmed(X, scores, share), fitter, seeds)
+            for member in _fit_all(_CLEAN, _trimmed(X, scores, share), fitter, seeds, floors)
         )
     return members
 
 
 def _fit_all(
-    recipe: Recipe, X: Floats, fitter: DetectorFitter, seeds: Iterator[int]
+    recipe: Recipe,
+    X: Floats,
+    fitter: DetectorFitter,
+    seeds: Iterator[int],
+    floors: Floats | None,
 ) -> tuple[Member, ...]:
-    return tuple(fitter.fit(name, params, X, next(seeds)) for name, params in recipe)
+    return tuple(fitter.fit(name, params, X, next(seeds), floors) for name, params in recipe)
 
 
 def _trimmed(X: Floats, suspicion: Floats, share: float) -> Floats:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,7 +35,7 @@ _BOUND = 1e30
 _INDICATOR_SHARE = 0.01
 # A missing indicator is worth a feature only where training has seen missing values.
 
-_LEVEL_SHARE, _MAX_INDICATORS, _MAX_LEVELS = 0.05, 8, 1_000
+_MAX_LEVELS = 1_000
 # Levels beyond the most frequent 1,000 are as good as unseen; rarity covers them.
 
 _DAY, _EPOCH_WEEKDAY = 86_400.0, 3  # 1970-01-01 was a Thursday, Monday is 0
@@ -122,10 +123,12 @@ def _fit_numeric(column: Column, cells: pa.ChunkedArray) -> NumericEncoding | No
     if missing.all():
         return None
     present = np.clip(values[~missing], -_BOUND, _BOUND)
-    # A median of booleans may be 0.5, which no row has.
-    fill = float(present.mean() > 0.5) if column.kind == "boolean" else float(np.median(present))
     return NumericEncoding(
-        column.name, fill, -_BOUND, _BOUND, bool(missing.mean() >= _INDICATOR_SHARE)
+        column.name,
+        float(np.median(present)),
+        -_BOUND,
+        _BOUND,
+        bool(missing.mean() >= _INDICATOR_SHARE),
     )
 
 
@@ -138,15 +141,20 @@ def _fit_categorical(column: Column, cells: pa.ChunkedArray) -> CategoricalEncod
     # Ties are broken by name so that the order of rows cannot change the model.
     pairs.sort(key=lambda pair: (-pair[1], pair[0] is not None, pair[0] or ""))
     pairs = pairs[:_MAX_LEVELS]
-    frequencies = tuple(count / len(cells) for _, count in pairs)
-    frequent = sum(share >= _LEVEL_SHARE for share in frequencies)
+    counts = np.array([count for _, count in pairs], dtype=np.float64)
+    # Levels equally frequent are equally rare, whatever their names.
+    tails = np.array([counts[counts <= count].sum() for count in counts])
     return CategoricalEncoding(
         column.name,
         tuple(level for level, _ in pairs),
-        frequencies,
-        min(frequent, _MAX_INDICATORS),
-        min(0.5 / len(cells), frequencies[-1] / 2),
+        tuple(_normal_score(tail / len(cells)) for tail in tails),
+        _normal_score(0.5 / len(cells)),
     )
+
+
+def _normal_score(tail: float) -> float:
+    """Return how many standard deviations leave ``tail`` outside on both sides."""
+    return NormalDist().inv_cdf(1 - tail / 2)
 
 
 def _fit_time(column: Column, cells: pa.ChunkedArray) -> TimeEncoding | None:
@@ -165,7 +173,7 @@ def _no_feature(column: Column, cells: pa.ChunkedArray) -> None:
 
 _FIT: dict[str, Callable[[Column, pa.ChunkedArray], Encoding | None]] = {
     "numeric": _fit_numeric,
-    "boolean": _fit_numeric,
+    "boolean": _fit_categorical,
     "categorical": _fit_categorical,
     "datetime": _fit_time,
     "id": _no_feature,
@@ -180,10 +188,7 @@ def _feature_names(encoding: Encoding) -> list[str]:
         case NumericEncoding():
             return [name, f"{name}=missing"] if encoding.missing_indicator else [name]
         case CategoricalEncoding():
-            frequent = encoding.levels[: encoding.indicators]
-            return [f"{name}:rarity"] + [
-                f"{name}={'missing' if level is None else level}" for level in frequent
-            ]
+            return [f"{name}:rarity"]
         case TimeEncoding():
             parts = [f"{name}:{part}" for part in ("hour_sin", "hour_cos", "day_sin", "day_cos")]
             return [*parts, f"{name}=missing"] if encoding.missing_indicator else parts
@@ -233,10 +238,8 @@ def _encode_categorical(encoding: CategoricalEncoding, cells: pa.ChunkedArray) -
     levels = pa.array(encoding.levels, type=pa.string())
     index = pc.index_in(cells.cast(pa.string()), value_set=levels)
     codes = pc.fill_null(index, len(levels)).to_numpy().astype(np.int64)
-    rarity = -np.log(np.array([*encoding.frequencies, encoding.unseen_frequency]))
-    parts = [rarity[codes]]
-    parts += [(codes == level).astype(np.float64) for level in range(encoding.indicators)]
-    return np.column_stack(parts)
+    rarity: Floats = np.array([*encoding.rarity, encoding.unseen])[codes]
+    return rarity[:, None]
 
 
 def _with_indicator(parts: list[Floats], missing: NDArray[Any], wanted: bool) -> Floats:

@@ -147,16 +147,17 @@ class TuneDetector:
         """
         policy = pipeline.training
         rows = _split(pipeline, dataset, self.datasets).fit
-        X = encode(fit_preprocessing(rows, pipeline.features), rows)
+        preprocessing = fit_preprocessing(rows, pipeline.features)
+        X, floors = encode(preprocessing, rows), preprocessing.floors
         labels = known_labels(rows, pipeline)
         objective: LabelFreeObjective | LabelledObjective
         if labels is not None and enough_labels(labels):
             objective = LabelledObjective(
-                X, labels, fitter=self.fitter, kernels=self.kernels, seed=policy.seed
+                X, labels, fitter=self.fitter, kernels=self.kernels, seed=policy.seed, floors=floors
             )
         else:
             objective = LabelFreeObjective(
-                X, fitter=self.fitter, kernels=self.kernels, seed=policy.seed
+                X, fitter=self.fitter, kernels=self.kernels, seed=policy.seed, floors=floors
             )
         result = self.tuner.tune(
             f"{pipeline.name}-{run_id}",
@@ -205,9 +206,9 @@ class FitModel:
         split = _split(pipeline, dataset, self.datasets)
         preprocessing = fit_preprocessing(split.fit, pipeline.features)
         X = encode(preprocessing, split.fit)
-        members = self._fit(choice, X, policy.seed)
+        members = self._fit(choice, X, policy.seed, preprocessing.floors)
         holdout_scores = score_members(members, encode(preprocessing, split.holdout), self.kernels)
-        calibration = self._calibration(choice, X, holdout_scores, pipeline)
+        calibration = self._calibration(choice, X, preprocessing.floors, holdout_scores, pipeline)
         model = Model(
             ModelCard(
                 pipeline=pipeline.name,
@@ -238,13 +239,24 @@ class FitModel:
             _metrics(holdout_scores, calibration, known_labels(split.holdout, pipeline)),
         )
 
-    def _fit(self, choice: Choice, X: Floats, seed: int) -> tuple[Member, ...]:
+    def _fit(self, choice: Choice, X: Floats, seed: int, floors: Floats) -> tuple[Member, ...]:
         return fit_detector(
-            choice.detector, choice.params, X, fitter=self.fitter, kernels=self.kernels, seed=seed
+            choice.detector,
+            choice.params,
+            X,
+            fitter=self.fitter,
+            kernels=self.kernels,
+            seed=seed,
+            floors=floors,
         )
 
     def _calibration(
-        self, choice: Choice, X: Floats, holdout_scores: Floats, pipeline: Pipeline
+        self,
+        choice: Choice,
+        X: Floats,
+        floors: Floats,
+        holdout_scores: Floats,
+        pipeline: Pipeline,
     ) -> Calibration:
         """Calibrate on scores of rows that the model scoring them was not fitted on.
 
@@ -257,7 +269,7 @@ class FitModel:
         if len(holdout_scores) < 10 / pipeline.decision.budget:
             fold = fold_of_rows(len(X), CALIBRATION_FOLDS, pipeline.training.seed)
             for k in range(CALIBRATION_FOLDS):
-                members = self._fit(choice, X[fold != k], pipeline.training.seed)
+                members = self._fit(choice, X[fold != k], pipeline.training.seed, floors)
                 scores.append(score_members(members, X[fold == k], self.kernels))
         return calibrate(np.concatenate(scores))
 

@@ -62,16 +62,25 @@ class LabelFreeObjective:
         fitter: Fits and freezes.
         kernels: Score.
         seed: Of the sample and of every fit.
+        floors: (d,) smallest spread a feature may be scaled by; none where None.
     """
 
     name = "consensus_stability"
 
-    def __init__(self, X: Floats, *, fitter: DetectorFitter, kernels: Kernels, seed: int) -> None:
+    def __init__(
+        self,
+        X: Floats,
+        *,
+        fitter: DetectorFitter,
+        kernels: Kernels,
+        seed: int,
+        floors: Floats | None = None,
+    ) -> None:
         order = np.random.default_rng(seed).permutation(len(X))[:_LABEL_FREE_ROWS]
         third = len(order) // 3
         self._first, self._second = X[order[:third]], X[order[third : 2 * third]]
         self._judged = X[order[2 * third :]]
-        self._fitter, self._kernels, self._seed = fitter, kernels, seed
+        self._fitter, self._kernels, self._seed, self._floors = fitter, kernels, seed, floors
         self._panel = {
             family: _ranks(self._scores(family, {}, self._first)) for family in SINGLE_FAMILIES
         }
@@ -93,7 +102,13 @@ class LabelFreeObjective:
 
     def _scores(self, detector: str, params: Mapping[str, Any], rows: Floats) -> Floats:
         members = fit_detector(
-            detector, params, rows, fitter=self._fitter, kernels=self._kernels, seed=self._seed
+            detector,
+            params,
+            rows,
+            fitter=self._fitter,
+            kernels=self._kernels,
+            seed=self._seed,
+            floors=self._floors,
         )
         return score_members(members, self._judged, self._kernels)
 
@@ -116,6 +131,7 @@ class LabelledObjective:
         fitter: Fits and freezes.
         kernels: Score.
         seed: Of the sample, the folds and every fit.
+        floors: (d,) smallest spread a feature may be scaled by; none where None.
 
     Raises:
         NotTrainableError: Too few labels; ask :func:`enough_labels` first.
@@ -131,6 +147,7 @@ class LabelledObjective:
         fitter: DetectorFitter,
         kernels: Kernels,
         seed: int,
+        floors: Floats | None = None,
     ) -> None:
         if not enough_labels(labels):
             raise NotTrainableError(
@@ -142,7 +159,7 @@ class LabelledObjective:
         chosen = _labelled_sample(labels, rng)
         self._X, self._labels = X[chosen], labels[chosen]
         self._folds = _stratified(self._labels, rng)
-        self._fitter, self._kernels, self._seed = fitter, kernels, seed
+        self._fitter, self._kernels, self._seed, self._floors = fitter, kernels, seed, floors
 
     def __call__(self, detector: str, params: Mapping[str, Any]) -> float:
         """Return the value of a configuration; higher is better."""
@@ -170,6 +187,7 @@ class LabelledObjective:
             fitter=self._fitter,
             kernels=self._kernels,
             seed=self._seed,
+            floors=self._floors,
         )
         scores = score_members(members, self._X[fold.judged], self._kernels)
         return average_precision(self._labels[fold.judged].astype(np.int64), scores)

@@ -208,7 +208,10 @@ def _quarantined(batch: SourceBatch, reasons: dict[int, list[str]]) -> pa.Table:
     }
     for name in batch.table.column_names:
         if name != ROW_ID:
-            values = (None if v is None else str(v) for v in rows.column(name).to_pylist())
+            column = rows.column(name)
+            if pa.types.is_temporal(column.type):
+                column = column.cast(pa.string())  # Python's dates end with the year 9999
+            values = (None if v is None else str(v) for v in column.to_pylist())
             columns[f"source.{name}"] = [*values, *(None for _ in batch.malformed)]
     return pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
 

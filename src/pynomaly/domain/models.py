@@ -34,7 +34,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class NumericEncoding:
-    """A numeric or boolean column.
+    """A numeric column.
 
     Args:
         column: Source column.
@@ -53,21 +53,23 @@ class NumericEncoding:
 
 @dataclass(frozen=True, slots=True)
 class CategoricalEncoding:
-    """A categorical column: its rarity, then one indicator per frequent level.
+    """A categorical or boolean column as one number: how rare the cell's level is.
+
+    The number is the normal score of the level's tail mass, the share of rows whose level is at
+    most as frequent: 0.5 for a third of all rows or so, 1.6 for one in ten, 2.6 for one in a
+    hundred.  So a rare level weighs what an equally rare number of deviations would.
 
     Args:
         column: Source column.
         levels: Training levels, most frequent first; missing is the level ``None``.
-        frequencies: Share of each level in training, same order.
-        indicators: How many leading levels get an indicator feature.
-        unseen_frequency: Share assumed for a level never seen, below every seen one.
+        rarity: Of each level, same order.
+        unseen: Rarity of a level never seen, above every seen one.
     """
 
     column: str
     levels: tuple[str | None, ...]
-    frequencies: tuple[float, ...]
-    indicators: int
-    unseen_frequency: float
+    rarity: tuple[float, ...]
+    unseen: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,21 @@ class Preprocessing:
     features: tuple[str, ...]
     owners: tuple[int, ...]
     typical: Floats
+
+    @property
+    def floors(self) -> Floats:
+        """(n_features,) smallest spread a detector may scale each feature by.
+
+        Rarities, missing indicators and times of day come in natural units.  Scaled by their own
+        spread, a level or flag that few rows have would outweigh every number.
+        """
+        first = [i == 0 or self.owners[i - 1] != owner for i, owner in enumerate(self.owners)]
+        return np.array(
+            [
+                0.0 if start and isinstance(self.encodings[owner], NumericEncoding) else 1.0
+                for start, owner in zip(first, self.owners, strict=True)
+            ]
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,14 @@ class Kernels(Protocol):
 class DetectorFitter(Protocol):
     """Fits detectors with PyOD / scikit-learn and freezes them to arrays."""
 
-    def fit(self, detector: str, params: Mapping[str, Any], X: Floats, seed: int) -> Member:
+    def fit(
+        self,
+        detector: str,
+        params: Mapping[str, Any],
+        X: Floats,
+        seed: int,
+        floors: Floats | None = None,
+    ) -> Member:
         """Fit, freeze, and check the frozen scores against the fitted detector.
 
         Args:
@@ -49,6 +56,8 @@ class DetectorFitter(Protocol):
             params: Of the catalogue's search space; missing ones take defaults.
             X: (n, d) encoded features.
             seed: Equal seeds give bit-identical arrays.
+            floors: (d,) smallest spread a feature may be scaled by (``Preprocessing.floors``);
+                none where None.
 
         Raises:
             NotTrainableError: Too few rows for the parameters.

@@ -143,7 +143,7 @@ def _model(document: dict[str, Any], take: Callable[[str], NDArray[Any]]) -> Mod
 def _encoding(entry: dict[str, Any]) -> Encoding:
     kind = _ENCODINGS[entry.pop("kind")]
     if kind is CategoricalEncoding:
-        entry |= {"levels": tuple(entry["levels"]), "frequencies": tuple(entry["frequencies"])}
+        entry |= {"levels": tuple(entry["levels"]), "rarity": tuple(entry["rarity"])}
     return kind(**entry)
 
 

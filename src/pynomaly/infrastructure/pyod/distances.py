@@ -25,14 +25,14 @@ _LARGE_SHARE, _LARGE_RATIO = 0.9, 5
 # Which clusters are large: alpha and beta of CBLOF (He, Xu & Deng, 2003).
 
 
-def fit_knn(params: Mapping[str, Any], X: Floats, seed: int) -> Frozen:
+def fit_knn(params: Mapping[str, Any], X: Floats, seed: int, floors: Floats) -> Frozen:
     """Fit PyOD's KNN on robustly scaled reference rows.
 
     With m reference rows k is at most m // 2: beyond that a neighbour is no longer near.
     """
     from pyod.models.knn import KNN
 
-    scaling = RobustScaling.fit(X)
+    scaling = RobustScaling.fit(X, floors)
     chosen = np.arange(len(X))
     if len(X) > MAX_REFERENCES:
         draw = np.random.default_rng(seed).choice(len(X), MAX_REFERENCES, replace=False)
@@ -57,7 +57,7 @@ def fit_knn(params: Mapping[str, Any], X: Floats, seed: int) -> Frozen:
     )
 
 
-def fit_cluster(params: Mapping[str, Any], X: Floats, seed: int) -> Frozen:
+def fit_cluster(params: Mapping[str, Any], X: Floats, seed: int, floors: Floats) -> Frozen:
     """Fit k-means for k = smallest, 2·smallest, …; score the mean distance to large clusters.
 
     With n rows k is at most n // 2, and at most the number of distinct rows.
@@ -65,7 +65,7 @@ def fit_cluster(params: Mapping[str, Any], X: Floats, seed: int) -> Frozen:
     from scipy.spatial.distance import cdist
     from sklearn.cluster import KMeans
 
-    scaling = RobustScaling.fit(X)
+    scaling = RobustScaling.fit(X, floors)
     Z = scaling(X)
     most = min(max(1, len(Z) // 2), len(np.unique(Z, axis=0)))
     groups = []
@@ -97,7 +97,7 @@ def _large(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
     return order[: int(np.argmax(ends)) + 1]
 
 
-def fit_subsample(params: Mapping[str, Any], X: Floats, seed: int) -> Frozen:
+def fit_subsample(params: Mapping[str, Any], X: Floats, seed: int, floors: Floats) -> Frozen:
     """Draw small random subsamples; score the mean distance to their nearest points.
 
     With n rows a subsample has at most n // 2 points.
@@ -106,7 +106,7 @@ def fit_subsample(params: Mapping[str, Any], X: Floats, seed: int) -> Frozen:
     """
     from scipy.spatial.distance import cdist
 
-    scaling = RobustScaling.fit(X)
+    scaling = RobustScaling.fit(X, floors)
     Z = scaling(X)
     count = int(params["subsamples"])
     size = min(int(params["size"]), max(1, len(Z) // 2))

@@ -41,7 +41,14 @@ class PyodFitter:
     def __init__(self, kernels: Kernels) -> None:
         self._kernels = kernels
 
-    def fit(self, detector: str, params: Mapping[str, Any], X: Floats, seed: int) -> Member:
+    def fit(
+        self,
+        detector: str,
+        params: Mapping[str, Any],
+        X: Floats,
+        seed: int,
+        floors: Floats | None = None,
+    ) -> Member:
         """Fit, freeze and self-test; see the port."""
         if detector == "self_cleaning" or detector not in CATALOGUE:
             raise ConfigurationError(
@@ -57,7 +64,9 @@ class PyodFitter:
             )
         X = np.ascontiguousarray(X, dtype=np.float64)
         with _reproducible():
-            frozen = _fitters()[detector](settings, X, seed)
+            frozen = _fitters()[detector](
+                settings, X, seed, np.zeros(X.shape[1]) if floors is None else floors
+            )
             checked = np.unique(np.linspace(0, len(X) - 1, _CHECKED_ROWS).astype(np.int64))
             expected = frozen.expected(checked)
         member = Member(
@@ -107,7 +116,7 @@ def _reproducible() -> Iterator[None]:
         yield
 
 
-def _fitters() -> Mapping[str, Callable[[Mapping[str, Any], Floats, int], Frozen]]:
+def _fitters() -> Mapping[str, Callable[[Mapping[str, Any], Floats, int, Floats], Frozen]]:
     from pynomaly.infrastructure.pyod import covariance, distances, forest, marginals
 
     return {

@@ -15,7 +15,7 @@ __all__ = ["fit_iforest"]
 Floats = NDArray[np.float64]
 
 
-def fit_iforest(params: Mapping[str, Any], X: Floats, seed: int) -> Frozen:
+def fit_iforest(params: Mapping[str, Any], X: Floats, seed: int, floors: Floats) -> Frozen:
     """Fit PyOD's IForest on centred rows in raw units.
 
     Trees see float32.  Centring in float64 first keeps small differences between large values

@@ -48,8 +48,13 @@ class RobustScaling:
     scale: Floats
 
     @classmethod
-    def fit(cls, X: Floats) -> RobustScaling:
-        """Learn from training rows, some column of which varies."""
+    def fit(cls, X: Floats, floors: Floats) -> RobustScaling:
+        """Learn from training rows, some column of which varies.
+
+        Args:
+            X: (n, d) training rows.
+            floors: (d,) smallest spread to scale a column by.
+        """
         columns = varying_columns(X)
         kept = X[:, columns]
         lower, center, upper = np.quantile(kept, [0.25, 0.5, 0.75], axis=0)
@@ -58,13 +63,22 @@ class RobustScaling:
         scale = np.where(spread > noise, spread, np.std(kept, axis=0))
         # Subnormal spreads: the column varies, so its range is a spread.
         scale = np.where(scale > 0, scale, kept.max(axis=0) - kept.min(axis=0))
-        return cls(columns, center, scale)
+        return cls(columns, center, np.maximum(scale, floors[columns]))
 
     def __call__(self, X: Floats) -> Floats:
         """Return the scaled (n, len(columns)) matrix."""
         with np.errstate(over="ignore"):
             ratio = (X[:, self.columns] - self.center) / self.scale
         return np.arcsinh(np.clip(ratio, -1e300, 1e300))
+
+    def smooth(self, Z: Floats, floors: Floats, seed: int) -> Floats:
+        """Return scaled rows with unit noise on columns that have a floor.
+
+        Means and covariances measure in standard deviations and would undo the floors: a flag
+        that one row in a hundred carries would count ten deviations.
+        """
+        noise = np.random.default_rng(seed).normal(size=Z.shape)
+        return Z + noise * (floors[self.columns] > 0)
 
     @property
     def arrays(self) -> dict[str, NDArray[Any]]:

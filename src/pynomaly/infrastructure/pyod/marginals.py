@@ -15,7 +15,7 @@ __all__ = ["fit_ecod", "fit_hbos"]
 Floats = NDArray[np.float64]
 
 
-def fit_ecod(params: Mapping[str, Any], X: Floats, seed: int) -> Frozen:
+def fit_ecod(params: Mapping[str, Any], X: Floats, seed: int, floors: Floats) -> Frozen:
     """Fit PyOD's ECOD and freeze its training distribution.
 
     PyOD ranks every scored row together with its batch, so a row's score depends on its
@@ -61,7 +61,7 @@ def _surprise(counts: NDArray[np.int64], *, skewed: bool) -> Floats:
     return (np.maximum(left, right) if skewed else left + right) + 0.0
 
 
-def fit_hbos(params: Mapping[str, Any], X: Floats, seed: int) -> Frozen:
+def fit_hbos(params: Mapping[str, Any], X: Floats, seed: int, floors: Floats) -> Frozen:
     """Build PyOD's HBOS histograms on robustly scaled rows.
 
     In raw units one extreme value stretches equal-width bins until all other rows share one.
@@ -71,7 +71,7 @@ def fit_hbos(params: Mapping[str, Any], X: Floats, seed: int) -> Frozen:
     """
     from pyod.models.hbos import HBOS, _calculate_outlier_scores
 
-    scaling = RobustScaling.fit(X)
+    scaling = RobustScaling.fit(X, floors)
     Z = scaling(X)
     bins, alpha = int(params["n_bins"]), float(params["alpha"])
     drawn = [np.histogram(column, bins=bins, density=True) for column in Z.T]

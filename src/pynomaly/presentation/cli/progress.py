@@ -118,6 +118,9 @@ class _Bars:
         self._progress.stop()
 
     def __call__(self, event: Event) -> None:
+        if event.kind == "started":
+            # The demo runs the same steps several times; each gets a bar of its own.
+            self._tasks.pop(event.step, None)
         task = self._task(event.step)
         facts = event.facts
         if event.kind == "engine":

@@ -87,9 +87,10 @@ def command(
 
 def _within(uri: str, project: Path) -> str:
     """Return a path inside the project as relative to it, so that the project can move."""
-    if "://" in uri or not Path(uri).is_relative_to(project):
+    if "://" in uri:
         return uri
-    return str(Path(uri).relative_to(project))
+    path = Path(uri).resolve() if ".." in Path(uri).parts else Path(uri)
+    return str(path.relative_to(project) if path.is_relative_to(project) else path)
 
 
 def _pipeline(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pynomaly.presentation.cli.render.base import clean, number, table
@@ -23,24 +23,36 @@ def demo_lines(document: Mapping[str, Any]) -> Iterator[RenderableType]:
         [(step, sentence(step, facts)) for step, facts in training["steps"].items()],
     )
     yield from evidence(training["steps"])
+    batches, overall = document["batches"], document["overall"]
     yield table(
-        "batches scored later; the labels were held back from training",
-        ["batch", "#rows", "#quarantined", "#scored", "#flagged", "#anomalies", "#caught", "#AUC"],
+        "batches scored later; the model never saw their labels",
         [
-            (
-                batch["name"],
-                number(batch["rows_in"]),
-                number(batch["rows_quarantined"]),
-                number(batch["rows_scored"]),
-                number(batch["rows_flagged"]),
-                number(batch["anomalies"]),
-                number(batch["caught"]),
-                number(batch["roc_auc"]),
-            )
-            for batch in document["batches"]
+            "batch", "#rows", "#quarantined", "#flagged", "#anomalies", "#caught",
+            "#false alarms", "#AUC", "what is in it",
         ],
+        [
+            *(_row(batch["name"], batch, batch["story"]) for batch in batches),
+            _row("together", {**_sums(batches), **overall}, ""),
+        ],
+    )  # fmt: skip
+    yield (
+        f"{number(overall['caught'])} of {number(overall['anomalies'])} anomalies caught, "
+        f"{number(overall['false_alarms'])} false alarms; ROC-AUC {number(overall['roc_auc'])}, "
+        f"average precision {number(overall['average_precision'])}"
     )
     yield f"report: {clean(document['report'])}"
     yield "\nNext:"
     for command in document["next"]:
         yield f"  {clean(command)}"
+
+
+_COUNTS = ("rows_in", "rows_quarantined", "rows_flagged")
+
+
+def _sums(batches: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    return {key: sum(batch[key] for batch in batches) for key in _COUNTS}
+
+
+def _row(name: str, facts: Mapping[str, Any], story: str) -> tuple[str, ...]:
+    keys = (*_COUNTS, "anomalies", "caught", "false_alarms", "roc_auc")
+    return (name, *(number(facts[key]) for key in keys), story)

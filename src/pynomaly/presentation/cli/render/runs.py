@@ -18,6 +18,10 @@ _QUALITY = ("holdout_roc_auc", "holdout_average_precision")
 """Metrics that tell quality; they exist only where there are labels."""
 
 
+def _prepared(facts: Facts) -> str:
+    return f"{number(facts['rows'])} rows to train on, {facts['batches']} later batches"
+
+
 def _validated(facts: Facts) -> str:
     text = f"{number(facts['rows'])} rows: {number(facts['accepted'])} accepted, "
     text += f"{number(facts['quarantined'])} quarantined"
@@ -69,6 +73,7 @@ def _scored(facts: Facts) -> str:
 
 
 _SENTENCES: Mapping[str, Callable[[Facts], str]] = {
+    "prepare": _prepared,
     "validate": _validated,
     "profile": _profiled,
     "tune": _tuned,

@@ -1,0 +1,52 @@
+"""What the command line says about itself."""
+
+import pytest
+
+from pynomaly.presentation.cli.main import main
+
+COMMANDS = [
+    "init", "run", "validate", "profile", "train", "release", "score", "report", "status",
+    "history", "models", "models list", "pipelines", "pipelines list", "config", "config show",
+    "demo",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example_of_itself(command, capsys):
+    assert main([*command.split(), "--help"]) == 0
+    out, err = capsys.readouterr()
+    assert f"\nExample:\n  pynomaly {command}" in out
+    assert err == ""
+
+
+@pytest.mark.parametrize(
+    "command", [c for c in COMMANDS if c not in ("models", "pipelines", "config")]
+)
+def test_every_command_takes_json_and_verbose(command, capsys):
+    main([*command.split(), "--help"])
+    out = capsys.readouterr().out
+    assert "--json" in out
+    assert "--verbose" in out
+
+
+@pytest.mark.parametrize(
+    "command", ["run", "validate", "profile", "train", "release", "score", "demo"]
+)
+def test_steps_take_an_engine(command, capsys):
+    main([command, "--help"])
+    assert "--engine [auto|direct|prefect]" in capsys.readouterr().out
+
+
+def test_commands_are_listed_in_the_order_of_a_first_day(capsys):
+    assert main(["--help"]) == 0
+    listed = capsys.readouterr().out.split("Commands:\n")[1].split("\n\n")[0]
+    top = [name for name in COMMANDS if " " not in name]
+    assert [line.split()[0] for line in listed.splitlines()] == top
+    assert "..." not in listed
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    from pynomaly import __version__
+
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"pynomaly {__version__}\n"
