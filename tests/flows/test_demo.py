@@ -84,7 +84,6 @@ def test_the_demo_runs_the_lifecycle_under_prefect_and_finds_anomalies_without_l
     tmp_path, monkeypatch, prefect_api
 ):
     monkeypatch.setenv("PREFECT_API_URL", prefect_api)
-    monkeypatch.setenv("PYNOMALY_PIPELINE_DEFAULTS__TRAINING__TRIALS", "2")
     events = []
 
     document = demo(tmp_path, engine="prefect", on_event=events.append)
@@ -94,7 +93,7 @@ def test_the_demo_runs_the_lifecycle_under_prefect_and_finds_anomalies_without_l
         "validate", "profile", "tune", "train", "register", "gate", "promote", "score",
     ]  # fmt: skip
     assert document["training"]["steps"]["gate"]["verdict"] == "pass"
-    ordinary, broken, drifted = document["batches"]
+    ordinary, _, drifted = document["batches"]
     assert [b["rows_quarantined"] for b in document["batches"]] == [0, 4, 0]
     assert ordinary["warnings"] == 0 < drifted["warnings"]
     for batch in document["batches"]:

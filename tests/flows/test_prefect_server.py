@@ -94,9 +94,11 @@ def test_a_server_that_dies_while_starting_is_reported_with_its_log(home):
 def test_a_configured_api_that_does_not_answer_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
 
-    with pytest.raises(ConfigurationError, match=r"http://127\.0\.0\.1:9/api"):
-        with prefect_session(tmp_path):
-            pass
+    with (
+        pytest.raises(ConfigurationError, match=r"http://127\.0\.0\.1:9/api"),
+        prefect_session(tmp_path),
+    ):
+        pass
 
     assert list(tmp_path.iterdir()) == []
 

@@ -191,7 +191,16 @@ def test_config_show_tells_value_and_origin(project, monkeypatch, capsys):
 PROFILE = Profile(
     (
         ColumnProfile("a", "id", "id", "named as id", "string", 0.0, 100),
-        ColumnProfile("b", "numeric", "feature", "", "double", 0.1, 90, ((0.0, 0.1), (0.01, 1.0), (0.5, 3.0), (0.99, 9.0), (1.0, 9.5))),
+        ColumnProfile(
+            "b",
+            "numeric",
+            "feature",
+            "",
+            "double",
+            0.1,
+            90,
+            ((0.0, 0.1), (0.01, 1.0), (0.5, 3.0), (0.99, 9.0), (1.0, 9.5)),
+        ),
         ColumnProfile("c", "constant", "dropped", "always 'x'", "string", 0.0, 1),
         ColumnProfile("d", "text", "dropped", "excluded", "string", 0.0, 99),
     ),
@@ -369,3 +378,33 @@ def test_a_report_needs_to_know_about_what(project, platform, capsys):
     platform(Recorded())
     assert main(["report"]) == 2
     assert "one of payments, second" in capsys.readouterr().err
+
+
+def test_the_demo_shows_every_batch_against_the_truth(project, monkeypatch, capsys):
+    asked = {}
+    counts = {"rows_in": 59, "rows_quarantined": 4, "rows_flagged": 7}
+    quality = {
+        "anomalies": 3, "caught": 2, "false_alarms": 5, "roc_auc": 0.9487,
+        "average_precision": 0.5,
+    }  # fmt: skip
+
+    def demo(folder, *, engine, on_event):
+        asked.update(folder=folder, engine=engine)
+        return {
+            "training": run_document(),
+            "batches": [
+                {"name": f"batch-{n}", "story": "odd", **counts, **quality} for n in (1, 2)
+            ],
+            "overall": quality,
+            "report": "/r.html",
+            "next": ["cd demo"],
+        }
+
+    monkeypatch.setattr("pynomaly_flows.demo.demo", demo)
+    assert main(["demo"]) == 0
+    assert asked == {"folder": project / "elsewhere" / "pynomaly-demo", "engine": "prefect"}
+    out = capsys.readouterr().out
+    together = next(line for line in out.splitlines() if "together" in line)
+    assert together.split()[1:4] == ["118", "8", "14"]
+    assert "2 of 3 anomalies caught, 5 false alarms; ROC-AUC 0.9487" in out
+    assert "Next:\n  cd demo" in out

@@ -62,7 +62,7 @@ def test_hbos_equals_a_pyod_fit_on_new_rows(rows, bins):
     from pyod.models.hbos import HBOS
 
     train, fresh = rows
-    scaling = RobustScaling.fit(train)
+    scaling = RobustScaling.fit(train, np.zeros(train.shape[1]))
     fitted = HBOS(n_bins=bins).fit(scaling(train))
     member = FITTER.fit("hbos", {"n_bins": bins}, train, 0)
     np.testing.assert_allclose(
@@ -73,7 +73,7 @@ def test_hbos_equals_a_pyod_fit_on_new_rows(rows, bins):
 @pytest.mark.parametrize("method", ["mean", "largest"])
 def test_neighbours_equal_brute_force(rows, method):
     train, fresh = rows
-    scaling = RobustScaling.fit(train)
+    scaling = RobustScaling.fit(train, np.zeros(train.shape[1]))
     gaps = scaling(fresh)[:, None, :] - scaling(train)[None]
     nearest = np.sort(np.sqrt((gaps**2).sum(axis=2)), axis=1)[:, :7]
     expected = nearest.mean(axis=1) if method == "mean" else nearest[:, -1]
@@ -95,7 +95,7 @@ def test_mixture_equals_scikit_learn_on_new_rows(rows):
     from sklearn.mixture import GaussianMixture
 
     train, fresh = rows
-    scaling = RobustScaling.fit(train)
+    scaling = RobustScaling.fit(train, np.zeros(train.shape[1]))
     fitted = GaussianMixture(3, reg_covar=1e-2, random_state=4).fit(scaling(train))
     member = FITTER.fit("gmm", {"n_components": 3}, train, 4)
     np.testing.assert_allclose(
