@@ -44,7 +44,7 @@ def events(tiny_platform):
         yield heard
 
 
-@pytest.fixture(params=["direct", "prefect"])
+@pytest.fixture(params=["direct", pytest.param("prefect", marks=pytest.mark.prefect)])
 def engine(request):
     """Every test with this fixture runs on both engines."""
     if request.param == "prefect":

@@ -26,6 +26,7 @@ EVENTS = [
     Event("started", "score"),
     Event("progress", "score", {"rows": 50_000, "of": 120_000}),
     Event("failed", "score", {"error": "disk \x1b[31mfull"}),
+    Event("failed", "gate", {"error": "KeyboardInterrupt", "type": "KeyboardInterrupt"}),
 ]
 
 
@@ -48,9 +49,10 @@ def test_lines_tell_every_event(capsys):
         "train: kept from the earlier attempt",
         "score …",
         "  50,000 of 120,000 rows",
-        "score failed: disk \\x1b[31mfull",
+        "score: failed: disk \\x1b[31mfull",
+        "gate: interrupted",
     ]
-    assert set(steps) == {"tune", "score"}
+    assert set(steps) == {"tune", "score", "gate"}
 
 
 def test_bars_on_a_terminal_end_with_the_sentences_of_the_steps(monkeypatch):

@@ -97,8 +97,12 @@ class LabelFreeObjective:
         return _CONSENSUS_WEIGHT * agreement + (1 - _CONSENSUS_WEIGHT) * stability
 
     def margin(self, result: TuningResult) -> float:
-        """Return how far the best trial must lie above the incumbent."""
-        return LABEL_FREE_MARGIN
+        """Return how far the best trial must lie above the incumbent.
+
+        On top of the fixed margin comes the standard error of a rank correlation of as many rows
+        as were judged, 1/√(n − 1): on few rows the best of many trials is mostly luck.
+        """
+        return LABEL_FREE_MARGIN + 1 / float(np.sqrt(len(self._judged) - 1))
 
     def _scores(self, detector: str, params: Mapping[str, Any], rows: Floats) -> Floats:
         members = fit_detector(

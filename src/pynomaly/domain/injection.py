@@ -13,21 +13,19 @@ from numpy.typing import NDArray
 __all__ = ["columns_to_shift", "shifted_values"]
 
 
-def columns_to_shift(
-    n_rows: int, n_columns: int, rng: np.random.Generator, *, at_most: int = 3
-) -> NDArray[np.bool_]:
-    """Choose one to ``at_most`` columns to disturb in each row.
+def columns_to_shift(n_rows: int, n_columns: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Choose one to three columns to disturb in each row, of wide tables up to a tenth of them.
 
     Args:
         n_rows: Rows to disturb.
         n_columns: Numeric columns to choose from, at least 1.
         rng: Source of randomness.
-        at_most: Largest number of columns per row.
 
     Returns:
         (n_rows, n_columns) mask.
     """
-    counts = rng.integers(1, min(at_most, n_columns) + 1, size=n_rows)
+    at_most = min(max(3, n_columns // 10), n_columns)
+    counts = rng.integers(1, at_most + 1, size=n_rows)
     ranks = np.argsort(rng.random((n_rows, n_columns)), axis=1).argsort(axis=1)
     return np.asarray(ranks < counts[:, None])
 

@@ -16,23 +16,23 @@ from pynomaly.presentation.cli.session import Session
 
 __all__ = ["cli", "main"]
 
-_COMMANDS = {
-    "init": "init",
-    "run": "run",
-    "validate": "validate",
-    "profile": "profile",
-    "train": "train",
-    "release": "release",
-    "score": "score",
-    "report": "report",
-    "status": "status",
-    "history": "history",
-    "models": "models",
-    "pipelines": "pipelines",
-    "config": "config",
-    "demo": "demo",
-}
-"""Command to module of ``commands``, in the order in which a newcomer needs them."""
+_COMMANDS = (
+    "init",
+    "run",
+    "validate",
+    "profile",
+    "train",
+    "release",
+    "score",
+    "report",
+    "status",
+    "history",
+    "models",
+    "pipelines",
+    "config",
+    "demo",
+)
+"""Modules of ``commands``, in the order in which a newcomer needs them."""
 
 
 class _LazyGroup(Group):
@@ -42,7 +42,7 @@ class _LazyGroup(Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        module = import_module(f"pynomaly.presentation.cli.commands.{_COMMANDS[cmd_name]}")
+        module = import_module(f"pynomaly.presentation.cli.commands.{cmd_name}")
         command: click.Command = module.command
         return command
 

@@ -89,8 +89,6 @@ class _Lines:
             return f"  {number(facts.get('rows'))} of {number(facts.get('of'))} rows"
         if event.kind == "reused":
             return f"{event.step}: kept from the earlier attempt"
-        if event.kind == "failed":
-            return f"{event.step} failed: {facts.get('error', '')}"
         return f"{event.step}: {sentence(event.step, facts)}"
 
 
@@ -134,7 +132,7 @@ class _Bars:
         elif event.kind == "reused":
             self._note(task, "kept from the earlier attempt", done=True)
         elif event.kind == "failed":
-            self._note(task, "failed")
+            self._note(task, sentence(event.step, facts))
             self._progress.stop_task(task)
         elif event.kind == "finished":
             self._note(task, sentence(event.step, facts), done=True)

@@ -87,6 +87,8 @@ _SENTENCES: Mapping[str, Callable[[Facts], str]] = {
 
 def sentence(step: str, facts: Facts) -> str:
     """Return one sentence about a finished or failed step."""
+    if facts.get("type") == "KeyboardInterrupt":
+        return "interrupted"
     if "error" in facts:
         return f"failed: {facts['error']}"
     return _SENTENCES[step](facts) if step in _SENTENCES else "done"
