@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command_line import Cli, Outcome, frame
 
+from command_line import Cli, Outcome, frame
 from pynomaly.presentation.cli.main import main
 
 
@@ -58,4 +58,4 @@ def champion(champion_project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     """The project with a champion as working folder."""
     monkeypatch.chdir(champion_project)
     monkeypatch.delenv("PYNOMALY_HOME", raising=False)
-    yield champion_project
+    return champion_project

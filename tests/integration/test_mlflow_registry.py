@@ -244,8 +244,8 @@ def test_a_link_in_the_artifact_store_is_refused(
     stored = Path(source.removeprefix("file://")) / "artifacts" / "model"
     (tmp_path / "secret").write_text("secret")
     (stored / "extra").symlink_to(tmp_path / "secret")
+    store = FolderModelStore()
     with pytest.raises(IntegrityError):
-        store = FolderModelStore()
         store.load(registry.download(version, tmp_path / "out"), version.manifest_digest)
 
 

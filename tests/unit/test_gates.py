@@ -196,7 +196,7 @@ def labelled(holdout: pa.Table) -> Iterator[tuple[pa.Table, np.ndarray]]:
     values = np.random.default_rng(9).normal(10, 2, (40, 5)) + 9
     anomalies = pa.table({f"x{i}": values[:, i] for i in range(5)})
     labels = np.concatenate([np.zeros(len(holdout)), np.ones(40)])
-    yield pa.concat_tables([holdout, anomalies]), labels
+    return pa.concat_tables([holdout, anomalies]), labels
 
 
 def test_where_labels_exist_a_certain_drop_in_average_precision_blocks(

@@ -7,11 +7,13 @@ it uses nothing but :func:`pynomaly.serving.load_scorer`.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["PynomalyPyfunc"]
 

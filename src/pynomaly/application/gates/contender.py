@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from pynomaly.application.ports.learning import Kernels
@@ -14,6 +14,9 @@ from pynomaly.domain.decision import decide
 from pynomaly.domain.models import Model
 from pynomaly.domain.pipelines import DecisionPolicy
 from pynomaly.domain.scores import p_values
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["Contender"]
 

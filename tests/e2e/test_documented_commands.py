@@ -1,0 +1,43 @@
+"""Every command in the README and the tutorial works as written."""
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from command_line import Cli, frame
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = ["README.md", "docs/tutorials/first-pipeline.md"]
+ENVIRONMENT = (". .venv/bin/activate", "git clone", "cd ")
+"""Lines that prepare a shell, which a test already has."""
+
+
+def commands(document: str) -> list[str]:
+    """Return the lines of all ``sh`` blocks, comments stripped."""
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / document).read_text(), flags=re.DOTALL)
+    lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_command_of_the_document_works(document: str, project: Path, cli: Cli) -> None:
+    payments = frame(800, 51)
+    payments.insert(1, "ts", pd.date_range("2026-01-01", periods=len(payments), freq="h"))
+    payments.to_csv("payments.csv", index=False)
+    payments.tail(40).to_parquet("new.parquet", index=False)
+    found = commands(document)
+    assert any(line.startswith("pynomaly run") for line in found)
+
+    for line in found:
+        program, *arguments = shlex.split(line)
+        if program == "pynomaly":
+            outcome = cli(*arguments)
+            assert outcome.code == 0, f"{line}\n{outcome.out}\n{outcome.err}"
+        elif program == "make":
+            # What the targets do is run by CI itself; here they must exist.
+            subprocess.run(["make", "-n", *arguments], cwd=ROOT, check=True, capture_output=True)
+        else:
+            assert line.startswith(ENVIRONMENT), f"nobody runs this line: {line}"
