@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,6 @@ from pynomaly_flows.launch import EngineChoice, launch, orchestrated
 from pynomaly_flows.runs import Document
 
 if TYPE_CHECKING:
-    from pynomaly.domain.pipelines import Pipeline
     from pynomaly.settings import Settings
 
 __all__ = ["PIPELINE", "demo"]
@@ -26,8 +26,6 @@ _ABOUT = """\
 # - 4 of 59 rows of one batch are broken on purpose, more than the usual 5 %;
 # - gates that compare two models usually want 1,000 held-out rows, here there are about 50;
 # - one row in ten may be flagged: of 55 rows, a budget of 1 % would flag none;
-# - detectors that judge by distance are tried: on 158 rows in 30 dimensions those that look at one
-#   column or one split at a time miss most of what the gates inject, and would be blocked;
 # - no time limit, so that every machine finds the same model.
 
 """
@@ -71,43 +69,24 @@ def demo(
 
 def _configure(settings: Settings, data: DemoData) -> None:
     """Write the pipeline's file as ``pynomaly init`` would."""
+    from pynomaly.domain.drafting import draft_pipeline
     from pynomaly.domain.pipelines import SourceSpec
     from pynomaly.settings import render_pipeline, write_text
 
     emit(Event("started", "prepare"))
     profile = platform().profile_source(SourceSpec(str(data.training)), id_columns=(ID_COLUMN,))
     source = SourceSpec(str(data.training.relative_to(data.folder)))
-    text = _ABOUT + render_pipeline(_pipeline(source, profile))
+    draft = draft_pipeline(PIPELINE, source, profile, id_columns=(ID_COLUMN,))
+    pipeline = replace(
+        draft,
+        validation=replace(draft.validation, max_quarantine_share=0.10),
+        training=replace(draft.training, trials=12, timeout_seconds=None),
+        release=replace(draft.release, min_gate_rows=50),
+        decision=replace(draft.decision, budget=0.10),
+    )
+    text = _ABOUT + render_pipeline(pipeline)
     write_text(settings.pipelines / f"{PIPELINE}.yaml", text, overwrite=True)
     emit(Event("finished", "prepare", {"rows": profile.rows, "batches": len(data.batches)}))
-
-
-def _pipeline(source: Any, profile: Any) -> Pipeline:
-    from pynomaly.domain.datasets import Schema
-    from pynomaly.domain.expectations import derive_expectations
-    from pynomaly.domain.pipelines import (
-        DecisionPolicy,
-        Pipeline,
-        ReleasePolicy,
-        TrainingPolicy,
-        ValidationPolicy,
-    )
-
-    return Pipeline(
-        name=PIPELINE,
-        source=source,
-        schema=Schema(tuple(c.column for c in profile.columns if c.role != "dropped")),
-        id_columns=(ID_COLUMN,),
-        excluded=tuple(c.name for c in profile.columns if c.role == "dropped"),
-        validation=ValidationPolicy(
-            expectations=derive_expectations(profile), max_quarantine_share=0.10
-        ),
-        training=TrainingPolicy(
-            detectors=("self_cleaning", "knn", "gmm"), trials=12, timeout_seconds=None
-        ),
-        release=ReleasePolicy(min_gate_rows=50),
-        decision=DecisionPolicy(budget=0.10),
-    )
 
 
 def _score(batch: Batch, settings: Settings, truth: _Truth) -> Document:

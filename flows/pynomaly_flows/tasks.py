@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from pynomaly.domain.pipelines import Pipeline, SourceSpec
+from pynomaly.domain.pipelines import Pipeline
 from pynomaly_flows import artifacts
 from pynomaly_flows.context import Event, Job, emit, platform, under_flow_run
 from pynomaly_flows.steps import Facts, step
@@ -43,7 +43,8 @@ def _validated(result: Validated) -> Facts:
 def validate(job: Job, data: str | None) -> Validated:
     """Refuse bad data, quarantine bad rows, stage the rest."""
     pipeline = _pipeline(job)
-    return platform().validate(pipeline, SourceSpec(data) if data else pipeline.source, job.run_id)
+    source = pipeline.source.at(data) if data else pipeline.source
+    return platform().validate(pipeline, source, job.run_id)
 
 
 def _profiled(result: Profile) -> Facts:

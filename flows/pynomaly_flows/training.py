@@ -32,7 +32,7 @@ def profiling(pipeline: str, data: str | None = None, run_id: str | None = None)
     with recorded_run("profile", pipeline, run_id) as run:
         validated = tasks.validate(run.job, data)
         run.profile = tasks.profile(run.job, validated.dataset)
-    return run.document
+    return {**run.document, "profile": run.profile}
 
 
 def training(pipeline: str, data: str | None = None, run_id: str | None = None) -> Document:

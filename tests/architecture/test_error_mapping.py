@@ -4,6 +4,7 @@ import ast
 import inspect
 import io
 import json
+import pickle
 import re
 from pathlib import Path
 
@@ -33,7 +34,9 @@ def tree():
     return drawn
 
 
-CLASSES = [cls for cls in vars(errors).values() if inspect.isclass(cls)]
+CLASSES = [
+    cls for cls in vars(errors).values() if inspect.isclass(cls) and issubclass(cls, PynomalyError)
+]
 
 
 def test_the_drawn_tree_has_exactly_the_classes_there_are():
@@ -87,3 +90,13 @@ def test_the_command_line_exits_with_the_code_of_the_error(cls, capsys):
 def test_the_reference_documents_every_exit_code():
     documented = {int(code) for code in re.findall(r"^\| *(\d+) *\|", EXIT_CODES.read_text(), re.M)}
     assert {0, *(cls.exit_code for cls in CLASSES)} <= documented
+
+
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
+def test_errors_cross_process_boundaries_whole(cls):
+    ids = {"ValidationFailedError": {"report_id": "v"}, "ReleaseBlockedError": {"release_id": "r"}}
+    error = cls("what happened", hint="what to do", **ids.get(cls.__name__, {}))
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is cls
+    assert str(copy) == str(error)
+    assert vars(copy) == vars(error)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+
 from command_line import Cli, frame
 
 ROOT = Path(__file__).parents[2]

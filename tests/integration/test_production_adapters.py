@@ -6,8 +6,8 @@ from typing import Any
 import boto3
 import pyarrow.parquet as pq
 import pytest
-from command_line import frame
 
+from command_line import frame
 from pynomaly.presentation.cli.main import main
 from pynomaly_flows.launch import launch
 

@@ -23,7 +23,7 @@ PynomalyError                       1  anything unexpected that we can still nam
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 __all__ = [
     "ConfigurationError",
@@ -64,6 +64,18 @@ class PynomalyError(Exception):
     def __str__(self) -> str:
         """Return the message, then the hint."""
         return f"{self.message}\n  → {self.hint}" if self.hint else self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Cross process boundaries with every attribute, keyword arguments included."""
+        return _restore, (type(self), self.args, vars(self))
+
+
+def _restore(
+    kind: type[PynomalyError], arguments: tuple[Any, ...], attributes: dict[str, Any]
+) -> PynomalyError:
+    error = kind.__new__(kind, *arguments)
+    vars(error).update(attributes)
+    return error
 
 
 class UsageError(PynomalyError):

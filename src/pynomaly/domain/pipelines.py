@@ -42,6 +42,22 @@ class SourceSpec:
     encoding: str | None = None
     query: str | None = None
 
+    def at(self, uri: str) -> SourceSpec:
+        """Return the same source at another place: what was declared about its text stays.
+
+        The format is told by the new name, and a query stays where the new place is a database.
+
+        >>> SourceSpec("old.csv", format="csv", delimiter=";").at("new.parquet")
+        SourceSpec(uri='new.parquet', format=None, delimiter=';', encoding=None, query=None)
+        """
+        database = "://" in uri and not uri.startswith("s3://")
+        return SourceSpec(
+            uri,
+            delimiter=self.delimiter,
+            encoding=self.encoding,
+            query=self.query if database else None,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Expectation:

@@ -7,13 +7,11 @@ it uses nothing but :func:`pynomaly.serving.load_scorer`.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pandas as pd  # noqa: TC002  MLflow resolves the hints of predict
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = ["PynomalyPyfunc"]
 

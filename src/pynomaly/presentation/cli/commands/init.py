@@ -14,7 +14,7 @@ from pynomaly.presentation.cli.session import Session
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from pynomaly.domain.pipelines import Pipeline, SourceSpec
+    from pynomaly.domain.pipelines import Pipeline
     from pynomaly.domain.profiles import Profile
 
 __all__ = ["command"]
@@ -44,6 +44,7 @@ def command(
     overwrite: bool,
 ) -> None:
     """Profile data and write conf/pipelines/NAME.yaml."""
+    from pynomaly.domain.drafting import draft_pipeline
     from pynomaly.domain.errors import OutputExistsError
     from pynomaly.domain.pipelines import SourceSpec
     from pynomaly.settings import (
@@ -70,7 +71,15 @@ def command(
         excluded=exclude,
     )
     spec = SourceSpec(_within(uri, settings.project), query=query)
-    pipeline = _pipeline(name, spec, profile, ids, time, label, exclude)
+    pipeline = draft_pipeline(
+        name,
+        spec,
+        profile,
+        id_columns=ids,
+        time_column=time,
+        label_column=label,
+        excluded=exclude,
+    )
     notes = {c.name: c.reason for c in profile.columns if c.name in pipeline.excluded}
     text = render_pipeline(pipeline, notes)
     parse_pipeline(name, text, settings)  # what we write must be readable
@@ -91,33 +100,6 @@ def _within(uri: str, project: Path) -> str:
         return uri
     path = Path(uri).resolve() if ".." in Path(uri).parts else Path(uri)
     return str(path.relative_to(project) if path.is_relative_to(project) else path)
-
-
-def _pipeline(
-    name: str,
-    source: SourceSpec,
-    profile: Profile,
-    ids: tuple[str, ...],
-    time: str | None,
-    label: str | None,
-    exclude: tuple[str, ...],
-) -> Pipeline:
-    from pynomaly.domain.datasets import Schema
-    from pynomaly.domain.expectations import derive_expectations
-    from pynomaly.domain.pipelines import Pipeline, ValidationPolicy
-
-    kept = [c for c in profile.columns if c.role != "dropped" and c.name not in exclude]
-    dropped = [c.name for c in profile.columns if c.role == "dropped" and c.name not in exclude]
-    return Pipeline(
-        name=name,
-        source=source,
-        schema=Schema(tuple(c.column for c in kept)),
-        id_columns=ids,
-        time_column=time,
-        label_column=label,
-        excluded=(*exclude, *dropped),
-        validation=ValidationPolicy(expectations=derive_expectations(profile)),
-    )
 
 
 def _lines(pipeline: Pipeline, profile: Profile, path: Path) -> Iterator[RenderableType]:

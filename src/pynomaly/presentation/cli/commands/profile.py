@@ -32,10 +32,12 @@ def command(session: Session, pipeline: str | None, data: str | None, engine: En
             raise click.UsageError("name a pipeline, or give --data")
         _profile_source(session, data)
         return
-    from pynomaly.presentation.cli.render.runs import run_lines
+    from pynomaly.presentation.cli.render.profiles import profile_lines
+    from pynomaly.settings import mask
 
     document = session.launch("profile", pipeline, engine, data=data)
-    session.present(document, run_lines(document))
+    title = mask(document["steps"]["validate"]["data"])
+    session.present(document, profile_lines(document["profile"], f"{pipeline}: {title}"))
 
 
 def _profile_source(session: Session, data: str) -> None:

@@ -1,0 +1,93 @@
+"""Rows in = rows accepted + rows quarantined, whatever the file looks like."""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pynomaly.application.validate import ValidateData
+from pynomaly.domain.datasets import Column, Schema
+from pynomaly.domain.errors import ValidationFailedError
+from pynomaly.domain.pipelines import Pipeline, SourceSpec, ValidationPolicy
+from pynomaly.domain.quality import ExpectationResult, RowFailure
+from pynomaly.infrastructure.arrow.outputs import ParquetDatasetStore
+from pynomaly.infrastructure.arrow.sources import TableSources
+from pynomaly.infrastructure.filesystem.files import find_local_files
+from pynomaly.infrastructure.filesystem.targets import open_local_target
+from pynomaly.infrastructure.reports.html import HtmlReports
+from pynomaly.infrastructure.s3.files import find_s3_objects
+from pynomaly.infrastructure.sqlalchemy.source import open_sql_source
+from pynomaly.testing import InMemoryRecords
+
+
+class RefuseNegative:
+    """A validator with one row expectation of its own, and its session."""
+
+    def session(self, pipeline: Pipeline) -> "RefuseNegative":
+        return self
+
+    def check_columns(self, columns: Sequence[tuple[str, str]]) -> tuple[ExpectationResult, ...]:
+        return ()
+
+    def check_rows(self, chunk: pa.Table) -> tuple[RowFailure, ...]:
+        values = chunk.column("a").to_pylist()
+        return tuple(
+            RowFailure(i, "a: negative") for i, v in enumerate(values) if v is not None and v < 0
+        )
+
+    def finish(self, read: Callable[[list[str]], pa.Table]) -> tuple[ExpectationResult, ...]:
+        return ()
+
+
+PIPELINE = Pipeline(
+    "p",
+    SourceSpec("unused"),
+    Schema((Column("k", "id", nullable=False), Column("a", "numeric"))),
+    id_columns=("k",),
+    validation=ValidationPolicy(max_quarantine_share=1.0),
+)
+cells = st.sampled_from(["1", "2.5", "-3", "abc", "", "inf", "1e308", "NaN"])
+lines = st.one_of(
+    st.tuples(st.integers(0, 99).map(str), cells).map(",".join),
+    st.sampled_from(["1,2,3", "7", ",5", '"8",9']),
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(lines, min_size=1, max_size=30))
+def test_no_row_is_lost_or_repeated(rows: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "data.csv").write_text("\n".join(["k,a", *rows]) + "\n")
+        records = InMemoryRecords()
+        store = ParquetDatasetStore(folder / "staged", open_local_target)
+        validate = ValidateData(
+            TableSources(find_local_files, find_s3_objects, open_sql_source),
+            store, RefuseNegative(), records, HtmlReports(), folder / "reports",
+        )  # fmt: skip
+        spec = SourceSpec(str(folder / "data.csv"), delimiter=",")
+
+        try:
+            validated = validate(PIPELINE, spec, "run")
+        except ValidationFailedError as error:
+            report = records.report(error.report_id)
+            assert report is not None
+            assert report.accepted == 0  # nothing else can reject under this policy
+            assert report.quarantined == report.snapshot.rows == len(rows)
+            return
+
+        dataset = validated.dataset
+        assert dataset.snapshot.rows == len(rows) == dataset.rows + dataset.quarantined
+        staged = store.table(dataset.uri)
+        assert staged.num_rows == dataset.rows
+        ids = staged.column("row_id").to_pylist()
+        if dataset.quarantine_uri:
+            refused = pq.read_table(dataset.quarantine_uri)
+            assert refused.num_rows == dataset.quarantined
+            assert all(refused.column("reason").to_pylist())
+            ids += refused.column("row_id").to_pylist()
+        assert len(set(ids)) == len(rows)
