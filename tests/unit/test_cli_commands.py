@@ -71,7 +71,8 @@ def launched(monkeypatch):
         )
         on_event(Event("started", "validate"))
         on_event(Event("finished", "validate", STEPS["validate"]))
-        return run_document(flow)
+        document = run_document(flow)
+        return {**document, "profile": PROFILE} if flow == "profile" else document
 
     monkeypatch.setattr("pynomaly_flows.launch.launch", launch)
     return asked

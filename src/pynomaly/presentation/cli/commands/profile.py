@@ -33,11 +33,9 @@ def command(session: Session, pipeline: str | None, data: str | None, engine: En
         _profile_source(session, data)
         return
     from pynomaly.presentation.cli.render.profiles import profile_lines
-    from pynomaly.settings import mask
 
     document = session.launch("profile", pipeline, engine, data=data)
-    title = mask(document["steps"]["validate"]["data"])
-    session.present(document, profile_lines(document["profile"], f"{pipeline}: {title}"))
+    session.present(document, profile_lines(document["profile"], pipeline))
 
 
 def _profile_source(session: Session, data: str) -> None:
