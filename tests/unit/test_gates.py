@@ -234,3 +234,22 @@ def test_data_must_be_on_record_as_validated() -> None:
     assert data_validated(None, "ab" * 32).verdict == "block"
     assert data_validated(report(90, 10, failed), "ab" * 32).verdict == "block"
     assert data_validated(report(99, 1), "ab" * 32).verdict == "pass"
+
+
+def test_a_budget_that_the_calibration_rows_cannot_resolve_asks_for_review(
+    champion: Contender, holdout: pa.Table
+) -> None:
+    result = alert_rate(champion, None, holdout, POLICY, DecisionPolicy(budget=1e-5))
+
+    assert result.verdict == "review"
+    assert "flags nothing" in result.sentence
+
+
+def test_a_few_rows_with_many_disturbed_copies_each_still_count_as_few(
+    champion: Contender, holdout: pa.Table
+) -> None:
+    result = injected_recall(champion, None, holdout.slice(0, 6), POLICY, 0)
+
+    assert result.n == 6
+    assert result.bound is not None
+    assert result.bound < 0.75

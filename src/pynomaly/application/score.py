@@ -93,7 +93,8 @@ class ScoreDataset:
         scored_at = datetime.now(UTC)
         uri = out or str(self.scores_folder / pipeline.name / f"{run_id}.parquet")
         flagged = 0
-        with self.sinks.writer(uri, overwrite=overwrite or self._is_ours(uri)) as output:
+        replaceable = overwrite or out is None or self._is_ours(uri)
+        with self.sinks.writer(uri, overwrite=replaceable) as output:
             for rows in self.datasets.read(dataset.uri, batch_rows=self.batch_rows):
                 table, alerts = self._scored(pipeline, model, version.version, rows, scored_at)
                 output.write(table)

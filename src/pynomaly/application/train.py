@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -228,6 +229,8 @@ class FitModel:
         with self.datasets.writer(f"{run_id}-holdout") as holdout:
             holdout.write(split.holdout)
         folder = self.models_folder / pipeline.name / run_id
+        # An attempt of this very run that died after writing; nobody registered it.
+        shutil.rmtree(folder, ignore_errors=True)
         digest = self.store.save(model, _golden(model, split.holdout, self.kernels), folder)
         return TrainedModel(
             str(folder),

@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["average_precision", "paired_lower_bound", "recall_at_budget", "roc_auc"]
+__all__ = [
+    "average_precision",
+    "paired_lower_bound",
+    "recall_at_budget",
+    "roc_auc",
+    "share_lower_bound",
+]
 
 Floats = NDArray[np.float64]
 
@@ -82,3 +88,21 @@ def paired_lower_bound(
     resampled = rng.multinomial(len(difference), counts / len(difference), size=draws)
     means = resampled @ values / len(difference)
     return float(np.quantile(means, 1 - confidence))
+
+
+def share_lower_bound(share: float, n: int, *, z: float = 1.645) -> float:
+    """Return the lower confidence bound of a share, one-sided 95 % by default.
+
+    Args:
+        share: Observed, 0–1.
+        n: Independent observations behind it.
+        z: Normal quantile of the confidence.
+
+    Source: Wilson (1927); unlike the bootstrap it stays below 1 when all observations agree.
+
+    >>> round(share_lower_bound(1.0, 6), 2)
+    0.69
+    """
+    centre = share + z * z / (2 * n)
+    spread = z * float(np.sqrt(share * (1 - share) / n + z * z / (4 * n * n)))
+    return (centre - spread) / (1 + z * z / n)

@@ -9,7 +9,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pynomaly.application.gates.contender import Contender
-from pynomaly.domain.evaluation import average_precision, paired_lower_bound, recall_at_budget
+from pynomaly.domain.decision import score_threshold
+from pynomaly.domain.evaluation import (
+    average_precision,
+    paired_lower_bound,
+    recall_at_budget,
+    share_lower_bound,
+)
 from pynomaly.domain.gates import GateResult, Verdict
 from pynomaly.domain.injection import columns_to_shift, shifted_values
 from pynomaly.domain.pipelines import DecisionPolicy, ReleasePolicy
@@ -43,27 +49,31 @@ def injected_recall(
     with, must find a minimum share by its own lower bound.
     """
     rng = np.random.default_rng(seed)
-    disturbed = _disturb(holdout, challenger, rng)
+    rows = rng.choice(len(holdout), size=INJECTED_ROWS, replace=len(holdout) < INJECTED_ROWS)
+    disturbed = _disturb(holdout.take(pa.array(rows)), challenger, rng)
     if disturbed is None:
         return GateResult(
             "injected_recall", "inconclusive", None, None, None, len(holdout),
             "No numeric column to disturb, so no injected anomalies to find.",
         )  # fmt: skip
+    sources, source_of = np.unique(rows, return_inverse=True)
 
     def found(contender: Contender) -> Floats:
+        """Share of each held-out row's disturbed copies that are found; rows are independent."""
         clean, injected = contender.score(holdout), contender.score(disturbed)
-        return recall_at_budget(clean, injected, INJECTION_BUDGET).astype(np.float64)
+        flags = recall_at_budget(clean, injected, INJECTION_BUDGET)
+        return np.bincount(source_of, weights=flags) / np.bincount(source_of)
 
     own = found(challenger)
     if champion is None:
-        bound = paired_lower_bound(own, rng=rng)
+        bound = share_lower_bound(float(own.mean()), len(sources))
         passed = bound >= policy.min_first_recall
         return GateResult(
             "injected_recall", "pass" if passed else "block",
-            float(own.mean()), bound, policy.min_first_recall, len(own),
-            f"First model: finds {own.mean():.0%} of {len(own):,} injected anomalies at a "
-            f"{INJECTION_BUDGET:.0%} alert budget (lower bound {bound:.0%}, at least "
-            f"{policy.min_first_recall:.0%}).",
+            float(own.mean()), bound, policy.min_first_recall, len(sources),
+            f"First model: finds {own.mean():.0%} of anomalies injected into {len(sources):,} "
+            f"held-out rows at a {INJECTION_BUDGET:.0%} alert budget (lower bound {bound:.0%}, "
+            f"at least {policy.min_first_recall:.0%}).",
         )  # fmt: skip
     theirs = found(champion)
     difference = own - theirs
@@ -77,8 +87,9 @@ def injected_recall(
     elif bound < policy.recall_review:
         verdict = "review"
     sentence = (
-        f"Finds {own.mean():.0%} of {len(own):,} injected anomalies at a {INJECTION_BUDGET:.0%} alert "
-        f"budget, the champion {theirs.mean():.0%}; difference at least {bound:+.1%}."
+        f"Finds {own.mean():.0%} of anomalies injected into {len(sources):,} held-out rows at a "
+        f"{INJECTION_BUDGET:.0%} alert budget, the champion {theirs.mean():.0%}; difference at "
+        f"least {bound:+.1%}."
     )
     if verdict == "inconclusive":
         sentence += (
@@ -87,31 +98,26 @@ def injected_recall(
         )
     return GateResult(
         "injected_recall", verdict, float(difference.mean()), bound, threshold,
-        len(holdout), sentence,
+        len(sources), sentence,
     )  # fmt: skip
 
 
-def _disturb(holdout: pa.Table, challenger: Contender, rng: np.random.Generator) -> pa.Table | None:
-    """Return disturbed copies of held-out rows; None without a numeric column."""
+def _disturb(rows: pa.Table, challenger: Contender, rng: np.random.Generator) -> pa.Table | None:
+    """Return rows with one to three numeric cells pushed far out; None without such a column."""
     numeric = [c.name for c in challenger.model.schema.columns if c.kind == "numeric"]
-    if not numeric:
+    cells = [
+        rows.column(name).to_numpy(zero_copy_only=False).astype(np.float64) for name in numeric
+    ]
+    present = [i for i, column in enumerate(cells) if np.isfinite(column).any()]
+    if not present:
         return None
-    values = np.column_stack(
-        [holdout.column(name).to_numpy(zero_copy_only=False).astype(np.float64) for name in numeric]
-    )
-    varying = [i for i, column in enumerate(values.T) if np.isfinite(column).any()]
-    numeric, values = [numeric[i] for i in varying], values[:, varying]
-    if not numeric:
-        return None
-    rows = rng.choice(len(holdout), size=INJECTED_ROWS, replace=len(holdout) < INJECTED_ROWS)
-    mask = columns_to_shift(len(rows), len(numeric), rng)
-    moved = shifted_values(values[rows], mask, rng)
-    disturbed = holdout.take(pa.array(rows))
-    for i, name in enumerate(numeric):
-        position = disturbed.schema.get_field_index(name)
+    values = np.column_stack([cells[i] for i in present])
+    moved = shifted_values(values, columns_to_shift(len(values), values.shape[1], rng), rng)
+    for i, position in enumerate(present):
+        name = numeric[position]
         column = pa.array(moved[:, i], pa.float64(), from_pandas=True)
-        disturbed = disturbed.set_column(position, name, column)
-    return disturbed
+        rows = rows.set_column(rows.schema.get_field_index(name), name, column)
+    return rows
 
 
 def alert_rate(
@@ -127,6 +133,15 @@ def alert_rate(
     block nor ask for review.  Source: log-ratio interval with ½ added, Katz et al. (1978).
     """
     n = len(holdout)
+    calibration = challenger.model.calibration.scores
+    if score_threshold(decision, calibration) is None:
+        smallest = 1 / (len(calibration) + 1)
+        return GateResult(
+            "alert_rate", "review", 0.0, None, None, n,
+            f"Calibrated on {len(calibration):,} rows, no p-value falls below {smallest:.2%}: an "
+            f"alert budget of {decision.budget:.2%} flags nothing. Train on more rows or raise "
+            "decision.budget.",
+        )  # fmt: skip
     own = challenger.alerts(decision, challenger.score(holdout))
     if champion is None:
         return GateResult(
