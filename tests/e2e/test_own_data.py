@@ -127,3 +127,31 @@ def test_scores_do_not_depend_on_column_order_extra_columns_or_company(
     alone = pd.read_parquet("alone.jsonl.parquet").set_index("txn_id")["score"]
     pd.testing.assert_series_equal(straight, mixed.loc[straight.index], rtol=0, atol=1e-9)
     assert alone.iloc[0] == pytest.approx(straight[alone.index[0]], abs=1e-9)
+
+
+def test_labels_guide_tuning_and_are_measured_but_never_learned_from(
+    project: Path, cli: Cli
+) -> None:
+    rows = frame(700, 61)
+    strange = rows.index % 20 == 0
+    rows.loc[strange, ["amount", "load"]] += 25
+    rows["fraud"] = strange.astype(int)
+    rows.loc[rows.index % 3 == 0, "fraud"] = None  # a third is unknown
+    rows.to_csv("labelled.csv", index=False)
+    cli("init", "fraud", "--data", "labelled.csv", "--id", "txn_id", "--label", "fraud")
+    path = project / "conf/pipelines/fraud.yaml"
+    path.write_text(path.read_text() + "\ntraining: {trials: 3}\n")
+
+    outcome = cli("run", "fraud", "--engine", "direct", "--json")
+
+    assert outcome.code == 0, outcome.out
+    steps = outcome.json["steps"]
+    assert steps["tune"]["objective"] == "average_precision"
+    assert steps["train"]["metrics"]["holdout_average_precision"] > 0.8
+    assert "average_precision" in [gate["gate"] for gate in steps["gate"]["gates"]]
+    run_id = outcome.json["run_id"]
+    plots = project / ".pynomaly/artifacts/plots" / run_id
+    assert (plots / "precision_recall.png").exists()
+    model = (project / ".pynomaly/artifacts/models/fraud" / run_id / "model.json").read_text()
+    assert '"fraud:' not in model
+    assert '"column": "fraud"' not in model
