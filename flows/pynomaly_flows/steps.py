@@ -8,7 +8,12 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
-from pynomaly.domain.errors import PynomalyError
+from pynomaly.domain.errors import (
+    DataRejectedError,
+    IntegrityError,
+    PynomalyError,
+    ReleaseBlockedError,
+)
 from pynomaly.domain.runs import RunStatus, StepRecord
 from pynomaly_flows.context import Event, Job, emit, platform, under_flow_run
 
@@ -93,7 +98,7 @@ class Step(Generic[P, R]):
             retry_jitter_factor=0.5,
             retry_condition_fn=_is_transient,
             persist_result=True,
-            result_serializer="json",  # data, not pickles: reading a result executes nothing
+            result_serializer="json",  # data and the names of its classes, no pickle
             cache_key_fn=_cache_key,
         )
 
@@ -103,7 +108,10 @@ class Step(Generic[P, R]):
         try:
             result = self._fn(job, *args, **kwargs)
         except BaseException as error:  # an interrupted step is recorded as well
-            self._conclude(job, started, "failed", _facts_of(error))
+            try:
+                self._conclude(job, started, "failed", _facts_of(error))
+            except Exception as second:  # noqa: BLE001  what went wrong first matters more
+                error.add_note(f"and the failure could not be recorded: {second}")
             raise
         self._conclude(job, started, "completed", self._summary(result))
         return result
@@ -113,8 +121,20 @@ class Step(Generic[P, R]):
             StepRecord(job.run_id, self.name, status, started, datetime.now(UTC), facts)
         )
         if self._artifact and under_flow_run():
-            self._artifact(job, facts)
+            self._publish(job, facts)
         emit(Event("failed" if status == "failed" else "finished", self.name, facts))
+
+    def _publish(self, job: Job, facts: Facts) -> None:
+        """Publish the artifact; a page that cannot be shown fails no step that succeeded."""
+        assert self._artifact is not None  # the caller asked
+        try:
+            self._artifact(job, facts)
+        except Exception:  # noqa: BLE001  whatever ails Prefect's API
+            from prefect.logging import get_run_logger
+
+            get_run_logger().warning(
+                "the artifact of %s was not published", self.name, exc_info=True
+            )
 
 
 def step(
@@ -151,8 +171,11 @@ _PASSING = (
 
 def transient(error: BaseException) -> bool:
     """Whether trying again may help: input, output and connections, never a verdict of ours."""
-    if isinstance(error, PynomalyError):
+    if isinstance(error, DataRejectedError | ReleaseBlockedError | IntegrityError):
         return False
+    if isinstance(error, PynomalyError):
+        # Adapters translate what happened to them; whether it passes is told by the cause.
+        return error.__cause__ is not None and transient(error.__cause__)
     if isinstance(error, OSError):
         return not isinstance(error, _LASTING)
     return any(

@@ -13,7 +13,8 @@ from pynomaly_flows.steps import Facts, step
 
 if TYPE_CHECKING:
     from pynomaly.application.ports.learning import Trial
-    from pynomaly.application.train import Choice, TrainedModel
+    from pynomaly.application.train import TrainedModel
+    from pynomaly.application.tune import Choice
     from pynomaly.application.validate import Validated
     from pynomaly.domain.datasets import Dataset
     from pynomaly.domain.profiles import Profile

@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from pynomaly.application.ports.registry import ModelRegistry
     from pynomaly.application.ports.reporting import Plots, Reports
     from pynomaly.application.profile import ProfileDataset, ProfileSource
-    from pynomaly.application.promote import PromoteRelease, ReconcileAliases
+    from pynomaly.application.promote import PromoteRelease
     from pynomaly.application.queries import Queries
+    from pynomaly.application.reconcile import ReconcileAliases
     from pynomaly.application.register import RegisterModel
     from pynomaly.application.report import WriteRunReport
     from pynomaly.application.score import ScoreDataset
-    from pynomaly.application.train import FitModel, TuneDetector
+    from pynomaly.application.train import FitModel
+    from pynomaly.application.tune import TuneDetector
     from pynomaly.application.validate import ValidateData
     from pynomaly.domain.pipelines import Pipeline
     from pynomaly.settings import Settings
@@ -227,7 +229,7 @@ class Platform:
     @cached_property
     def tune(self) -> TuneDetector:
         """Choose a detector."""
-        from pynomaly.application.train import TuneDetector
+        from pynomaly.application.tune import TuneDetector
 
         return TuneDetector(self.datasets, self.fitter, self.kernels, self.tuner)
 
@@ -265,12 +267,12 @@ class Platform:
         """Put a version before the gates."""
         from pynomaly.application.gate import GateVersion
 
-        return GateVersion(self.loader, self.datasets, self.kernels, self.records)
+        return GateVersion(self.loader, self.datasets, self.kernels, self.records, self.reconcile)
 
     @cached_property
     def reconcile(self) -> ReconcileAliases:
         """Make the registry's aliases follow our release table."""
-        from pynomaly.application.promote import ReconcileAliases
+        from pynomaly.application.reconcile import ReconcileAliases
 
         return ReconcileAliases(self.records, self.registry)
 
@@ -302,7 +304,12 @@ class Platform:
         from pynomaly.application.report import WriteRunReport
 
         return WriteRunReport(
-            self.records, self.datasets, self.reports, self._reports_folder, self._plots_folder
+            self.records,
+            self.datasets,
+            self.sinks,
+            self.reports,
+            self._reports_folder,
+            self._plots_folder,
         )
 
     @cached_property

@@ -325,6 +325,14 @@ class TestReleases:
         ids = [one.id for one in records.releases("payments", 2)]
         assert ids == ["release-3", "release-2"]
 
+    def test_releases_of_a_run_are_found_however_many_came_later(self, records):
+        with_versions(records, 1)
+        records.start_run(run("run-2"))
+        records.add_release(release("mine", run_id="run-2"))
+        records.add_release(release("later", created_at=LATER))
+        assert [one.id for one in records.releases_of("run-2")] == ["mine"]
+        assert records.releases_of("nobody") == ()
+
     def test_only_candidates_and_blocked_releases_are_added(self, records):
         with_versions(records, 1)
         with pytest.raises(ValueError, match="not production"):
@@ -440,6 +448,15 @@ class TestBatches:
             records.add_batch(one)
         assert records.batches("payments") == (second, batch())
         assert records.batches("payments", 1) == (second,)
+
+    def test_batches_of_a_run_are_newest_first(self, records):
+        with_versions(records, 1)
+        records.start_run(run("run-2"))
+        second = batch("batch-2", LATER)
+        for one in (batch(), second, batch("other", run_id="run-2")):
+            records.add_batch(one)
+        assert records.batches_of("run-1") == (second, batch())
+        assert [one.id for one in records.batches_of("run-2")] == ["other"]
 
     def test_the_digest_of_the_latest_write_to_an_output_is_known(self, records):
         with_versions(records, 1)

@@ -119,8 +119,9 @@ def test_extreme_but_finite_numbers_and_unseen_categories_are_scored(
     rows = frame(60, 33)
     rows.loc[0, "amount"] = 1e308
     rows.loc[1, "amount"] = -1e308
-    rows.loc[2, "load"] = float(2**53 + 2)
     rows.loc[3, "country"] = "ZZ"
+    rows["load"] = rows["load"].round().astype("int64")
+    rows.loc[2, "load"] = 2**53 + 1  # no float64 equals it
     rows.to_parquet("extreme.parquet")
 
     outcome = score(cli, "extreme.parquet")
@@ -287,19 +288,62 @@ def test_a_missing_bucket_is_named(
     assert "no-such-bucket" in outcome.error
 
 
+def flip_last_byte(path: Path) -> bytes:
+    good = path.read_bytes()
+    path.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    return good
+
+
+def test_a_damaged_local_copy_is_fetched_anew_from_the_registry(champion: Path, cli: Cli) -> None:
+    assert score(cli, "payments.csv").code == 0
+    (cached,) = (champion / ".pynomaly/artifacts/verified/payments").glob("*/arrays.npz")
+    good = flip_last_byte(cached)
+
+    assert score(cli, "payments.csv").code == 0
+    assert cached.read_bytes() == good
+
+
 def test_a_tampered_model_is_never_loaded(champion: Path, cli: Cli) -> None:
-    verified = next((champion / ".pynomaly/artifacts/verified/payments").iterdir())
-    arrays = verified / "arrays.npz"
-    good = arrays.read_bytes()
-    arrays.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    home = champion / ".pynomaly/artifacts"
+    (stored,) = (home / "mlflow").rglob("arrays.npz")
+    (cached,) = (home / "verified/payments").glob("*/arrays.npz")
+    good = flip_last_byte(stored)
+    flip_last_byte(cached)
     try:
         outcome = score(cli, "payments.csv")
     finally:
-        arrays.write_bytes(good)
+        stored.write_bytes(good)
 
     assert outcome.code == 7
     assert "arrays.npz" in outcome.error
     assert not Path("out.parquet").exists()
+
+
+def test_an_id_named_like_one_of_our_columns_is_refused(project: Path, cli: Cli) -> None:
+    frame(60, 41).rename(columns={"txn_id": "score"}).to_csv("ids.csv", index=False)
+
+    outcome = cli("init", "p", "--data", "ids.csv", "--id", "score", "--json")
+
+    assert outcome.code == 2
+    assert "'score'" in outcome.error
+
+
+def test_more_equal_alerts_than_a_report_shows_are_no_problem(champion: Path, cli: Cli) -> None:
+    rows = frame(60, 42)
+    rows.loc[:, ["amount", "rate", "load", "delay"]] = 900.0
+    rows["country"] = "DE"
+    rows.to_csv("tied.csv", index=False)
+    rules = Path("conf/pipelines/payments.yaml").read_text()
+    Path("conf/pipelines/payments.yaml").write_text(
+        rules.replace("severity: critical", "severity: warning")
+    )
+    try:
+        outcome = score(cli, "tied.csv")
+    finally:
+        Path("conf/pipelines/payments.yaml").write_text(rules)
+
+    assert outcome.code == 0, outcome.out
+    assert outcome.json["steps"]["score"]["rows_flagged"] == 60
 
 
 @pytest.mark.slow

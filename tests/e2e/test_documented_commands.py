@@ -42,3 +42,10 @@ def test_every_command_of_the_document_works(document: str, project: Path, cli: 
             subprocess.run(["make", "-n", *arguments], cwd=ROOT, check=True, capture_output=True)
         else:
             assert line.startswith(ENVIRONMENT), f"nobody runs this line: {line}"
+
+
+def test_every_link_of_the_readme_leads_somewhere() -> None:
+    links = re.findall(r"\]\(([^)]+)\)", (ROOT / "README.md").read_text())
+    assert links
+    for link in links:
+        assert link.startswith("https://") or (ROOT / link).exists(), link

@@ -4,6 +4,8 @@ import pytest
 
 from pynomaly.domain.errors import (
     IntegrityError,
+    MalformedSourceError,
+    PynomalyError,
     ReleaseBlockedError,
     SourceNotFoundError,
     ValidationFailedError,
@@ -186,3 +188,17 @@ def test_lost_connections_of_databases_and_object_stores_are_transient():
     assert transient(OperationalError("select", {}, Exception()))
     assert not transient(NoCredentialsError())
     assert not transient(ProgrammingError("select", {}, Exception()))
+
+
+def test_an_adapter_s_error_is_tried_again_only_if_its_cause_may_pass(tmp_path):
+    from pynomaly.infrastructure.sqlalchemy.records import SqlRecords
+
+    with pytest.raises(PynomalyError) as unreachable:
+        SqlRecords("postgresql://nobody@127.0.0.1:9/none").pipelines()
+    assert transient(unreachable.value)
+
+    (tmp_path / "file").write_text("")
+    with pytest.raises(PynomalyError) as lasting:
+        SqlRecords(f"sqlite:///{tmp_path}/file/x.db").pipelines()
+    assert not transient(lasting.value)
+    assert not transient(MalformedSourceError("a.csv is empty"))

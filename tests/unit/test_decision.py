@@ -10,7 +10,7 @@ from pynomaly.domain.scores import p_values
 
 
 @pytest.mark.parametrize("n", [5, 100, 999, 5_000])
-@pytest.mark.parametrize("budget", [0.001, 0.01, 0.05])
+@pytest.mark.parametrize("budget", [0.001, 0.01, 0.05, 0.29, 0.58, 0.999])
 def test_score_threshold_flags_exactly_what_the_budget_flags(n: int, budget: float) -> None:
     calibration = np.sort(np.random.default_rng(n).normal(size=n).round(2))
     scores = np.concatenate([calibration, np.nextafter(calibration, 9), [calibration[-1] + 1]])

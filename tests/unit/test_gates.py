@@ -215,10 +215,19 @@ def test_a_handful_of_labels_is_not_judged(champion: Contender, holdout: pa.Tabl
     labels = np.full(len(holdout), np.nan)
     labels[:10] = [1, 1, 0, 0, 0, 0, 0, 0, 0, 0]
 
-    result = label_precision(champion, champion, holdout, labels, POLICY, 0)
+    assert label_precision(champion, champion, holdout, labels, POLICY, 0) is None
 
-    assert result.verdict == "pass"
-    assert "not judged" in result.sentence
+
+def test_data_that_moved_away_from_the_champion_ask_for_review_not_for_the_old_model(
+    champion: Contender,
+) -> None:
+    moved = pa.table({name: rows(1_500, 5).column(name).to_numpy() + 5 for name in SCHEMA.names})
+    retrained = contender(moved, version=2)
+
+    result = alert_rate(retrained, champion, moved.slice(0, 1_000), POLICY, DECISION)
+
+    assert result.verdict == "review", result.sentence
+    assert "data moved" in result.sentence
 
 
 def report(accepted: int, quarantined: int, *results: ExpectationResult) -> ValidationReport:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pynomaly.application.promote import PromoteRelease, ReconcileAliases
+from pynomaly.application.promote import PromoteRelease
+from pynomaly.application.reconcile import ReconcileAliases
 from pynomaly.domain.errors import ConflictError, ReleaseBlockedError, UsageError
 from pynomaly.domain.gates import GateResult
 from pynomaly.domain.releases import ModelVersion, Release

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from pynomaly.application.ports.learning import ModelStore
 from pynomaly.application.ports.records import Records
@@ -63,35 +64,37 @@ class ModelLoader:
         return version, self.load(version)
 
     def load(self, version: ModelVersion) -> Model:
-        """Return a version's model, every byte verified against our records."""
-        return self.store.load(self.folder(version), version.manifest_digest)
+        """Return a version's model, every byte verified against our records.
 
-    def folder(self, version: ModelVersion) -> Path:
-        """Return a local folder with the version as the registry holds it."""
-        cached = self.cache_folder / version.pipeline / version.manifest_digest
-        if not cached.exists():
-            self.fetch(version, cached)
-        return cached
+        A local copy that was damaged is fetched anew; one from the registry never passes damaged.
+        """
+        folder = self.cache_folder / version.pipeline / version.manifest_digest
+        if folder.exists():
+            try:
+                return self.store.load(folder, version.manifest_digest)
+            except IntegrityError:
+                shutil.rmtree(folder)
+        self.fetch(version, folder)
+        return self.store.load(folder, version.manifest_digest)
 
     def fetch(self, version: ModelVersion, folder: Path) -> None:
-        """Replace ``folder`` by a fresh copy from the registry.
+        """Put a fresh and verified copy from the registry at ``folder``.
+
+        Where another process puts its own there at the same time, either will do.
 
         Raises:
             IntegrityError: The registry's copy is not what we registered.
         """
-        incoming = folder.with_name(f".{folder.name}.{version.version}.incoming")
-        shutil.rmtree(incoming, ignore_errors=True)
-        incoming.mkdir(parents=True)
-        try:
-            downloaded = self.registry.download(version, incoming)
-            self.store.load(downloaded, version.manifest_digest)
-            shutil.rmtree(folder, ignore_errors=True)
-            downloaded.rename(folder)
-        except IntegrityError as error:
-            raise IntegrityError(
-                f"version {version.version} of '{version.pipeline}' in the registry is not what "
-                f"was registered: {error.message}",
-                hint="train again, or restore the registry's files; it will not be loaded",
-            ) from error
-        finally:
-            shutil.rmtree(incoming, ignore_errors=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=folder.parent, prefix=".incoming-") as incoming:
+            try:
+                downloaded = self.registry.download(version, Path(incoming) / "model")
+                self.store.load(downloaded, version.manifest_digest)
+            except IntegrityError as error:
+                raise IntegrityError(
+                    f"version {version.version} of '{version.pipeline}' in the registry is not "
+                    f"what was registered: {error.message}",
+                    hint="train again, or restore the registry's files; it will not be loaded",
+                ) from error
+            if not folder.exists():
+                downloaded.rename(folder)

@@ -19,8 +19,9 @@ from pynomaly.application.gates.integrity import (
 from pynomaly.application.ports.data import DatasetStore
 from pynomaly.application.ports.learning import Kernels
 from pynomaly.application.ports.records import Records
-from pynomaly.application.train import known_labels
-from pynomaly.domain.errors import ReleaseBlockedError
+from pynomaly.application.reconcile import ReconcileAliases
+from pynomaly.application.split import known_labels
+from pynomaly.domain.errors import ReleaseBlockedError, UsageError
 from pynomaly.domain.gates import GateResult, combine
 from pynomaly.domain.identifiers import new_id
 from pynomaly.domain.pipelines import Pipeline
@@ -37,6 +38,7 @@ class GateVersion:
     datasets: DatasetStore
     kernels: Kernels
     records: Records
+    reconcile: ReconcileAliases
 
     def __call__(self, pipeline: Pipeline, version: int | None, run_id: str) -> Release:
         """Gate a version against the champion.
@@ -50,11 +52,18 @@ class GateVersion:
             The stored release: ``candidate`` if it may be promoted, else ``blocked``.
 
         Raises:
+            UsageError: That version serves already, or there is none.
             IntegrityError: The registry's bytes are not what was registered.
         """
+        self.reconcile(pipeline.name)  # after a crash the registry may still lag behind
         challenger = self.loader.version(pipeline.name, version)
         production = self.records.production(pipeline.name)
         champion = production.version if production else None
+        if challenger.version == champion:
+            raise UsageError(
+                f"version {champion} of '{pipeline.name}' serves already",
+                hint=f"train a newer one: pynomaly train {pipeline.name}",
+            )
         gates = self._gates(pipeline, challenger, champion)
         verdict = combine(gates, allow_inconclusive=pipeline.release.allow_inconclusive)
         release = Release(
@@ -99,7 +108,8 @@ class GateVersion:
         ]
         labels = known_labels(holdout, pipeline)
         if labels is not None:
-            gates.append(label_precision(challenger, champion, holdout, labels, policy, seed))
+            judged = label_precision(challenger, champion, holdout, labels, policy, seed)
+            gates += [judged] if judged else []
         return tuple(gates)
 
 

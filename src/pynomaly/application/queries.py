@@ -50,6 +50,8 @@ class Queries:
     def models(self, pipeline: str) -> Document:
         """Return all versions, newest first, with what became of each."""
         releases = {r.version: r for r in reversed(self.records.releases(pipeline, 1_000))}
+        if production := self.records.production(pipeline):
+            releases[production.version] = production
         return {
             "pipeline": pipeline,
             "models": [

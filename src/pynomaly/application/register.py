@@ -15,7 +15,9 @@ from pynomaly.application.ports.records import Records
 from pynomaly.application.ports.registry import ModelRegistry, Registration
 from pynomaly.application.ports.reporting import Plots, Reports
 from pynomaly.application.scoring_rows import score_table
-from pynomaly.application.train import Choice, TrainedModel, known_labels
+from pynomaly.application.split import known_labels
+from pynomaly.application.train import TrainedModel
+from pynomaly.application.tune import Choice
 from pynomaly.application.validate import Validated
 from pynomaly.domain.decision import score_threshold
 from pynomaly.domain.pipelines import Pipeline
@@ -54,6 +56,9 @@ class RegisterModel:
         Raises:
             IntegrityError: The registered copy does not score like the trained model.
         """
+        for known in self.records.versions(pipeline.name):
+            if known.manifest_digest == trained.manifest_digest:
+                return known  # an earlier attempt of this run got this far
         holdout = self.datasets.table(trained.holdout_uri)
         fingerprint = validated.dataset.snapshot.fingerprint
         with tempfile.TemporaryDirectory() as work:

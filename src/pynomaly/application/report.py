@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pynomaly.application.ports.data import DatasetStore
+from pynomaly.application.ports.data import DatasetStore, OutputSinks
 from pynomaly.application.ports.records import Records
 from pynomaly.application.ports.reporting import Reports, RunReport
 from pynomaly.domain.errors import UsageError
@@ -25,6 +24,7 @@ class WriteRunReport:
 
     records: Records
     datasets: DatasetStore
+    sinks: OutputSinks
     reports: Reports
     reports_folder: Path
     plots_folder: Path
@@ -44,8 +44,8 @@ class WriteRunReport:
         """
         run = self._run(run_or_pipeline)
         steps = self.records.steps(run.id)
-        batches = [b for b in self.records.batches(run.pipeline, 1_000) if b.run_id == run.id]
-        releases = [r for r in self.records.releases(run.pipeline, 1_000) if r.run_id == run.id]
+        batches = self.records.batches_of(run.id)
+        releases = self.records.releases_of(run.id)
         validations = [
             found
             for step in steps
@@ -85,15 +85,18 @@ class WriteRunReport:
             )
         return runs[0]
 
-    def _alerts(self, batches: list[ScoredBatch]) -> list[Mapping[str, object]]:
-        """Return the strongest alerts over all batches that we keep ourselves."""
-        top: list[tuple[float, int, Mapping[str, object]]] = []
+    def _alerts(self, batches: Sequence[ScoredBatch]) -> list[Mapping[str, object]]:
+        """Return the strongest alerts over all local Parquet outputs that are still as written."""
+        top: list[Mapping[str, object]] = []
         for batch in batches:
-            if Path(batch.output_uri).suffix != ".parquet" or "://" in batch.output_uri:
+            unchanged = (
+                Path(batch.output_uri).suffix == ".parquet"
+                and "://" not in batch.output_uri
+                and self.sinks.digest(batch.output_uri) == batch.output_digest
+            )
+            if not unchanged:
                 continue
             for table in self.datasets.read(batch.output_uri):
-                for row in table.filter(table.column("is_anomaly")).to_pylist():
-                    heapq.heappush(top, (row["score"], len(top), row))
-                    if len(top) > TOP_ALERTS:
-                        heapq.heappop(top)
-        return [row for _, _, row in sorted(top, reverse=True, key=lambda item: item[0])]
+                alerts = table.filter(table.column("is_anomaly")).to_pylist()
+                top = sorted([*top, *alerts], key=lambda row: -row["score"])[:TOP_ALERTS]
+        return top

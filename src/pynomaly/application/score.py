@@ -106,6 +106,13 @@ class ScoreDataset:
                     f"to {uri}",
                     hint="nothing was written; the staged dataset may have been edited",
                 )
+            snapshot = dataset.snapshot
+            if snapshot.rows != output.rows + dataset.quarantined:
+                raise IntegrityError(
+                    f"{snapshot.uri}: {snapshot.rows:,} rows in, {output.rows:,} scored and "
+                    f"{dataset.quarantined:,} quarantined do not add up",
+                    hint="nothing was written; the staged dataset may have been edited",
+                )
         batch = ScoredBatch(
             id=new_id(datetime.now(UTC)),
             run_id=run_id,
@@ -123,11 +130,6 @@ class ScoreDataset:
             quarantine_uri=dataset.quarantine_uri,
             scored_at=scored_at,
         )
-        if batch.rows_in != batch.rows_scored + batch.rows_quarantined:
-            raise IntegrityError(
-                f"{dataset.snapshot.uri}: {batch.rows_in:,} rows in, {batch.rows_scored:,} "
-                f"scored and {batch.rows_quarantined:,} quarantined do not add up"
-            )
         self.records.add_batch(batch)
         return batch
 

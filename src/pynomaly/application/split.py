@@ -3,12 +3,65 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-__all__ = ["fold_of_rows", "sample_table", "split_rows"]
+from pynomaly.application.ports.data import DatasetStore
+from pynomaly.domain.datasets import Dataset
+from pynomaly.domain.errors import NotTrainableError
+from pynomaly.domain.pipelines import Pipeline
+
+__all__ = ["TrainingRows", "fold_of_rows", "known_labels", "sample_table", "training_rows"]
+
+MIN_ROWS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRows:
+    """Rows of a snapshot, divided the same way in every step of a run.
+
+    Args:
+        fit: To fit on.
+        holdout: Not to fit on.
+    """
+
+    fit: pa.Table
+    holdout: pa.Table
+
+
+def training_rows(pipeline: Pipeline, dataset: Dataset, datasets: DatasetStore) -> TrainingRows:
+    """Sample and divide a staged dataset as the training policy says.
+
+    Raises:
+        NotTrainableError: Too few rows.
+    """
+    policy = pipeline.training
+    table = sample_table(
+        datasets.read(dataset.uri),
+        dataset.rows,
+        round(policy.max_rows / (1 - policy.calibration_share)),
+        policy.seed,
+    )
+    if len(table) < MIN_ROWS:
+        raise NotTrainableError(
+            f"{dataset.snapshot.uri} has {len(table)} usable rows; at least {MIN_ROWS} are needed",
+            hint="point the pipeline at a larger snapshot",
+        )
+    order = np.random.default_rng(policy.seed).permutation(len(table))
+    held_out = round(len(table) * policy.calibration_share)
+    fit, holdout = np.sort(order[held_out:]), np.sort(order[:held_out])
+    return TrainingRows(table.take(pa.array(fit)), table.take(pa.array(holdout)))
+
+
+def known_labels(table: pa.Table, pipeline: Pipeline) -> NDArray[np.float64] | None:
+    """Return (n,) labels with NaN for unknown; None where the pipeline has no label column."""
+    if pipeline.label_column is None:
+        return None
+    labels = table.column(pipeline.label_column).to_numpy()
+    return np.asarray(labels, dtype=np.float64)
 
 
 def sample_table(batches: Iterator[pa.Table], rows: int, size: int, seed: int) -> pa.Table:
@@ -30,19 +83,6 @@ def sample_table(batches: Iterator[pa.Table], rows: int, size: int, seed: int) -
             parts.append(batch.take(pa.array(here)))
         offset += len(batch)
     return pa.concat_tables(parts).combine_chunks()
-
-
-def split_rows(rows: int, share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return ascending positions of fitted and of held-out rows.
-
-    Args:
-        rows: To divide.
-        share: Held out, 0–1.
-        seed: Of the draw.
-    """
-    order = np.random.default_rng(seed).permutation(rows)
-    held_out = round(rows * share)
-    return np.sort(order[held_out:]), np.sort(order[:held_out])
 
 
 def fold_of_rows(rows: int, folds: int, seed: int) -> NDArray[np.int64]:

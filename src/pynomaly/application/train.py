@@ -1,9 +1,9 @@
-"""Tune, fit and calibrate a model on staged rows, and write it as a model folder."""
+"""Fit and calibrate a model on staged rows, and write it as a model folder."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,53 +14,24 @@ from numpy.typing import NDArray
 
 from pynomaly.application.ensemble import fit_detector
 from pynomaly.application.ports.data import DatasetStore
-from pynomaly.application.ports.learning import (
-    DetectorFitter,
-    Kernels,
-    ModelStore,
-    Trial,
-    Tuner,
-)
+from pynomaly.application.ports.learning import DetectorFitter, Kernels, ModelStore
 from pynomaly.application.preprocessing import encode, fit_preprocessing
-from pynomaly.application.scoring_rows import score_matrix, score_members
-from pynomaly.application.split import fold_of_rows, sample_table, split_rows
-from pynomaly.application.tuning import (
-    LabelFreeObjective,
-    LabelledObjective,
-    choose,
-    enough_labels,
-)
-from pynomaly.domain.datasets import Dataset
-from pynomaly.domain.errors import NotTrainableError
+from pynomaly.application.scoring_rows import score_members, score_table
+from pynomaly.application.split import TrainingRows, fold_of_rows, known_labels, training_rows
+from pynomaly.application.tune import Choice
+from pynomaly.domain.datasets import EXPECTED_SCORE, Dataset
 from pynomaly.domain.evaluation import average_precision, roc_auc
-from pynomaly.domain.models import Calibration, Member, Model, ModelCard
+from pynomaly.domain.models import Calibration, Member, Model, ModelCard, Preprocessing
 from pynomaly.domain.pipelines import Pipeline
 from pynomaly.domain.scores import calibrate
 
-__all__ = ["Choice", "FitModel", "TrainedModel", "TuneDetector", "known_labels"]
+__all__ = ["FitModel", "TrainedModel"]
 
 GOLDEN_ROWS = 32
-MIN_ROWS = 20
 CALIBRATION_FOLDS = 5
+MIN_CALIBRATION_ROWS = 2_000
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """What tuning decided.
-
-    Args:
-        detector: Family to fit.
-        params: Its parameters.
-        objective: ``average_precision`` where labels exist, else ``consensus_stability``.
-        trials: Everything that was tried.
-    """
-
-    detector: str
-    params: Mapping[str, Any]
-    objective: str
-    trials: tuple[Trial, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +41,7 @@ class TrainedModel:
     Args:
         folder: Where it is.
         manifest_digest: sha256 of its manifest.
-        holdout_uri: Staged rows the model was not fitted on.
+        holdout_uri: Staged rows that neither fitting nor calibration has seen, for the gates.
         detector: Family that won.
         params: Its parameters.
         fitted_rows: Rows it was fitted on.
@@ -84,98 +55,6 @@ class TrainedModel:
     params: Mapping[str, Any]
     fitted_rows: int
     metrics: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class _Split:
-    """Training rows, divided the same way in every step of a run."""
-
-    fit: pa.Table
-    holdout: pa.Table
-
-
-def _split(pipeline: Pipeline, dataset: Dataset, datasets: DatasetStore) -> _Split:
-    policy = pipeline.training
-    table = sample_table(
-        datasets.read(dataset.uri),
-        dataset.rows,
-        round(policy.max_rows / (1 - policy.calibration_share)),
-        policy.seed,
-    )
-    if len(table) < MIN_ROWS:
-        raise NotTrainableError(
-            f"{dataset.snapshot.uri} has {len(table)} usable rows; at least {MIN_ROWS} are needed",
-            hint="point the pipeline at a larger snapshot",
-        )
-    fit, holdout = split_rows(len(table), policy.calibration_share, policy.seed)
-    return _Split(table.take(pa.array(fit)), table.take(pa.array(holdout)))
-
-
-def known_labels(table: pa.Table, pipeline: Pipeline) -> NDArray[np.float64] | None:
-    """Return (n,) labels with NaN for unknown; None where the pipeline has no label column."""
-    if pipeline.label_column is None:
-        return None
-    labels = table.column(pipeline.label_column).to_numpy()
-    return np.asarray(labels, dtype=np.float64)
-
-
-@dataclass(frozen=True, slots=True)
-class TuneDetector:
-    """Choose a detector and its parameters; the self-cleaning ensemble is the incumbent."""
-
-    datasets: DatasetStore
-    fitter: DetectorFitter
-    kernels: Kernels
-    tuner: Tuner
-
-    def __call__(
-        self,
-        pipeline: Pipeline,
-        dataset: Dataset,
-        run_id: str,
-        on_trial: Callable[[Trial], None] = lambda _: None,
-    ) -> Choice:
-        """Tune within the pipeline's budget.
-
-        Args:
-            pipeline: Its training policy says how.
-            dataset: Staged rows.
-            run_id: Names the study; an interrupted study of the same run is resumed.
-            on_trial: Told of every trial.
-
-        Raises:
-            NotTrainableError: Too few rows or no usable column.
-        """
-        policy = pipeline.training
-        rows = _split(pipeline, dataset, self.datasets).fit
-        preprocessing = fit_preprocessing(rows, pipeline.features)
-        X, floors = encode(preprocessing, rows), preprocessing.floors
-        labels = known_labels(rows, pipeline)
-        objective: LabelFreeObjective | LabelledObjective
-        if labels is not None and enough_labels(labels):
-            objective = LabelledObjective(
-                X, labels, fitter=self.fitter, kernels=self.kernels, seed=policy.seed, floors=floors
-            )
-        else:
-            objective = LabelFreeObjective(
-                X, fitter=self.fitter, kernels=self.kernels, seed=policy.seed, floors=floors
-            )
-        result = self.tuner.tune(
-            f"{pipeline.name}-{run_id}",
-            policy.detectors,
-            objective,
-            trials=policy.trials,
-            timeout_seconds=policy.timeout_seconds,
-            seed=policy.seed,
-            on_trial=on_trial,
-        )
-        winner = choose(result, objective.margin(result))
-        return Choice(
-            winner.detector,
-            winner.params,
-            objective.name,
-            result.trials,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,12 +83,11 @@ class FitModel:
             IntegrityError: Frozen scores differ from the fitted detector's.
         """
         policy = pipeline.training
-        split = _split(pipeline, dataset, self.datasets)
-        preprocessing = fit_preprocessing(split.fit, pipeline.features)
-        X = encode(preprocessing, split.fit)
+        rows = training_rows(pipeline, dataset, self.datasets)
+        preprocessing = fit_preprocessing(rows.fit, pipeline.features)
+        X = encode(preprocessing, rows.fit)
         members = self._fit(choice, X, policy.seed, preprocessing.floors)
-        holdout_scores = score_members(members, encode(preprocessing, split.holdout), self.kernels)
-        calibration = self._calibration(choice, X, preprocessing.floors, holdout_scores, pipeline)
+        holdout, calibration = self._calibrate(choice, preprocessing, members, X, rows, pipeline)
         model = Model(
             ModelCard(
                 pipeline=pipeline.name,
@@ -226,20 +104,22 @@ class FitModel:
             members,
             calibration,
         )
-        with self.datasets.writer(f"{run_id}-holdout") as holdout:
-            holdout.write(split.holdout)
-        folder = self.models_folder / pipeline.name / run_id
-        # An attempt of this very run that died after writing; nobody registered it.
-        shutil.rmtree(folder, ignore_errors=True)
-        digest = self.store.save(model, _golden(model, split.holdout, self.kernels), folder)
+        folder, digest = self._save(model, _golden(model, holdout, self.kernels))
+        # Named after the model: a run taken up again never changes what gates of another read.
+        with self.datasets.writer(f"holdout-{digest}") as staged:
+            staged.write(holdout)
         return TrainedModel(
             str(folder),
             digest,
-            holdout.uri,
+            staged.uri,
             choice.detector,
             choice.params,
             len(X),
-            _metrics(holdout_scores, calibration, known_labels(split.holdout, pipeline)),
+            _metrics(
+                score_table(model, holdout, self.kernels),
+                calibration,
+                known_labels(holdout, pipeline),
+            ),
         )
 
     def _fit(self, choice: Choice, X: Floats, seed: int, floors: Floats) -> tuple[Member, ...]:
@@ -253,38 +133,60 @@ class FitModel:
             floors=floors,
         )
 
-    def _calibration(
+    def _calibrate(
         self,
         choice: Choice,
+        preprocessing: Preprocessing,
+        members: tuple[Member, ...],
         X: Floats,
-        floors: Floats,
-        holdout_scores: Floats,
+        rows: TrainingRows,
         pipeline: Pipeline,
-    ) -> Calibration:
-        """Calibrate on scores of rows that the model scoring them was not fitted on.
+    ) -> tuple[pa.Table, Calibration]:
+        """Return rows kept for the gates, and a calibration on other rows not fitted on.
 
-        A small hold-out cannot resolve a small alert budget (n rows give no p-value below
-        1/(n+1)), so there the fitted rows add their out-of-fold scores.
+        Of a large hold-out one half calibrates.  A small one cannot resolve a small alert budget
+        (n rows give no p-value below 1/(n+1)); there the fitted rows calibrate, each scored by
+        members that were fitted without it.
 
         Source: cross-conformal prediction, Vovk (2015).
         """
-        scores = [holdout_scores]
-        if len(holdout_scores) < 10 / pipeline.decision.budget:
-            fold = fold_of_rows(len(X), CALIBRATION_FOLDS, pipeline.training.seed)
-            for k in range(CALIBRATION_FOLDS):
-                members = self._fit(choice, X[fold != k], pipeline.training.seed, floors)
-                scores.append(score_members(members, X[fold == k], self.kernels))
-        return calibrate(np.concatenate(scores))
+        enough = max(MIN_CALIBRATION_ROWS, round(10 / pipeline.decision.budget))
+        half = len(rows.holdout) // 2
+        if half >= enough:
+            # Held-out rows are in the snapshot's order: take every second one.
+            position = np.arange(len(rows.holdout))
+            kept = rows.holdout.filter(pa.array(position % 2 == 0))
+            spent = encode(preprocessing, rows.holdout.filter(pa.array(position % 2 == 1)))
+            return kept, calibrate(score_members(members, spent, self.kernels))
+        seed, floors = pipeline.training.seed, preprocessing.floors
+        fold = fold_of_rows(len(X), CALIBRATION_FOLDS, seed)
+        scores = np.empty(len(X))
+        for k in range(CALIBRATION_FOLDS):
+            others = self._fit(choice, X[fold != k], seed, floors)
+            scores[fold == k] = score_members(others, X[fold == k], self.kernels)
+        return rows.holdout, calibrate(scores)
+
+    def _save(self, model: Model, golden: pa.Table) -> tuple[Path, str]:
+        """Write the folder, which becomes visible whole under its digest."""
+        home = self.models_folder / model.card.pipeline
+        home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=home, prefix=".incoming-") as incoming:
+            written = Path(incoming) / "model"
+            digest = self.store.save(model, golden, written)
+            folder = home / digest
+            if not folder.exists():
+                written.rename(folder)
+        return folder, digest
 
 
 def _golden(model: Model, holdout: pa.Table, kernels: Kernels) -> pa.Table:
     """Return rows spread over the score range with the scores the model must reproduce."""
     columns = holdout.select(list(model.schema.names))
-    scores = score_matrix(model, encode(model.preprocessing, columns), kernels)
+    scores = score_table(model, columns, kernels)
     order = np.argsort(scores, kind="stable")
     chosen = order[np.unique(np.linspace(0, len(order) - 1, GOLDEN_ROWS).round().astype(int))]
     return columns.take(pa.array(chosen)).append_column(
-        "expected_score", pa.array(scores[chosen], pa.float64())
+        EXPECTED_SCORE, pa.array(scores[chosen], pa.float64())
     )
 
 

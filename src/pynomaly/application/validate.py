@@ -15,7 +15,7 @@ from pynomaly.application.ports.quality import DataValidator, ValidationSession
 from pynomaly.application.ports.records import Records
 from pynomaly.application.ports.reporting import Reports
 from pynomaly.domain.datasets import ROW_ID, Dataset, Snapshot
-from pynomaly.domain.errors import ValidationFailedError
+from pynomaly.domain.errors import IntegrityError, ValidationFailedError
 from pynomaly.domain.identifiers import new_id
 from pynomaly.domain.pipelines import Pipeline, SourceSpec
 from pynomaly.domain.quality import ExpectationResult, RowFailure, ValidationReport
@@ -119,6 +119,11 @@ class ValidateData:
                 self.datasets.discard(accepted.uri)
             raise ValidationFailedError(
                 _why_rejected(report), report_id=report.id, hint=_hint(path, quarantine_uri)
+            )
+        if report.accepted + report.quarantined != snapshot.rows:
+            raise IntegrityError(
+                f"{snapshot.uri}: {snapshot.rows:,} rows in, {report.accepted:,} accepted and "
+                f"{report.quarantined:,} quarantined do not add up"
             )
         dataset = Dataset(accepted.uri, snapshot, accepted.rows, quarantine_uri, report.quarantined)
         return Validated(report, dataset, str(path))

@@ -5,10 +5,35 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["ROW_ID", "Column", "ColumnKind", "Dataset", "Fingerprint", "Schema", "Snapshot"]
+__all__ = [
+    "EXPECTED_SCORE",
+    "ROW_ID",
+    "SCORED_COLUMNS",
+    "Column",
+    "ColumnKind",
+    "Dataset",
+    "Fingerprint",
+    "Schema",
+    "Snapshot",
+]
 
 ROW_ID = "row_id"
 """Column given to rows of a source without an id column: ``"<file>#<row>"``, row from 1."""
+
+SCORED_COLUMNS = (
+    "score",
+    "p_value",
+    "is_anomaly",
+    "severity",
+    "reasons",
+    "model_version",
+    "policy_version",
+    "scored_at",
+)
+"""Columns of scored output beside the ids."""
+
+EXPECTED_SCORE = "expected_score"
+"""Column of golden rows that holds the score to reproduce."""
 
 ColumnKind = Literal["numeric", "categorical", "boolean", "datetime", "id", "text", "constant"]
 

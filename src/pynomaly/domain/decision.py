@@ -41,11 +41,13 @@ def score_threshold(policy: DecisionPolicy, calibration: NDArray[np.float64]) ->
     """
     if policy.kind == "threshold":
         return policy.threshold
-    # p(s) = (1 + #{calibration >= s}) / (n + 1) <= budget
-    allowed = int(np.floor(policy.budget * (len(calibration) + 1))) - 1
+    n = len(calibration)
+    # p-values by the number of calibration scores at or above, in the arithmetic of p_values.
+    p = (1.0 + np.arange(n + 1)) / (n + 1.0)
+    allowed = int(np.searchsorted(p, policy.budget, side="right")) - 1
     if allowed < 0:
         return None
-    return float(np.nextafter(calibration[len(calibration) - 1 - allowed], np.inf))
+    return -np.inf if allowed >= n else float(np.nextafter(calibration[n - 1 - allowed], np.inf))
 
 
 def policy_version(policy: DecisionPolicy) -> str:

@@ -16,7 +16,7 @@ PynomalyError                       1  anything unexpected that we can still nam
 │   ├── MalformedSourceError           empty, ragged beyond repair, undecodable, duplicate columns
 │   └── ValidationFailedError          a critical expectation failed; carries the report's id
 ├── ReleaseBlockedError             4  a gate blocked the release, or was inconclusive
-├── ConflictError                   6  another run holds the lease, or the fence is stale
+├── ConflictError                   6  another run was faster: promoted, or wrote the same
 └── IntegrityError                  7  a digest, manifest or golden row does not match
 ```
 """

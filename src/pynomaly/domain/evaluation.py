@@ -83,7 +83,7 @@ def paired_lower_bound(
 
     Source: percentile bootstrap, Efron & Tibshirani (1993).
     """
-    # A paired difference of flags takes the values -1, 0, 1: resampling counts is exact and fast.
+    # Differences of shares of a few flags take few values: resampling their counts is exact.
     values, counts = np.unique(difference, return_counts=True)
     resampled = rng.multinomial(len(difference), counts / len(difference), size=draws)
     means = resampled @ values / len(difference)

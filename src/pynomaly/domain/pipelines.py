@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pynomaly.domain.datasets import ROW_ID, Schema
+from pynomaly.domain.datasets import EXPECTED_SCORE, ROW_ID, SCORED_COLUMNS, Schema
+from pynomaly.domain.errors import ConfigurationError
 
 __all__ = [
     "DecisionPolicy",
@@ -132,8 +133,8 @@ class ReleasePolicy:
         alert_rate_review: Review outside ``1/x … x`` times the champion's alert rate.
         alert_rate_block_high: Block above this multiple.
         alert_rate_block_low: Block below this multiple.
-        max_precision_drop: With labels, block when average precision's lower bound of the
-            paired difference falls below minus this.
+        max_precision_drop: With labels, block when average precision certainly dropped by more
+            than this (upper bound of the paired difference), review when it may have.
         allow_inconclusive: Let a release with inconclusive gates (but none blocking) proceed;
             recorded with the release.
     """
@@ -198,6 +199,16 @@ class Pipeline:
     release: ReleasePolicy = field(default_factory=ReleasePolicy)
     decision: DecisionPolicy = field(default_factory=DecisionPolicy)
     schedules: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse names that our own outputs need."""
+        ours = [name for name in self.id_columns if name in SCORED_COLUMNS]
+        ours += [name for name in self.schema.names if name in (ROW_ID, EXPECTED_SCORE)]
+        if ours:
+            raise ConfigurationError(
+                f"pipeline '{self.name}': column '{ours[0]}' is named like one of our outputs",
+                hint="rename it in the source, or select it under another name",
+            )
 
     @property
     def keys(self) -> tuple[str, ...]:

@@ -60,7 +60,8 @@ class ValidationReport:
         snapshot: Which data.
         results: One per expectation.
         accepted: Rows that go on.
-        quarantined: Rows refused; ``accepted + quarantined == snapshot.rows``.
+        quarantined: Rows refused one by one; together with the accepted all rows, unless columns
+            are missing: then no row was looked at and both are 0.
         max_quarantine_share: The allowed share.
         created_at: UTC.
     """

@@ -55,7 +55,7 @@ class Release:
         gates: Every gate's result.
         created_at: UTC.
         promoted_at: UTC; None unless it reached production.
-        fence: Grows with every promotion of the pipeline; a write with a stale fence is refused.
+        fence: Grows with every promotion of the pipeline; tells which came later.
     """
 
     id: str

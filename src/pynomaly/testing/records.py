@@ -164,6 +164,11 @@ class InMemoryRecords:
         found = (release for release in self._releases.values() if release.pipeline == pipeline)
         return _newest(found, lambda release: release.created_at)[:limit]
 
+    def releases_of(self, run_id: str) -> tuple[Release, ...]:
+        """Return the releases a run asked for, newest first."""
+        found = (release for release in self._releases.values() if release.run_id == run_id)
+        return _newest(found, lambda release: release.created_at)
+
     def add_batch(self, batch: ScoredBatch) -> None:
         """Store a scored batch; an equal one may exist already."""
         self._require_version(batch, batch.model_version)
@@ -173,6 +178,11 @@ class InMemoryRecords:
         """Return the latest scored batches, newest first."""
         found = (batch for batch in self._batches.values() if batch.pipeline == pipeline)
         return _newest(found, lambda batch: batch.scored_at)[:limit]
+
+    def batches_of(self, run_id: str) -> tuple[ScoredBatch, ...]:
+        """Return the batches a run scored, newest first."""
+        found = (batch for batch in self._batches.values() if batch.run_id == run_id)
+        return _newest(found, lambda batch: batch.scored_at)
 
     def wrote(self, output_uri: str) -> str | None:
         """Return the digest we last wrote to this output, or None if we never did."""

@@ -7,6 +7,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pynomaly.application.gates.contender import Contender
+from pynomaly.domain.datasets import EXPECTED_SCORE
 from pynomaly.domain.gates import GateResult
 from pynomaly.domain.quality import ValidationReport
 
@@ -37,7 +38,7 @@ def data_validated(report: ValidationReport | None, fingerprint: str) -> GateRes
 
 def golden_rows(challenger: Contender, golden: pa.Table) -> GateResult:
     """Pass if the registry's copy reproduces the scores written at training time."""
-    expected = golden.column("expected_score").to_numpy()
+    expected = golden.column(EXPECTED_SCORE).to_numpy()
     worst = _deviation(challenger.score(golden), expected)
     return GateResult(
         "golden_rows",

@@ -75,11 +75,17 @@ class Records(Protocol):
     def releases(self, pipeline: str, limit: int = 20) -> tuple[Release, ...]:
         """Return the latest releases, newest first."""
 
+    def releases_of(self, run_id: str) -> tuple[Release, ...]:
+        """Return the releases a run asked for, newest first."""
+
     def add_batch(self, batch: ScoredBatch) -> None:
         """Store a scored batch."""
 
     def batches(self, pipeline: str, limit: int = 20) -> tuple[ScoredBatch, ...]:
         """Return the latest scored batches, newest first."""
+
+    def batches_of(self, run_id: str) -> tuple[ScoredBatch, ...]:
+        """Return the batches a run scored, newest first."""
 
     def wrote(self, output_uri: str) -> str | None:
         """Return the digest we last wrote to this output, or None if we never did."""

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pynomaly.domain.datasets import EXPECTED_SCORE
 from pynomaly.domain.errors import IntegrityError, OutputExistsError, OutputNotWritableError
 from pynomaly.domain.models import Model
 from pynomaly.infrastructure.modelfolder.archive import read_arrays, write_arrays
@@ -85,7 +86,7 @@ class FolderModelStore:
             table = pq.read_table(io.BytesIO(files[_GOLDEN]))
         except pa.ArrowException as error:
             raise IntegrityError(f"{folder / _GOLDEN} cannot be read: {error}") from error
-        if "expected_score" not in table.column_names:
+        if EXPECTED_SCORE not in table.column_names:
             raise IntegrityError(f"{folder / _GOLDEN} has no column expected_score")
         return table
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -157,6 +157,11 @@ class SqlRecords:
         found = self._latest(releases, releases.c.created_at, pipeline, limit)
         return tuple(map(rows.release, found))
 
+    def releases_of(self, run_id: str) -> tuple[Release, ...]:
+        """Return the releases a run asked for, newest first."""
+        query = sa.select(releases).where(releases.c.run_id == run_id)
+        return tuple(map(rows.release, self._all(query, releases.c.created_at, releases.c.seq)))
+
     def add_batch(self, batch: ScoredBatch) -> None:
         """Store a scored batch; an equal one may exist already."""
         self._insert(batches, batch, rows.batch)
@@ -164,6 +169,11 @@ class SqlRecords:
     def batches(self, pipeline: str, limit: int = 20) -> tuple[ScoredBatch, ...]:
         """Return the latest scored batches, newest first."""
         return tuple(map(rows.batch, self._latest(batches, batches.c.scored_at, pipeline, limit)))
+
+    def batches_of(self, run_id: str) -> tuple[ScoredBatch, ...]:
+        """Return the batches a run scored, newest first."""
+        query = sa.select(batches).where(batches.c.run_id == run_id)
+        return tuple(map(rows.batch, self._all(query, batches.c.scored_at, batches.c.seq)))
 
     def wrote(self, output_uri: str) -> str | None:
         """Return the digest we last wrote to this output, or None if we never did."""
@@ -180,6 +190,10 @@ class SqlRecords:
     def _one(self, query: sa.Select[Any]) -> sa.Row[Any] | None:
         with self._database.read() as connection:
             return connection.execute(query).one_or_none()
+
+    def _all(self, query: sa.Select[Any], *newest: sa.Column[Any]) -> Sequence[sa.Row[Any]]:
+        with self._database.read() as connection:
+            return connection.execute(query.order_by(*(c.desc() for c in newest))).all()
 
     def _latest(
         self, table: sa.Table, moment: sa.Column[Any], pipeline: str, limit: int
