@@ -9,7 +9,9 @@ from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
 
+from pynomaly.domain.errors import UsageError
 from pynomaly.domain.identifiers import new_id
 from pynomaly_flows import steps
 from pynomaly_flows.context import Event, Listener, acting_on, emit
@@ -59,6 +61,7 @@ def launch(
 
     Raises:
         PynomalyError: Whatever a step raised, as it was raised.
+        UsageError: Under Prefect, ``data`` is a URL with a password.
     """
     module, name = _FLOWS[flow]
     with orchestrated(settings, engine, on_event) as chosen:
@@ -66,6 +69,7 @@ def launch(
         if chosen == "direct":
             fn = getattr(importlib.import_module(f"pynomaly_flows.{module}"), name)
         else:
+            _refuse_password((params or {}).get("data"))
             fn = _tagged(getattr(importlib.import_module("pynomaly_flows.deployable"), name))
         return fn(pipeline_name, **{"run_id": new_id(datetime.now(UTC)), **(params or {})})
 
@@ -119,6 +123,19 @@ def _under_prefect(session: AbstractContextManager[str]) -> Iterator[None]:
         finally:
             drain(steps.task_runs, seconds=seconds)
             steps.task_runs.clear()
+
+
+def _refuse_password(data: object) -> None:
+    """Keep passwords out of Prefect, which stores and shows the parameters of a run.
+
+    Raises:
+        UsageError: ``data`` holds one.
+    """
+    if isinstance(data, str) and "://" in data and urlsplit(data).password:
+        raise UsageError(
+            "a database URL with a password would be kept in Prefect's records",
+            hint="put it into the pipeline's source, or run with --engine direct",
+        )
 
 
 def _tagged(fn: Callable[..., Document]) -> Callable[..., Document]:

@@ -147,9 +147,9 @@ def _promoted(result: Release) -> Facts:
 
 
 @step(summary=_promoted)
-def promote(job: Job, release_id: str) -> Release:
+def promote(job: Job, release_id: str, accept_review: bool = False) -> Release:
     """Make the version the champion if its gates let it."""
-    return platform().promote(release_id)
+    return platform().promote(release_id, accept_review=accept_review)
 
 
 def _scored(result: ScoredBatch) -> Facts:

@@ -94,7 +94,11 @@ def test_the_reference_documents_every_exit_code():
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
 def test_errors_cross_process_boundaries_whole(cls):
-    ids = {"ValidationFailedError": {"report_id": "v"}, "ReleaseBlockedError": {"release_id": "r"}}
+    ids = {
+        "ValidationFailedError": {"report_id": "v"},
+        "ReleaseBlockedError": {"release_id": "r"},
+        "ApprovalPendingError": {"release_id": "r"},
+    }
     error = cls("what happened", hint="what to do", **ids.get(cls.__name__, {}))
     copy = pickle.loads(pickle.dumps(error))
     assert type(copy) is cls

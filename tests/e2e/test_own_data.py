@@ -10,7 +10,7 @@ from command_line import Cli, frame
 
 
 def test_a_run_leaves_a_champion_scores_reasons_and_a_report(champion: Path, cli: Cli) -> None:
-    history = cli("history", "payments", "--json").json
+    history = cli("history", "payments", "--limit", "500", "--json").json
     run = next(r for r in history["runs"] if r["command"] == "run")
     steps = {step["step"]: step["summary"] for step in run["steps"]}
 

@@ -41,14 +41,28 @@ def test_a_good_successor_serves_and_a_bad_one_never_does(released: Path, cli: C
     ]}  # fmt: skip
     assert states == {1: "superseded", 2: "production"}
 
-    # One column in other units in half of the rows: what used to stand out hides in the noise.
+    # The same champion overruns its budget on data that moved: a person has to look.
     rows = frame(1_200, 73)
-    rows.loc[::2, ["amount", "rate", "load", "delay"]] *= 40
-    rows.to_csv("units.csv", index=False)
-    text = released.read_text()
-    released.write_text(text.replace("severity: critical", "severity: warning"))
-    assert cli(*train, "units.csv").code == 0
-    blocked = cli("release", "payments", "--engine", "direct", "--json")
-    assert blocked.code == 4
-    assert "says block" in blocked.error
+    rows[["amount", "rate", "load", "delay"]] += 40
+    rows.to_csv("moved.csv", index=False)
+    text = released.read_text().replace("severity: critical", "severity: warning")
+    released.write_text(text)
+    assert cli(*train, "moved.csv").code == 0
+    waiting = cli("release", "payments", "--engine", "direct", "--json")
+    assert waiting.code == 5
+    assert "data moved" in waiting.error
     assert cli("status", "payments", "--json").json["champion"]["version"] == 2
+
+    # What a gate blocks nobody can wave through.
+    released.write_text(
+        text.replace("min_gate_rows", "recall_block: 0.9, recall_review: 0.95, min_gate_rows")
+    )
+    accept = ("release", "payments", "--accept-review", "--engine", "direct", "--json")
+    blocked = cli(*accept)
+    assert blocked.code == 4
+    assert "injected_recall says block" in blocked.error
+    assert cli("status", "payments", "--json").json["champion"]["version"] == 2
+
+    released.write_text(text)
+    assert cli(*accept).code == 0
+    assert cli("status", "payments", "--json").json["champion"]["version"] == 3

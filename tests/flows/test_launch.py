@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from pynomaly.domain.errors import UnknownPipelineError
+from pynomaly.domain.errors import UnknownPipelineError, UsageError
 from pynomaly.settings import load_settings
 from pynomaly_flows.launch import launch, orchestrated
 from pynomaly_flows.runs import recorded_run
@@ -98,3 +98,11 @@ def test_without_prefect_nothing_heavy_is_imported():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_a_password_is_not_handed_to_prefect(settings, prefect_api, monkeypatch):
+    monkeypatch.setenv("PREFECT_API_URL", prefect_api)
+    data = "postgresql://me:hidden@127.0.0.1/db"
+    with pytest.raises(UsageError, match="password") as refused:
+        launch("validate", "tiny", settings, engine="prefect", params={"data": data})
+    assert "hidden" not in str(refused.value)

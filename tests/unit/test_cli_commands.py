@@ -117,7 +117,7 @@ def test_score_passes_output_and_overwrite(project, launched):
 
 def test_release_passes_the_version(project, launched):
     assert main(["release", "payments", "--version", "3"]) == 0
-    assert launched["params"] == {"version": 3}
+    assert launched["params"] == {"version": 3, "accept_review": False}
 
 
 def test_train_options_lie_over_the_pipeline(project, launched):

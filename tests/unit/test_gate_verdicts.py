@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from pynomaly.application.gate import require_passed
-from pynomaly.domain.errors import ReleaseBlockedError
+from pynomaly.domain.errors import ApprovalPendingError, ReleaseBlockedError
 from pynomaly.domain.gates import GateResult, Verdict, combine
 from pynomaly.domain.releases import Release
 
@@ -49,3 +49,20 @@ def test_a_blocked_release_names_gate_observed_bound_threshold_and_who_serves() 
         assert part in message
     assert "golden_rows" not in message
     assert caught.value.exit_code == 4
+
+
+def test_review_waits_for_a_person_and_block_for_nobody() -> None:
+    asking = Release(
+        "r1", "run1", "payments", 4, 3, "candidate", "review", (gate("review"),), datetime.now(UTC)
+    )
+    blocked = Release(
+        "r2", "run1", "payments", 4, 3, "blocked", "block", (gate("block"),), datetime.now(UTC)
+    )
+
+    with pytest.raises(ApprovalPendingError, match="version 3 keeps serving") as caught:
+        require_passed(asking)
+    assert caught.value.exit_code == 5
+    assert "--accept-review" in str(caught.value)
+    require_passed(asking, accept_review=True)
+    with pytest.raises(ReleaseBlockedError):
+        require_passed(blocked, accept_review=True)

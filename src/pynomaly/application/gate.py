@@ -21,7 +21,7 @@ from pynomaly.application.ports.learning import Kernels
 from pynomaly.application.ports.records import Records
 from pynomaly.application.reconcile import ReconcileAliases
 from pynomaly.application.split import known_labels
-from pynomaly.domain.errors import ReleaseBlockedError, UsageError
+from pynomaly.domain.errors import ApprovalPendingError, ReleaseBlockedError, UsageError
 from pynomaly.domain.gates import GateResult, combine
 from pynomaly.domain.identifiers import new_id
 from pynomaly.domain.pipelines import Pipeline
@@ -113,34 +113,44 @@ class GateVersion:
         return tuple(gates)
 
 
-def require_passed(release: Release) -> None:
+def require_passed(release: Release, *, accept_review: bool = False) -> None:
     """Raise if a gated release may not be promoted.
+
+    Args:
+        release: With its gates.
+        accept_review: Whether a person looked at the gates that ask for it, and accepts.
 
     Raises:
         ReleaseBlockedError: Names every gate in the way, with observed, bound and threshold.
+        ApprovalPendingError: The same for gates that ask for review.
     """
-    if release.state != "blocked":
+    if release.verdict == "pass" or (release.verdict == "review" and accept_review):
         return
-    in_the_way = [g for g in release.gates if g.verdict == "block" or g.verdict == release.verdict]
     numbers = "; ".join(
         f"gate {g.gate} says {g.verdict}: observed {_number(g.observed)}, "
         f"bound {_number(g.bound)}, threshold {_number(g.threshold)}, n {g.n:,}. {g.sentence}"
-        for g in in_the_way
+        for g in release.gates
+        if g.verdict in ("block", release.verdict)
     )
     serving = (
         f"version {release.champion} keeps serving"
         if release.champion is not None
         else "nothing serves yet"
     )
+    message = (
+        f"version {release.version} of '{release.pipeline}' was not promoted ({serving}): {numbers}"
+    )
+    if release.verdict == "review":
+        raise ApprovalPendingError(
+            message,
+            release_id=release.id,
+            hint=f"look at it, then accept it: pynomaly release {release.pipeline} "
+            f"--version {release.version} --accept-review",
+        )
     hint = "mend the data or the training policy and train again"
     if release.verdict == "inconclusive":
         hint = "train on more rows, or accept it knowingly with release.allow_inconclusive: true"
-    raise ReleaseBlockedError(
-        f"version {release.version} of '{release.pipeline}' was not promoted ({serving}): "
-        f"{numbers}",
-        release_id=release.id,
-        hint=hint,
-    )
+    raise ReleaseBlockedError(message, release_id=release.id, hint=hint)
 
 
 def _number(value: float | None) -> str:

@@ -22,17 +22,23 @@ class PromoteRelease:
     registry: ModelRegistry
     reconcile: ReconcileAliases
 
-    def __call__(self, release_id: str) -> Release:
+    def __call__(self, release_id: str, *, accept_review: bool = False) -> Release:
         """Promote and return the stored release.
+
+        Args:
+            release_id: Of a gated release.
+            accept_review: Whether a person accepts gates that ask for review; the run's record
+                says who.
 
         Raises:
             ReleaseBlockedError: A gate is in the way.
+            ApprovalPendingError: A gate asks for review and nobody accepted.
             ConflictError: Another release was promoted since the gates ran.
         """
         release = self.records.release(release_id)
         if release is None:
             raise UsageError(f"there is no release {release_id}")
-        require_passed(release)
+        require_passed(release, accept_review=accept_review)
         promoted = self.records.promote(release)
         self.reconcile(release.pipeline)
         self.registry.tag(

@@ -16,6 +16,7 @@ PynomalyError                       1  anything unexpected that we can still nam
 │   ├── MalformedSourceError           empty, ragged beyond repair, undecodable, duplicate columns
 │   └── ValidationFailedError          a critical expectation failed; carries the report's id
 ├── ReleaseBlockedError             4  a gate blocked the release, or was inconclusive
+├── ApprovalPendingError            5  a gate asks a person to look before the release goes on
 ├── ConflictError                   6  another run was faster: promoted, or wrote the same
 └── IntegrityError                  7  a digest, manifest or golden row does not match
 ```
@@ -26,6 +27,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 __all__ = [
+    "ApprovalPendingError",
     "ConfigurationError",
     "ConflictError",
     "DataRejectedError",
@@ -154,6 +156,22 @@ class ReleaseBlockedError(PynomalyError):
     """
 
     exit_code = 4
+
+    def __init__(self, message: str, *, release_id: str, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.release_id = release_id
+
+
+class ApprovalPendingError(PynomalyError):
+    """A gate asks a person to look; the champion keeps serving until somebody accepts.
+
+    Args:
+        message: Gate, observed value, bound and threshold.
+        release_id: The stored release with all its gates.
+        hint: How to accept.
+    """
+
+    exit_code = 5
 
     def __init__(self, message: str, *, release_id: str, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
