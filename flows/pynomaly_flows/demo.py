@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import shlex
+import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -157,8 +159,11 @@ def _compare(rows: list[dict[str, Any]]) -> Document:
 
 def _next(folder: Path, data: DemoData) -> list[str]:
     first = data.batches[0].path.relative_to(folder)
+    # After `make demo` the environment is not activated.
+    beside = Path(sys.executable).with_name("pynomaly")
+    program = "pynomaly" if shutil.which("pynomaly") else shlex.quote(str(beside))
     return [
         f"cd {shlex.quote(str(folder))}",
-        f"pynomaly history {PIPELINE}",
-        f"pynomaly score {PIPELINE} --data {first} --out scored.parquet",
+        f"{program} history {PIPELINE}",
+        f"{program} score {PIPELINE} --data {first} --out scored.parquet",
     ]

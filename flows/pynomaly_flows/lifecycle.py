@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pynomaly.domain.errors import ApprovalPendingError, ReleaseBlockedError
 from pynomaly_flows.runs import Document, recorded_run
 from pynomaly_flows.tasks import gate, profile, promote, register, score, train, tune, validate
 
@@ -31,6 +32,12 @@ def lifecycle(
         trained = train(run.job, validated.dataset, choice)
         version = register(run.job, validated, run.profile, choice, trained)
         release = gate(run.job, version.version)
-        promote(run.job, release.id)
+        try:
+            promote(run.job, release.id)
+        except (ReleaseBlockedError, ApprovalPendingError):
+            if release.champion is not None:
+                # The champion keeps serving; a refused retrain costs nobody the scores.
+                score(run.job, validated.dataset, out, overwrite)
+            raise
         score(run.job, validated.dataset, out, overwrite)
     return run.document

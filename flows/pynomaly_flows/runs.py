@@ -21,6 +21,9 @@ __all__ = ["Document", "LiveRun", "recorded_run"]
 
 Document = dict[str, Any]
 
+SHOWN_ALERTS = 5
+"""The strongest alerts that a run's document carries; the report shows more."""
+
 
 @dataclass(slots=True)
 class LiveRun:
@@ -69,7 +72,9 @@ def recorded_run(command: str, pipeline: str, run_id: str | None) -> Iterator[Li
     try:
         yield live
     except BaseException as error:
-        message = (str(error) or type(error).__name__) if _is_ours(error) else repr(error)
+        message = str(error) if isinstance(error, PynomalyError) else repr(error)
+        if isinstance(error, KeyboardInterrupt):
+            message = "interrupted"
         records.finish_run(
             replace(run, status="failed", finished_at=datetime.now(UTC), error=message)
         )
@@ -79,10 +84,6 @@ def recorded_run(command: str, pipeline: str, run_id: str | None) -> Iterator[Li
         raise
     records.finish_run(replace(run, status="completed", finished_at=datetime.now(UTC)))
     live.document = _document(job, _report(live))
-
-
-def _is_ours(error: BaseException) -> bool:
-    return isinstance(error, PynomalyError)
 
 
 def _new_run_id() -> str:
@@ -112,5 +113,6 @@ def _document(job: Job, report: str) -> Document:
         "status": run.status,
         "seconds": (run.finished_at - run.started_at).total_seconds() if run.finished_at else None,
         "steps": {s.step: dict(s.summary) for s in platform().records.steps(run.id)},
+        "alerts": platform().top_alerts(run.id, SHOWN_ALERTS),
         "report": report,
     }

@@ -72,6 +72,9 @@ def _tuned(result: Choice) -> Facts:
         "detector": result.detector,
         "params": dict(result.params),
         "objective": result.objective,
+        "incumbent": result.trials[0].detector,
+        "incumbent_kept": result.params == result.trials[0].params
+        and result.detector == result.trials[0].detector,
     }
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from pynomaly.domain.runs import Actor
 
 if TYPE_CHECKING:
+    from pynomaly.application.alerts import TopAlerts
     from pynomaly.application.champion import ModelLoader
     from pynomaly.application.gate import GateVersion
     from pynomaly.application.ports.data import DatasetStore, OutputSinks, Sources
@@ -299,14 +300,20 @@ class Platform:
         )
 
     @cached_property
+    def top_alerts(self) -> TopAlerts:
+        """The strongest alerts of a run."""
+        from pynomaly.application.alerts import TopAlerts
+
+        return TopAlerts(self.records, self.datasets, self.sinks)
+
+    @cached_property
     def write_report(self) -> WriteRunReport:
         """Write the page about a run."""
         from pynomaly.application.report import WriteRunReport
 
         return WriteRunReport(
             self.records,
-            self.datasets,
-            self.sinks,
+            self.top_alerts,
             self.reports,
             self._reports_folder,
             self._plots_folder,

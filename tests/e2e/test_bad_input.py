@@ -328,6 +328,15 @@ def test_an_id_named_like_one_of_our_columns_is_refused(project: Path, cli: Cli)
     assert "'score'" in outcome.error
 
 
+def test_an_id_that_does_not_identify_rows_is_refused(project: Path, cli: Cli) -> None:
+    frame(60, 43).to_csv("rows.csv", index=False)
+
+    outcome = cli("init", "p", "--data", "rows.csv", "--id", "country", "--json")
+
+    assert outcome.code == 2
+    assert "3 distinct values in 60 rows" in outcome.error
+
+
 def test_more_equal_alerts_than_a_report_shows_are_no_problem(champion: Path, cli: Cli) -> None:
     rows = frame(60, 42)
     rows.loc[:, ["amount", "rate", "load", "delay"]] = 900.0

@@ -21,13 +21,17 @@ def released(project: Path, cli: Cli) -> Path:
 def test_a_good_successor_serves_and_a_bad_one_never_does(released: Path, cli: Cli) -> None:
     frame(1_200, 72).to_csv("fresh.csv", index=False)
     train = ("train", "payments", "--engine", "direct", "--json", "--data")
-    assert cli(*train, "fresh.csv").code == 0
 
     # 300 held-out rows are too few to compare two models: inconclusive never passes by itself.
-    inconclusive = cli("release", "payments", "--engine", "direct", "--json")
+    # The champion keeps serving, so the rows are scored all the same.
+    run = ("run", "payments", "--data", "fresh.csv", "--engine", "direct", "--json")
+    inconclusive = cli(*run)
     assert inconclusive.code == 4
     assert "injected_recall" in inconclusive.error
-    assert "allow_inconclusive" in inconclusive.error
+    assert "300 rows were held out" in inconclusive.error
+    assert "conf/pipelines/payments.yaml" in inconclusive.error
+    assert inconclusive.json["steps"]["score"]["rows_scored"] == 1_200
+    assert inconclusive.json["steps"]["score"]["model_version"] == 1
     assert cli("status", "payments", "--json").json["champion"]["version"] == 1
 
     released.write_text(released.read_text() + "release: {min_gate_rows: 200}\n")

@@ -24,6 +24,9 @@ class TinyPlatform:
             raise UnknownPipelineError(f"no pipeline '{name}'")
         return SimpleNamespace(name=name)
 
+    def top_alerts(self, run_id, limit):
+        return []
+
     def write_report(self, run_id, *, profile=None):
         self.reported.append(run_id)
         path = self.folder / f"run-{run_id}.html"

@@ -45,7 +45,7 @@ def test_lines_tell_every_event(capsys):
         "  trial 2 of 4: gmm failed (best 0.5000)",
         "  trial 3 of 4: iforest 0.4000 (best 0.5000)",
         "  trial 4 of 4: pca 0.7500 (best 0.7500)",
-        "tune: 4 trials, chosen by x: pca",
+        "tune: 4 trials by x: pca beat the incumbent",
         "train: kept from the earlier attempt",
         "score …",
         "  50,000 of 120,000 rows",
@@ -68,7 +68,7 @@ def test_bars_on_a_terminal_end_with_the_sentences_of_the_steps(monkeypatch):
         for event in EVENTS:
             on_event(event)
     shown = screen.getvalue()
-    assert "4 trials, chosen by x: pca" in shown
+    assert "4 trials by x: pca beat the incumbent" in shown
     assert "disk \x1b[31mfull" not in shown
     last = shown.rsplit("prefect", 1)[1]
     assert "kept from the earlier attempt" in last

@@ -110,6 +110,15 @@ class GateVersion:
         if labels is not None:
             judged = label_precision(challenger, champion, holdout, labels, policy, seed)
             gates += [judged] if judged else []
+        undecided = [gate.gate for gate in gates if gate.verdict == "inconclusive"]
+        if undecided and policy.allow_inconclusive:
+            gates.append(
+                GateResult(
+                    "inconclusive_allowed", "pass", float(len(undecided)), None, None, len(holdout),
+                    f"{', '.join(undecided)} could not decide, and the release policy lets that "
+                    "pass (release.allow_inconclusive).",
+                )
+            )  # fmt: skip
         return tuple(gates)
 
 
@@ -149,7 +158,11 @@ def require_passed(release: Release, *, accept_review: bool = False) -> None:
         )
     hint = "mend the data or the training policy and train again"
     if release.verdict == "inconclusive":
-        hint = "train on more rows, or accept it knowingly with release.allow_inconclusive: true"
+        hint = (
+            f"train on more rows, or lower the gate's demand knowingly in "
+            f"conf/pipelines/{release.pipeline}.yaml, under `release:`, e.g. `min_gate_rows: 500`; "
+            "`allow_inconclusive: true` lets every inconclusive gate through"
+        )
     raise ReleaseBlockedError(message, release_id=release.id, hint=hint)
 
 

@@ -13,6 +13,9 @@ from pynomaly.domain.profiles import Profile
 
 __all__ = ["ProfileDataset", "ProfileSource"]
 
+MIN_DISTINCT_IDS = 0.95
+"""Share of rows with an id of their own below which a column is taken for no id at all."""
+
 
 @dataclass(frozen=True, slots=True)
 class ProfileSource:
@@ -45,7 +48,8 @@ class ProfileSource:
             excluded: Columns to leave out.
 
         Raises:
-            NotTrainableError: A named column is missing, or no column is left to learn from.
+            NotTrainableError: A named column is missing, the id is none, or no column is left to
+                learn from.
         """
         source = self.sources.open(spec)
         present = [name for name, _ in source.columns]
@@ -57,6 +61,14 @@ class ProfileSource:
                 )
         batches = (batch.table.drop_columns([ROW_ID]) for batch in source.batches())
         sample, rows = sample_rows(batches, self.sample_rows, seed=0)
+        if id_columns:
+            distinct = sample.group_by(list(id_columns)).aggregate([]).num_rows
+            if distinct < MIN_DISTINCT_IDS * len(sample):
+                raise NotTrainableError(
+                    f"{', '.join(id_columns)} does not identify rows: {distinct:,} distinct "
+                    f"values in {len(sample):,} rows of {spec.uri}",
+                    hint="name the columns that together do, or leave --id out",
+                )
         profile = profile_table(
             sample,
             rows,

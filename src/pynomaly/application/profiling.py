@@ -40,7 +40,7 @@ def sample_rows(tables: Iterable[pa.Table], size: int, seed: int) -> tuple[pa.Ta
     """
     rng = np.random.default_rng(seed)
     kept: list[pa.Table] = []
-    keys = np.empty(0)
+    keys: Floats = np.empty(0)
     limit, seen = np.inf, 0
     for table in tables:
         drawn = rng.random(table.num_rows)
@@ -50,7 +50,7 @@ def sample_rows(tables: Iterable[pa.Table], size: int, seed: int) -> tuple[pa.Ta
         seen += table.num_rows
         if len(keys) > 2 * size:
             kept, keys = _smallest(kept, keys, size)
-            limit = float(keys.max())
+            limit = float(np.max(keys))
     if not kept:
         return pa.table({}), 0
     if len(keys) > size:
@@ -240,7 +240,7 @@ def _quantiles(values: Floats) -> tuple[tuple[float, float], ...]:
     if not len(values):
         return ()
     scaled, scale = _scaled(values)
-    found = np.clip(np.quantile(scaled, PROBABILITIES), scaled.min(), scaled.max()) * scale
+    found = np.clip(np.quantile(scaled, PROBABILITIES), np.min(scaled), np.max(scaled)) * scale
     return tuple(zip(PROBABILITIES, found.tolist(), strict=True))
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pynomaly.application.ports.data import DatasetStore, OutputSinks
+from pynomaly.application.alerts import TopAlerts
 from pynomaly.application.ports.records import Records
 from pynomaly.application.ports.reporting import Reports, RunReport
 from pynomaly.domain.errors import UsageError
 from pynomaly.domain.profiles import Profile
-from pynomaly.domain.runs import Run, ScoredBatch
+from pynomaly.domain.runs import Run
 
 __all__ = ["WriteRunReport"]
 
@@ -23,8 +22,7 @@ class WriteRunReport:
     """Collect a run's records into one offline HTML file."""
 
     records: Records
-    datasets: DatasetStore
-    sinks: OutputSinks
+    top_alerts: TopAlerts
     reports: Reports
     reports_folder: Path
     plots_folder: Path
@@ -58,7 +56,7 @@ class WriteRunReport:
                 validations=validations,
                 release=releases[0] if releases else None,
                 batches=batches,
-                alerts=self._alerts(batches),
+                alerts=self.top_alerts(run.id, TOP_ALERTS),
                 profile=profile,
                 plots={
                     path.stem.replace("_", " ").capitalize(): path
@@ -84,19 +82,3 @@ class WriteRunReport:
                 hint="see what ran: pynomaly history PIPELINE",
             )
         return runs[0]
-
-    def _alerts(self, batches: Sequence[ScoredBatch]) -> list[Mapping[str, object]]:
-        """Return the strongest alerts over all local Parquet outputs that are still as written."""
-        top: list[Mapping[str, object]] = []
-        for batch in batches:
-            unchanged = (
-                Path(batch.output_uri).suffix == ".parquet"
-                and "://" not in batch.output_uri
-                and self.sinks.digest(batch.output_uri) == batch.output_digest
-            )
-            if not unchanged:
-                continue
-            for table in self.datasets.read(batch.output_uri):
-                alerts = table.filter(table.column("is_anomaly")).to_pylist()
-                top = sorted([*top, *alerts], key=lambda row: -row["score"])[:TOP_ALERTS]
-        return top

@@ -68,6 +68,15 @@ def _inline(dumper: _Dumper, inline: _Inline) -> yaml.Node:
 
 
 _Dumper.add_representer(_Inline, _inline)
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    """Escape what readers would take for a line's end; PyYAML writes U+0085 and the like raw."""
+    style = None if text.isprintable() else '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
 core_resolvers(_Dumper)
 
 

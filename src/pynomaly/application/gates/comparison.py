@@ -91,10 +91,15 @@ def injected_recall(
         f"{INJECTION_BUDGET:.0%} alert budget, the champion {theirs.mean():.0%}; difference at "
         f"least {bound:+.1%}."
     )
-    if verdict == "inconclusive":
+    if verdict == "inconclusive" and len(holdout) < policy.min_gate_rows:
         sentence += (
-            f" Too little power: {len(holdout):,} held-out rows (at least "
-            f"{policy.min_gate_rows:,}), champion recall at least {policy.min_champion_recall:.0%}."
+            f" Too little power: {len(holdout):,} rows were held out, "
+            f"{policy.min_gate_rows:,} are the least (release.min_gate_rows)."
+        )
+    elif verdict == "inconclusive":
+        sentence += (
+            f" Too little power: the champion itself finds less than "
+            f"{policy.min_champion_recall:.0%} (release.min_champion_recall)."
         )
     return GateResult(
         "injected_recall", verdict, float(difference.mean()), bound, threshold,

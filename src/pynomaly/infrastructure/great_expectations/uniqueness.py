@@ -9,7 +9,6 @@ which a false alarm among 10^9 keys has a probability below 10^-20.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -66,8 +65,8 @@ class SeenKeys:
         valid = [c.is_valid().to_numpy(zero_copy_only=False) for c in cells]
         if self._ignore == "never":
             return np.ones(len(cells[0]), dtype=np.bool_)
-        combine = np.logical_and if self._ignore == "any" else np.logical_or
-        return cast("NDArray[np.bool_]", combine.reduce(valid))
+        combine = np.all if self._ignore == "any" else np.any
+        return np.asarray(combine(np.stack(valid), axis=0))
 
     def _keep(self, first: Hashes, second: Hashes) -> None:
         if not len(first):

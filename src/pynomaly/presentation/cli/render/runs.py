@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pynomaly.domain.datasets import SCORED_COLUMNS
 from pynomaly.presentation.cli.render.base import clean, number, share, table
 
 if TYPE_CHECKING:
@@ -39,7 +40,12 @@ def _profiled(facts: Facts) -> str:
 
 def _tuned(facts: Facts) -> str:
     ranking = facts["objective"].replace("_", " ")
-    return f"{facts['trials']} trials, chosen by {ranking}: {facts['detector']}"
+    if facts.get("incumbent_kept"):
+        return (
+            f"{facts['trials']} trials by {ranking}: {facts['detector']} stays, "
+            "nothing beat it by the margin"
+        )
+    return f"{facts['trials']} trials by {ranking}: {facts['detector']} beat the incumbent"
 
 
 def _trained(facts: Facts) -> str:
@@ -105,6 +111,8 @@ def run_lines(document: Facts) -> Iterator[RenderableType]:
         [(step, sentence(step, facts)) for step, facts in steps.items()],
     )
     yield from evidence(steps)
+    if alerts := document.get("alerts"):
+        yield _alerts_table(alerts)
     for title, place in _places(document, steps):
         yield f"{title:<12} {clean(place)}"
     if commands := list(_next(document, steps)):
@@ -126,6 +134,25 @@ def gates_table(gates: Sequence[Facts]) -> RenderableType:
         "gates",
         ["gate", "verdict", "because"],
         [(gate["gate"], gate["verdict"], gate["sentence"]) for gate in gates],
+    )
+
+
+def _alerts_table(alerts: Sequence[Facts]) -> RenderableType:
+    """Return the strangest rows: how they are called, how severe, and why."""
+    ids = [name for name in alerts[0] if name not in SCORED_COLUMNS]
+    return table(
+        "strangest rows",
+        [*ids, "severity", "because"],
+        [
+            (
+                *(str(alert[name]) for name in ids),
+                f"{alert['severity']:.0f}",
+                "; ".join(
+                    f"{r['column']} {r['value']} ({r['direction']})" for r in alert["reasons"] or ()
+                ),
+            )
+            for alert in alerts
+        ],
     )
 
 
