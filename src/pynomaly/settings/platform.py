@@ -129,11 +129,11 @@ def load_settings(start: Path | None = None, environ: Mapping[str, str] | None =
 def resolve_uri(uri: str, folder: Path) -> str:
     """Make a relative path, or the path in a SQLite URL, start at ``folder``.
 
-    >>> resolve_uri("data/*.csv", Path("/work"))
-    '/work/data/*.csv'
-    >>> resolve_uri("sqlite:///data/x.db", Path("/work"))
-    'sqlite:////work/data/x.db'
-    >>> resolve_uri("s3://bucket/prefix", Path("/work"))
+    >>> resolve_uri("data/*.csv", Path("/srv"))
+    '/srv/data/*.csv'
+    >>> resolve_uri("sqlite:///data/x.db", Path("/srv"))
+    'sqlite:////srv/data/x.db'
+    >>> resolve_uri("s3://bucket/prefix", Path("/srv"))
     's3://bucket/prefix'
     """
     sqlite = "sqlite:///"
