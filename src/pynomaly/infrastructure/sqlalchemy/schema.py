@@ -52,12 +52,12 @@ def ensure_schema(engine: sa.Engine, name: str) -> None:
 
 
 def _state(connection: sa.Connection, name: str) -> Literal["current", "older", "empty"]:
-    inspector = sa.inspect(connection)
+    # One query: between two, another process may commit its migration.
+    tables = sa.inspect(connection).get_table_names()
+    if not tables:
+        return "empty"
     # Others number their revisions as well, and keep them in a table of the same name.
-    if not (inspector.has_table("alembic_version") and inspector.has_table(batches.name)):
-        tables = inspector.get_table_names()
-        if not tables:
-            return "empty"
+    if not {"alembic_version", batches.name} <= set(tables):
         raise _not_ours(name, f"it already holds the table {tables[0]!r}")
     revision = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
     if revision == HEAD:
