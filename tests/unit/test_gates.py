@@ -37,7 +37,7 @@ def rows(n: int, seed: int) -> pa.Table:
     return pa.table({f"x{i}": values[:, i] for i in range(5)})
 
 
-def contender(table: pa.Table, version: int = 1, seed: int = 0) -> Contender:
+def contender(table: pa.Table, seed: int = 0) -> Contender:
     preprocessing = fit_preprocessing(table, SCHEMA)
     X = encode(preprocessing, table)
     fitter = PyodFitter(KERNELS)
@@ -46,7 +46,7 @@ def contender(table: pa.Table, version: int = 1, seed: int = 0) -> Contender:
     model = Model(
         card, SCHEMA, preprocessing, members, calibrate(score_members(members, X[1::2], KERNELS))
     )
-    return Contender(version, model, KERNELS)
+    return Contender(model, KERNELS)
 
 
 def with_members(good: Contender, members: tuple[Member, ...], X: pa.Table) -> Contender:
@@ -89,7 +89,7 @@ def holdout() -> pa.Table:
 
 
 def test_an_honest_retrain_on_fresh_data_passes(champion: Contender, holdout: pa.Table) -> None:
-    retrained = contender(rows(2_400, 3), version=2, seed=5)
+    retrained = contender(rows(2_400, 3), seed=5)
 
     recall = injected_recall(retrained, champion, holdout, POLICY, 0)
     alerts = alert_rate(retrained, champion, holdout, POLICY, DECISION)
@@ -222,7 +222,7 @@ def test_data_that_moved_away_from_the_champion_ask_for_review_not_for_the_old_m
     champion: Contender,
 ) -> None:
     moved = pa.table({name: rows(1_500, 5).column(name).to_numpy() + 5 for name in SCHEMA.names})
-    retrained = contender(moved, version=2)
+    retrained = contender(moved)
 
     result = alert_rate(retrained, champion, moved.slice(0, 1_000), POLICY, DECISION)
 

@@ -89,11 +89,11 @@ class GateVersion:
             self.loader.fetch(version, folder)
             model = self.loader.store.load(folder, version.manifest_digest)
             golden = self.loader.store.golden(folder, version.manifest_digest)
-        challenger = Contender(version.version, model, self.kernels)
+        challenger = Contender(model, self.kernels)
         champion = None
         if champion_version is not None:
             found = self.loader.version(pipeline.name, champion_version)
-            champion = Contender(champion_version, self.loader.load(found), self.kernels)
+            champion = Contender(self.loader.load(found), self.kernels)
         holdout = self.datasets.table(version.holdout_uri)
         policy, seed = pipeline.release, pipeline.training.seed
         scores = challenger.score(holdout)

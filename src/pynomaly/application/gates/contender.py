@@ -23,15 +23,13 @@ __all__ = ["Contender"]
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A model version that can score.
+    """A model that can score.
 
     Args:
-        version: Registry version.
         model: Loaded and verified.
         kernels: Score it.
     """
 
-    version: int
     model: Model
     kernels: Kernels
 
