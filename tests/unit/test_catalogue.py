@@ -7,6 +7,7 @@ import pytest
 from pynomaly.domain.detectors import (
     CATALOGUE,
     FAMILIES,
+    SEARCHED,
     Choice,
     FloatRange,
     IntRange,
@@ -30,8 +31,8 @@ def test_defaults_lie_inside_the_search_space(name):
 
 
 def test_the_default_training_policy_names_families_with_the_ensemble_first():
-    assert TrainingPolicy().detectors == FAMILIES
-    assert FAMILIES[0] == "self_cleaning"
+    assert TrainingPolicy().detectors == SEARCHED
+    assert FAMILIES[0] == SEARCHED[0] == "self_cleaning"
 
 
 def test_an_unknown_detector_suggests_the_nearest():
