@@ -128,6 +128,7 @@ def test_overrides_lie_over_the_file(project):
         ("training: {trails: 3}", "9: training.trails: unknown key; did you mean `trials`?"),
         ("id: txn", "9: id.0: `txn` is not under columns; did you mean `txn_id`?"),
         ("time: when", "9: time: `when` is not under columns"),
+        ("time: txn_id", "9: time: `txn_id` is declared id; a time column is datetime or"),
         ("label: 'no'", "9: label: `no` is not under columns"),
         ("label: 5", "9: label: expected text, found 5"),
         ("exclude: [amount]", "9: exclude.0: `amount` stands under columns as well"),

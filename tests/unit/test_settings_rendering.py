@@ -42,6 +42,11 @@ def pipelines(draw):
         st.sampled_from(["critical", "row", "warning"]),
     )
     threshold = draw(st.none() | finite)
+    time = draw(st.sampled_from([None, columns[2]]))
+    if time is not None:
+        schema[2] = dataclasses.replace(
+            schema[2], kind=draw(st.sampled_from(["datetime", "numeric"]))
+        )
     return Pipeline(
         name="p-1",
         source=SourceSpec(
@@ -52,7 +57,7 @@ def pipelines(draw):
         ),
         schema=Schema(tuple(schema)),
         id_columns=draw(st.sampled_from([(), (columns[0],), (columns[0], columns[1])])),
-        time_column=draw(st.sampled_from([None, columns[2]])),
+        time_column=time,
         label_column=None,
         excluded=(columns[-1],),
         validation=ValidationPolicy(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pynomaly.application.ports.data import DatasetStore
@@ -26,14 +27,22 @@ class TrainingRows:
     Args:
         fit: To fit on.
         holdout: Not to fit on.
+        in_time_order: Whether both are in time order and every row of ``holdout`` is at least as
+            recent as those of ``fit``; else both are random draws in the snapshot's order.
     """
 
     fit: pa.Table
     holdout: pa.Table
+    in_time_order: bool = False
 
 
 def training_rows(pipeline: Pipeline, dataset: Dataset, datasets: DatasetStore) -> TrainingRows:
     """Sample and divide a staged dataset as the training policy says.
+
+    Where the pipeline has a time column, the most recent rows are held out: a model is used on
+    rows that come after those it was fitted on, and has to be judged on such.  Rows without a time
+    count as the oldest: nothing says that they are recent, so they are learnt from.  Rows of one
+    time stay in the snapshot's order.
 
     Raises:
         NotTrainableError: Too few rows.
@@ -50,10 +59,21 @@ def training_rows(pipeline: Pipeline, dataset: Dataset, datasets: DatasetStore) 
             f"{dataset.snapshot.uri} has {len(table)} usable rows; at least {MIN_ROWS} are needed",
             hint="point the pipeline at a larger snapshot",
         )
-    order = np.random.default_rng(policy.seed).permutation(len(table))
     held_out = round(len(table) * policy.calibration_share)
+    if pipeline.time_column is not None:
+        oldest_first = _oldest_first(table.column(pipeline.time_column))
+        older, recent = np.split(oldest_first, [len(table) - held_out])
+        return TrainingRows(table.take(pa.array(older)), table.take(pa.array(recent)), True)
+    order = np.random.default_rng(policy.seed).permutation(len(table))
     fit, holdout = np.sort(order[held_out:]), np.sort(order[:held_out])
     return TrainingRows(table.take(pa.array(fit)), table.take(pa.array(holdout)))
+
+
+def _oldest_first(times: pa.ChunkedArray) -> NDArray[np.int64]:
+    """Return row numbers by time, missing times first, equal ones in order."""
+    present = pc.is_valid(times).to_numpy()
+    ticks = times.cast(pa.int64()) if pa.types.is_timestamp(times.type) else times
+    return np.lexsort((pc.fill_null(ticks, 0).to_numpy(), present))
 
 
 def known_labels(table: pa.Table, pipeline: Pipeline) -> NDArray[np.float64] | None:
@@ -85,6 +105,17 @@ def sample_table(batches: Iterator[pa.Table], rows: int, size: int, seed: int) -
     return pa.concat_tables(parts).combine_chunks()
 
 
-def fold_of_rows(rows: int, folds: int, seed: int) -> NDArray[np.int64]:
-    """Return a fold number per row; folds differ by at most one row in size."""
-    return np.random.default_rng(seed).permutation(np.arange(rows) % folds)
+def fold_of_rows(rows: int, folds: int, seed: int, *, blocked: bool = False) -> NDArray[np.int64]:
+    """Return a fold number per row; folds differ by at most one row in size.
+
+    Args:
+        rows: How many.
+        folds: How many.
+        seed: Of the draw.
+        blocked: Make every fold a run of neighbouring rows instead of a random draw.
+
+    >>> fold_of_rows(5, 2, seed=0, blocked=True).tolist()
+    [0, 0, 0, 1, 1]
+    """
+    number = np.arange(rows) % folds
+    return np.sort(number) if blocked else np.random.default_rng(seed).permutation(number)

@@ -12,24 +12,23 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pynomaly.application.calibration import Scorer, calibrate_on_unseen_rows
 from pynomaly.application.ensemble import fit_detector
 from pynomaly.application.ports.data import DatasetStore
 from pynomaly.application.ports.learning import DetectorFitter, Kernels, ModelStore
 from pynomaly.application.preprocessing import encode, fit_preprocessing
 from pynomaly.application.scoring_rows import score_members, score_table
-from pynomaly.application.split import TrainingRows, fold_of_rows, known_labels, training_rows
+from pynomaly.application.split import known_labels, training_rows
 from pynomaly.application.tune import Choice
 from pynomaly.domain.datasets import EXPECTED_SCORE, Dataset
+from pynomaly.domain.decision import calibration_rows_wanted
 from pynomaly.domain.evaluation import average_precision, roc_auc
 from pynomaly.domain.models import Calibration, Member, Model, ModelCard, Preprocessing
 from pynomaly.domain.pipelines import Pipeline
-from pynomaly.domain.scores import calibrate
 
 __all__ = ["FitModel", "TrainedModel"]
 
 GOLDEN_ROWS = 32
-CALIBRATION_FOLDS = 5
-MIN_CALIBRATION_ROWS = 2_000
 
 Floats = NDArray[np.float64]
 
@@ -84,10 +83,14 @@ class FitModel:
         """
         policy = pipeline.training
         rows = training_rows(pipeline, dataset, self.datasets)
-        preprocessing = fit_preprocessing(rows.fit, pipeline.features)
-        X = encode(preprocessing, rows.fit)
-        members = self._fit(choice, X, policy.seed, preprocessing.floors)
-        holdout, calibration = self._calibrate(choice, preprocessing, members, X, rows, pipeline)
+        preprocessing, members = self._fit(pipeline, choice, rows.fit)
+        holdout, calibration = calibrate_on_unseen_rows(
+            rows,
+            self._scorer(preprocessing, members),
+            lambda table: self._scorer(*self._fit(pipeline, choice, table)),
+            wanted=calibration_rows_wanted(pipeline.decision),
+            seed=policy.seed,
+        )
         model = Model(
             ModelCard(
                 pipeline=pipeline.name,
@@ -95,7 +98,7 @@ class FitModel:
                 detector=choice.detector,
                 params=choice.params,
                 training_fingerprint=dataset.snapshot.fingerprint.content,
-                training_rows=len(X),
+                training_rows=len(rows.fit),
                 seed=policy.seed,
                 library_versions=self.fitter.library_versions(),
             ),
@@ -114,7 +117,7 @@ class FitModel:
             staged.uri,
             choice.detector,
             choice.params,
-            len(X),
+            len(rows.fit),
             _metrics(
                 score_table(model, holdout, self.kernels),
                 calibration,
@@ -122,49 +125,24 @@ class FitModel:
             ),
         )
 
-    def _fit(self, choice: Choice, X: Floats, seed: int, floors: Floats) -> tuple[Member, ...]:
-        return fit_detector(
+    def _fit(
+        self, pipeline: Pipeline, choice: Choice, table: pa.Table
+    ) -> tuple[Preprocessing, tuple[Member, ...]]:
+        """Fit everything that shapes a score."""
+        preprocessing = fit_preprocessing(table, pipeline.features)
+        members = fit_detector(
             choice.detector,
             choice.params,
-            X,
+            encode(preprocessing, table),
             fitter=self.fitter,
             kernels=self.kernels,
-            seed=seed,
-            floors=floors,
+            seed=pipeline.training.seed,
+            floors=preprocessing.floors,
         )
+        return preprocessing, members
 
-    def _calibrate(
-        self,
-        choice: Choice,
-        preprocessing: Preprocessing,
-        members: tuple[Member, ...],
-        X: Floats,
-        rows: TrainingRows,
-        pipeline: Pipeline,
-    ) -> tuple[pa.Table, Calibration]:
-        """Return rows kept for the gates, and a calibration on other rows not fitted on.
-
-        Of a large hold-out one half calibrates.  A small one cannot resolve a small alert budget
-        (n rows give no p-value below 1/(n+1)); there the fitted rows calibrate, each scored by
-        members that were fitted without it.
-
-        Source: cross-conformal prediction, Vovk (2015).
-        """
-        enough = max(MIN_CALIBRATION_ROWS, round(10 / pipeline.decision.budget))
-        half = len(rows.holdout) // 2
-        if half >= enough:
-            # Held-out rows are in the snapshot's order: take every second one.
-            position = np.arange(len(rows.holdout))
-            kept = rows.holdout.filter(pa.array(position % 2 == 0))
-            spent = encode(preprocessing, rows.holdout.filter(pa.array(position % 2 == 1)))
-            return kept, calibrate(score_members(members, spent, self.kernels))
-        seed, floors = pipeline.training.seed, preprocessing.floors
-        fold = fold_of_rows(len(X), CALIBRATION_FOLDS, seed)
-        scores = np.empty(len(X))
-        for k in range(CALIBRATION_FOLDS):
-            others = self._fit(choice, X[fold != k], seed, floors)
-            scores[fold == k] = score_members(others, X[fold == k], self.kernels)
-        return rows.holdout, calibrate(scores)
+    def _scorer(self, preprocessing: Preprocessing, members: tuple[Member, ...]) -> Scorer:
+        return lambda table: score_members(members, encode(preprocessing, table), self.kernels)
 
     def _save(self, model: Model, golden: pa.Table) -> tuple[Path, str]:
         """Write the folder, which becomes visible whole under its digest."""

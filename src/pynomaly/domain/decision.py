@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pynomaly.domain.pipelines import DecisionPolicy
 
-__all__ = ["decide", "policy_version", "score_threshold"]
+__all__ = ["calibration_rows_wanted", "decide", "policy_version", "score_threshold"]
 
 
 def decide(
@@ -48,6 +48,15 @@ def score_threshold(policy: DecisionPolicy, calibration: NDArray[np.float64]) ->
     if allowed < 0:
         return None
     return -np.inf if allowed >= n else float(np.nextafter(calibration[n - 1 - allowed], np.inf))
+
+
+def calibration_rows_wanted(policy: DecisionPolicy) -> int:
+    """Return how many calibration rows give the policy's smallest p-value ten steps.
+
+    >>> calibration_rows_wanted(DecisionPolicy(budget=0.01))
+    1000
+    """
+    return round(10 / policy.budget)
 
 
 def policy_version(policy: DecisionPolicy) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from pynomaly.domain.detectors import FAMILIES
+from pynomaly.domain.detectors import FAMILIES, families
 from pynomaly.settings.problems import Problem, suggestion
 from pynomaly.settings.sections import (
     DecisionSection,
@@ -19,6 +19,7 @@ from pynomaly.settings.sections import (
 __all__ = ["cron_problem", "pipeline", "policies"]
 
 _SEVERITIES = ("critical", "row", "warning")
+_TIME_KINDS = ("datetime", "numeric")
 _COLUMN_ARGUMENTS = ("column", "column_A", "column_B")
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
@@ -69,8 +70,8 @@ def _volume(policy: ValidationDefaults) -> Iterator[Problem]:
 
 def _detectors(policy: TrainingSection) -> Iterator[Problem]:
     for position, name in enumerate(policy.detectors):
-        if name not in FAMILIES:
-            near = suggestion(name, FAMILIES) or f"; known: {', '.join(FAMILIES)}"
+        if name not in FAMILIES and name not in (known := families()):
+            near = suggestion(name, known) or f"; known: {', '.join(FAMILIES)}"
             yield Problem(("detectors", position), f"unknown detector `{name}`{near}")
 
 
@@ -106,6 +107,12 @@ def _roles(document: PipelineDocument) -> Iterator[Problem]:
         key = str(path[0])
         if name not in columns:
             yield Problem(path, f"`{name}` is not under columns{suggestion(name, columns)}")
+        elif key == "time" and columns[name].kind not in _TIME_KINDS:
+            yield Problem(
+                path,
+                f"`{name}` is declared {columns[name].kind}; a time column is "
+                f"{' or '.join(_TIME_KINDS)}, so that rows have an order in time",
+            )
         if name in taken:
             yield Problem(path, f"`{name}` already stands under {taken[name]}")
         taken[name] = key
