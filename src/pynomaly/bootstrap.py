@@ -150,8 +150,9 @@ class Platform:
     def kernels(self) -> Kernels:
         """Score frozen detectors."""
         from pynomaly.infrastructure.kernels import FrozenKernels
+        from pynomaly.infrastructure.pyod.uncertified import RefittedDetectors
 
-        return FrozenKernels()
+        return FrozenKernels(RefittedDetectors().score)
 
     @cached_property
     def fitter(self) -> DetectorFitter:

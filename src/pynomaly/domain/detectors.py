@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pynomaly.domain.errors import ConfigurationError
+from pynomaly.domain.extensions import extension, extension_names
+from pynomaly.domain.uncertified import PREFIX, UNCERTIFIED
 
 __all__ = [
     "CATALOGUE",
@@ -25,6 +27,7 @@ __all__ = [
     "Space",
     "complete",
     "detector",
+    "families",
 ]
 
 ParameterValue = str | int | float | bool
@@ -327,25 +330,54 @@ SINGLE_FAMILIES: tuple[str, ...] = SEARCHED[1:]
 """Those of them that give a single frozen detector: the panel whose consensus guides tuning."""
 
 
+def families() -> tuple[str, ...]:
+    """Return every name a pipeline may use: ours, those of installed packages, PyOD's others."""
+    return (*FAMILIES, *extension_names(), *(PREFIX + name for name in UNCERTIFIED))
+
+
 def detector(name: str) -> Detector:
-    """Return the catalogue's entry.
+    """Return the entry of a detector: ours, an installed package's, or an uncertified one.
 
     Raises:
-        ConfigurationError: There is none; the hint suggests the nearest.
+        ConfigurationError: There is none (the hint suggests the nearest), or the package that
+            brings it is broken or takes a name of ours.
 
     >>> detector("ecod").title
     'Empirical cumulative distribution (ECOD)'
+    >>> detector("pyod:ABOD").certified
+    False
     """
-    try:
+    found = extension(name)
+    if name in CATALOGUE:
+        if found is not None:
+            raise ConfigurationError(
+                f"package {found.package} {found.version} brings a detector {name!r}, "
+                "which is built in",
+                hint=f"rename it there, or uninstall {found.package}",
+            )
         return CATALOGUE[name]
-    except KeyError:
-        raise ConfigurationError(
-            f"unknown detector {name!r}", hint=_suggest(name, CATALOGUE)
-        ) from None
+    if found is not None:
+        return found.detector.entry
+    if name.startswith(PREFIX) and (other := UNCERTIFIED.get(name.removeprefix(PREFIX))):
+        title, finds = other
+        return Detector(
+            name=name,
+            title=f"{title} (PyOD, uncertified)",
+            finds=finds,
+            fit_cost="unknown; fitted on at most 1,024 rows, again in every process that scores",
+            score_cost="unknown; PyOD's own, one call at a time",
+            reference=f"pyod.models, class {name.removeprefix(PREFIX)}",
+            tolerance="none stated: it is PyOD's detector itself, fitted again",
+            certified=False,
+        )
+    known = dict.fromkeys((*CATALOGUE, *families()))
+    raise ConfigurationError(f"unknown detector {name!r}", hint=_suggest(name, known))
 
 
 def complete(name: str, params: Mapping[str, ParameterValue]) -> dict[str, ParameterValue]:
     """Return ``params`` with defaults for the missing ones.
+
+    Parameters of uncertified detectors are PyOD's own; fitting checks them.
 
     Raises:
         ConfigurationError: The detector or a parameter is unknown.
@@ -354,7 +386,7 @@ def complete(name: str, params: Mapping[str, ParameterValue]) -> dict[str, Param
     {'n_neighbors': 5, 'method': 'mean', 'max_references': 2048}
     """
     defaults = detector(name).defaults
-    for key in params:
+    for key in () if name.startswith(PREFIX) else params:
         if key not in defaults:
             raise ConfigurationError(
                 f"detector {name!r} has no parameter {key!r}", hint=_suggest(key, defaults)

@@ -124,5 +124,7 @@ def load_scorer(folder: Path, manifest_digest: str) -> Scorer:
     """
     from pynomaly.infrastructure.kernels import FrozenKernels
     from pynomaly.infrastructure.modelfolder import FolderModelStore
+    from pynomaly.infrastructure.pyod.uncertified import RefittedDetectors
 
-    return Scorer(FolderModelStore().load(folder, manifest_digest), FrozenKernels())
+    kernels = FrozenKernels(RefittedDetectors().score)
+    return Scorer(FolderModelStore().load(folder, manifest_digest), kernels)

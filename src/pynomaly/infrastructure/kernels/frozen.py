@@ -8,7 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pynomaly.domain.errors import IntegrityError
+from pynomaly.domain.extensions import Extension, extension
+from pynomaly.domain.finite import require_finite
 from pynomaly.domain.models import Member
+from pynomaly.domain.uncertified import PREFIX
 
 __all__ = ["FrozenKernels"]
 
@@ -21,18 +24,46 @@ class FrozenKernels:
     Every kernel walks rows one by one with a fixed order of additions, so a row's score is the
     same to the last bit alone, in any batch and in any thread.  Compiled code is cached on disk;
     each group of kernels is imported (and, once per machine, compiled) only when first needed.
+
+    Args:
+        uncertified: Scores members whose detector has no kernel; without it they are refused.
     """
+
+    def __init__(self, uncertified: Callable[[Member, Floats], Floats] | None = None) -> None:
+        self._uncertified = uncertified
 
     def score(self, member: Member, X: Floats) -> Floats:
         """Return raw scores (n,), higher = stranger; see the port."""
-        try:
-            kernel = _KERNELS[member.detector]
-        except KeyError:
-            raise IntegrityError(
-                f"no kernel for detector {member.detector!r}",
-                hint="the model was made by another version of pynomaly; retrain it",
-            ) from None
-        return kernel(member, np.ascontiguousarray(X, dtype=np.float64))
+        X = np.ascontiguousarray(X, dtype=np.float64)
+        require_finite(X, member.detector)
+        if kernel := _KERNELS.get(member.detector):
+            return kernel(member, X)
+        if member.detector.startswith(PREFIX) and self._uncertified:
+            return self._uncertified(member, X)
+        if found := extension(member.detector):
+            return _extended(found, member, X)
+        raise IntegrityError(
+            f"no kernel for detector {member.detector!r}",
+            hint="the model was made by another version of pynomaly, or needs a package that is "
+            "not installed here: install it, or retrain the model",
+        )
+
+
+def _extended(found: Extension, member: Member, X: Floats) -> Floats:
+    """Score with another package's detector, and hold it to what a kernel gives."""
+    given = found.detector.score(member.arrays, member.params, X)
+    scores = np.asarray(given, dtype=np.float64)
+    if scores.shape != (len(X),) or not np.isfinite(scores).all():
+        wrong = (
+            f"an array of shape {scores.shape} for {len(X)} rows"
+            if scores.shape != (len(X),)
+            else f"{int((~np.isfinite(scores)).sum())} of {len(X)} rows no finite score"
+        )
+        raise IntegrityError(
+            f"detector {member.detector!r} of package {found.package} {found.version} gives {wrong}",
+            hint="check it with pynomaly.testing.check_detector",
+        )
+    return scores
 
 
 def _scaled(member: Member, X: Floats) -> Floats:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import threading
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pynomaly.application.ports.learning import Kernels
-from pynomaly.domain.detectors import CATALOGUE, complete
+from pynomaly.domain.detectors import complete
 from pynomaly.domain.errors import ConfigurationError, IntegrityError, NotTrainableError
+from pynomaly.domain.extensions import Frozen, extension, extension_versions
+from pynomaly.domain.finite import require_finite
 from pynomaly.domain.models import Member, Normalisation
 from pynomaly.domain.scores import fit_normalisation
-from pynomaly.infrastructure.pyod.frozen import Frozen
+from pynomaly.domain.uncertified import PREFIX
+from pynomaly.infrastructure.pyod.reproducible import reproducible
+from pynomaly.infrastructure.pyod.uncertified import fit_uncertified
 
 __all__ = ["PyodFitter"]
 
@@ -25,7 +27,6 @@ Floats = NDArray[np.float64]
 
 _TOLERANCE = 1e-6
 _CHECKED_ROWS = 512
-_FITTING = threading.Lock()
 
 
 class PyodFitter:
@@ -50,12 +51,13 @@ class PyodFitter:
         floors: Floats | None = None,
     ) -> Member:
         """Fit, freeze and self-test; see the port."""
-        if detector == "self_cleaning" or detector not in CATALOGUE:
+        if detector == "self_cleaning":
             raise ConfigurationError(
                 f"{detector!r} is not a single detector",
                 hint="ensembles are fitted by application.ensemble.fit_detector",
             )
         settings = complete(detector, params)
+        require_finite(X, detector)
         if len(X) < 2 or not np.any(X.max(axis=0) > X.min(axis=0)):
             raise NotTrainableError(
                 f"{detector}: {len(X)} training rows with "
@@ -63,18 +65,15 @@ class PyodFitter:
                 hint="give at least two different rows; a few hundred make a useful model",
             )
         X = np.ascontiguousarray(X, dtype=np.float64)
-        with _reproducible():
-            frozen = _fitters()[detector](
+        with reproducible():
+            frozen = _fit(detector)(
                 settings, X, seed, np.zeros(X.shape[1]) if floors is None else floors
             )
             checked = np.unique(np.linspace(0, len(X) - 1, _CHECKED_ROWS).astype(np.int64))
             expected = frozen.expected(checked)
-        member = Member(
-            detector,
-            settings,
-            {name: np.ascontiguousarray(array) for name, array in frozen.arrays.items()},
-            Normalisation(0.0, 1.0, 0.0, 1.0),
-        )
+        arrays = {name: np.ascontiguousarray(array) for name, array in frozen.arrays.items()}
+        _require_numbers(detector, arrays)
+        member = Member(detector, settings, arrays, Normalisation(0.0, 1.0, 0.0, 1.0))
         scores = self._kernels.score(member, X)
         _check(detector, scores[checked], expected, frozen.absolute_tolerance)
         return replace(member, normalisation=fit_normalisation(scores))
@@ -88,6 +87,7 @@ class PyodFitter:
         return {
             "python": platform.python_version(),
             **{package: version(package) for package in packages},
+            **extension_versions(),
         }
 
 
@@ -100,20 +100,36 @@ def _check(detector: str, frozen: Floats, fitted: Floats, absolute: float) -> No
             f"{detector}: the frozen detector disagrees with the fitted one on "
             f"{int(wrong.sum())} of {len(wrong)} training rows "
             f"(first: {frozen[row]!r} instead of {fitted[row]!r})",
-            hint="this is a bug or an untested library version; please report it with the "
-            "versions `pynomaly config show` prints",
+            hint=_to_blame(detector),
         )
 
 
-@contextmanager
-def _reproducible() -> Iterator[None]:
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+def _to_blame(detector: str) -> str:
+    if detector.startswith(PREFIX):
+        return "it is uncertified: it may not be reproducible, or score rows by their batch"
+    if found := extension(detector):
+        return f"report it to {found.package} {found.version}, which brings this detector"
+    return (
+        "this is a bug or an untested library version; please report it with the versions "
+        "`pynomaly config show` prints"
+    )
 
-    with _FITTING, threadpool_limits(limits=1), warnings.catch_warnings():
-        # Unconverged mixtures, duplicate points and undefined skewness are judged by their
-        # scores, not by these warnings; nothing here depends on them.
-        warnings.simplefilter("ignore")
-        yield
+
+def _require_numbers(detector: str, arrays: Mapping[str, NDArray[Any]]) -> None:
+    for name, array in arrays.items():
+        if array.dtype.kind not in "biuf":
+            raise IntegrityError(
+                f"{detector}: array {name!r} has dtype {array.dtype}",
+                hint="models hold booleans, integers and floats; nothing else is stored",
+            )
+
+
+def _fit(detector: str) -> Callable[[Mapping[str, Any], Floats, int, Floats], Frozen]:
+    if detector.startswith(PREFIX):
+        return partial(fit_uncertified, detector)
+    if found := extension(detector):
+        return found.detector.fit
+    return _fitters()[detector]
 
 
 def _fitters() -> Mapping[str, Callable[[Mapping[str, Any], Floats, int, Floats], Frozen]]:

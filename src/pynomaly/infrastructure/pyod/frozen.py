@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pynomaly.domain.extensions import Frozen
+
 __all__ = ["Frozen", "RobustScaling", "varying_columns"]
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Frozen:
-    """A detector as arrays, and what it should score.
-
-    Args:
-        arrays: For the kernel.
-        expected: Scores by the fitted detector of the training rows with these indices.
-        absolute_tolerance: Allowed on top of the relative one, where the library itself is less
-            precise than we are.
-    """
-
-    arrays: Mapping[str, NDArray[Any]]
-    expected: Callable[[NDArray[np.int64]], Floats]
-    absolute_tolerance: float = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
