@@ -7,18 +7,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pyarrow as pa
-
 from pynomaly.application.conform import conform
 from pynomaly.application.ports.data import DatasetStore, OutputWriter, SourceBatch, Sources
 from pynomaly.application.ports.quality import DataValidator, ValidationSession
 from pynomaly.application.ports.records import Records
 from pynomaly.application.ports.reporting import Reports
+from pynomaly.application.quarantine import quarantined_rows, reasons_by_row, without_rows
 from pynomaly.domain.datasets import ROW_ID, Dataset, Snapshot
 from pynomaly.domain.errors import IntegrityError, ValidationFailedError
 from pynomaly.domain.identifiers import new_id
 from pynomaly.domain.pipelines import Pipeline, SourceSpec
-from pynomaly.domain.quality import ExpectationResult, RowFailure, ValidationReport
+from pynomaly.domain.quality import ExpectationResult, ValidationReport
 
 __all__ = ["ValidateData", "Validated"]
 
@@ -173,52 +172,14 @@ def _divide(
 ) -> None:
     """Send every row of a batch either on or into quarantine."""
     table, unreadable = conform(batch.table, pipeline)
-    reasons = _reasons((*unreadable, *session.check_rows(table)))
+    reasons = reasons_by_row((*unreadable, *session.check_rows(table)))
     row_ids = batch.table.column(ROW_ID).to_pylist() if reasons else []
     refusals.add_unreadable(row_ids[p] for p in sorted({f.position for f in unreadable}))
     refusals.add_malformed(f"{m.file}:{m.line}" for m in batch.malformed)
-    if not reasons:
-        accepted.write(table)
-    else:
-        mask = pa.array([i not in reasons for i in range(len(table))])
-        accepted.write(table.filter(mask))
-    refused = _quarantined(batch, reasons)
+    accepted.write(without_rows(table, reasons))
+    refused = quarantined_rows(batch, reasons)
     if len(refused):
         quarantine.write(refused)
-
-
-def _reasons(failures: Iterable[RowFailure]) -> dict[int, list[str]]:
-    reasons: dict[int, list[str]] = {}
-    for failure in failures:
-        found = reasons.setdefault(failure.position, [])
-        if failure.reason not in found:
-            found.append(failure.reason)
-    return reasons
-
-
-def _quarantined(batch: SourceBatch, reasons: dict[int, list[str]]) -> pa.Table:
-    """Return refused rows as they stood in the source, all text, with the reason for each."""
-    positions = sorted(reasons)
-    rows = batch.table.take(pa.array(positions, pa.int64()))
-    columns = {
-        ROW_ID: [
-            *rows.column(ROW_ID).to_pylist(),
-            *(f"{m.file}:{m.line}" for m in batch.malformed),
-        ],
-        "reason": [
-            *("; ".join(reasons[p]) for p in positions),
-            *(f"line {m.line}: {m.reason}" for m in batch.malformed),
-        ],
-        "line": [*(None for _ in positions), *(m.text for m in batch.malformed)],
-    }
-    for name in batch.table.column_names:
-        if name != ROW_ID:
-            column = rows.column(name)
-            if pa.types.is_temporal(column.type):
-                column = column.cast(pa.string())  # Python's dates end with the year 9999
-            values = (None if v is None else str(v) for v in column.to_pylist())
-            columns[f"source.{name}"] = [*values, *(None for _ in batch.malformed)]
-    return pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
 
 
 def _why_rejected(report: ValidationReport) -> str:
