@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from pynomaly.domain.detectors import detector
 from pynomaly.domain.pipelines import Pipeline
 from pynomaly_flows import artifacts
 from pynomaly_flows.context import Event, Job, emit, platform, under_flow_run
@@ -70,6 +71,7 @@ def _tuned(result: Choice) -> Facts:
     return {
         "trials": len(result.trials),
         "detector": result.detector,
+        "certified": detector(result.detector).certified,
         "params": dict(result.params),
         "objective": result.objective,
         "incumbent": result.trials[0].detector,
@@ -90,7 +92,8 @@ def _trial_listener(job: Job, pipeline: Pipeline) -> Callable[[Trial], None]:
     planned = pipeline.training.trials
 
     def on_trial(trial: Trial) -> None:
-        emit(Event("progress", "tune", {**asdict(trial), "of": planned}))
+        certified = detector(trial.detector).certified
+        emit(Event("progress", "tune", {**asdict(trial), "certified": certified, "of": planned}))
         if progress:
             progress.at((trial.number + 1) / planned)
 
@@ -100,6 +103,7 @@ def _trial_listener(job: Job, pipeline: Pipeline) -> Callable[[Trial], None]:
 def _trained(result: TrainedModel) -> Facts:
     return {
         "detector": result.detector,
+        "certified": detector(result.detector).certified,
         "fitted_rows": result.fitted_rows,
         "metrics": dict(result.metrics),
     }

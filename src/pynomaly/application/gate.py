@@ -12,6 +12,7 @@ from pynomaly.application.gates.comparison import alert_rate, injected_recall, l
 from pynomaly.application.gates.contender import Contender
 from pynomaly.application.gates.integrity import (
     batch_invariant,
+    certified,
     data_validated,
     distinct_scores,
     golden_rows,
@@ -89,6 +90,9 @@ class GateVersion:
             self.loader.fetch(version, folder)
             model = self.loader.store.load(folder, version.manifest_digest)
             golden = self.loader.store.golden(folder, version.manifest_digest)
+        code = certified(model)
+        if code.verdict == "block":
+            return (code,)  # nothing else is asked of code that may do anything
         challenger = Contender(model, self.kernels)
         champion = None
         if champion_version is not None:
@@ -100,6 +104,7 @@ class GateVersion:
         report = self.records.report_of(pipeline.name, version.training_fingerprint)
         gates = [
             data_validated(report, version.training_fingerprint),
+            code,
             golden_rows(challenger, golden),
             batch_invariant(challenger, holdout, scores, seed),
             distinct_scores(scores, policy.min_distinct_scores),

@@ -20,6 +20,7 @@ from pynomaly.application.train import TrainedModel
 from pynomaly.application.tune import Choice
 from pynomaly.application.validate import Validated
 from pynomaly.domain.decision import score_threshold
+from pynomaly.domain.detectors import detector
 from pynomaly.domain.pipelines import Pipeline
 from pynomaly.domain.profiles import Profile
 from pynomaly.domain.releases import ModelVersion
@@ -82,10 +83,14 @@ class RegisterModel:
                         **{f"detector.{k}": str(v) for k, v in choice.params.items()},
                     },
                     metrics=trained.metrics,
-                    trials=[asdict(trial) for trial in choice.trials],
+                    trials=[
+                        {**asdict(trial), "certified": detector(trial.detector).certified}
+                        for trial in choice.trials
+                    ],
                     artifacts=artifacts,
                     tags={
                         "detector": choice.detector,
+                        "certified": str(detector(choice.detector).certified).lower(),
                         "validation_report": validated.report.id,
                         "validation_verdict": validated.report.verdict,
                         **{name: f"{value:.6g}" for name, value in trained.metrics.items()},

@@ -1,4 +1,4 @@
-"""Gates about the data and the bytes: validated, golden rows, batch invariance, distinct scores."""
+"""Gates about data, code and bytes: validated, certified, golden rows, invariance, distinctness."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ from numpy.typing import NDArray
 
 from pynomaly.application.gates.contender import Contender
 from pynomaly.domain.datasets import EXPECTED_SCORE
+from pynomaly.domain.detectors import detector
+from pynomaly.domain.errors import ConfigurationError
+from pynomaly.domain.extensions import extension
 from pynomaly.domain.gates import GateResult
+from pynomaly.domain.models import Model
 from pynomaly.domain.quality import ValidationReport
+from pynomaly.domain.uncertified import PREFIX
 
-__all__ = ["batch_invariant", "data_validated", "distinct_scores", "golden_rows"]
+__all__ = ["batch_invariant", "certified", "data_validated", "distinct_scores", "golden_rows"]
 
 TOLERANCE = 1e-9
 """Largest deviation of a score between two ways to compute it (design: float64 to 1e-9)."""
@@ -34,6 +39,44 @@ def data_validated(report: ValidationReport | None, fingerprint: str) -> GateRes
         f"Training data {fingerprint[:12]}: {report.verdict.replace('_', ' ')}, "
         f"{report.accepted:,} rows accepted, {report.quarantined:,} quarantined.",
     )
+
+
+def certified(model: Model) -> GateResult:
+    """Block a model with a member that is not frozen to arrays and held to the contract."""
+    names = dict.fromkeys(member.detector for member in model.members)
+    problems = [problem for name in names if (problem := _uncertified(name))]
+    brought = [
+        f"{name} ({found.package} {found.version} says so)"
+        for name in names
+        if (found := extension(name))
+    ]
+    ours = [name for name in names if not extension(name)]
+    return GateResult(
+        "certified",
+        "block" if problems else "pass",
+        float(len(problems)),
+        None,
+        0.0,
+        len(model.members),
+        f"Not certified: {'; '.join(problems)}."
+        if problems
+        else f"Every member is a certified detector: {', '.join(ours + brought)}.",
+    )
+
+
+def _uncertified(name: str) -> str | None:
+    try:
+        if detector(name).certified:
+            return None
+    except ConfigurationError as error:
+        return error.message
+    if name.startswith(PREFIX):
+        return (
+            f"{name} is PyOD's own code, fitted again wherever it scores; it may score a row by "
+            "its batch, and an upgrade may change its scores"
+        )
+    found = extension(name)
+    return f"{name} is declared uncertified by {found.package if found else 'the catalogue'}"
 
 
 def golden_rows(challenger: Contender, golden: pa.Table) -> GateResult:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from pynomaly.presentation.cli.render.base import clean, console, number
+from pynomaly.presentation.cli.render.base import clean, console, detector_name, number
 from pynomaly.presentation.cli.render.runs import sentence
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def _trial(facts: Any, best: float | None) -> str:
     value = facts.get("value")
     shown = "failed" if value is None else f"{value:.4f}"
     leading = "" if best is None else f" (best {best:.4f})"
-    return f"trial {facts.get('number', 0) + 1} of {facts.get('of')}: {facts.get('detector')} " + (
+    return f"trial {facts.get('number', 0) + 1} of {facts.get('of')}: {detector_name(facts)} " + (
         f"{shown}{leading}"
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TextIO
 
@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["clean", "console", "moment", "number", "share", "table"]
+__all__ = ["clean", "console", "detector_name", "moment", "number", "share", "table"]
 
 
 def console(stream: TextIO) -> Console:
@@ -74,6 +74,15 @@ def share(value: float) -> str:
     ('5 %', '0 %', '0.012 %')
     """
     return f"{value * 100:.2g} %" if 0 < value < 0.1 else f"{value * 100:.0f} %"
+
+
+def detector_name(facts: Mapping[str, Any]) -> str:
+    """Return the name of a detector, marked where it is uncertified.
+
+    >>> detector_name({"detector": "pyod:ABOD", "certified": False})
+    'pyod:ABOD (uncertified)'
+    """
+    return f"{facts['detector']}{'' if facts.get('certified', True) else ' (uncertified)'}"
 
 
 def moment(value: Any) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pynomaly.domain.datasets import SCORED_COLUMNS
-from pynomaly.presentation.cli.render.base import clean, number, share, table
+from pynomaly.presentation.cli.render.base import clean, detector_name, number, share, table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -42,14 +42,14 @@ def _tuned(facts: Facts) -> str:
     ranking = facts["objective"].replace("_", " ")
     if facts.get("incumbent_kept"):
         return (
-            f"{facts['trials']} trials by {ranking}: {facts['detector']} stays, "
+            f"{facts['trials']} trials by {ranking}: {detector_name(facts)} stays, "
             "nothing beat it by the margin"
         )
-    return f"{facts['trials']} trials by {ranking}: {facts['detector']} beat the incumbent"
+    return f"{facts['trials']} trials by {ranking}: {detector_name(facts)} beat the incumbent"
 
 
 def _trained(facts: Facts) -> str:
-    text = f"{facts['detector']} on {number(facts['fitted_rows'])} rows"
+    text = f"{detector_name(facts)} on {number(facts['fitted_rows'])} rows"
     measured = facts.get("metrics", {})
     known = [f"{n.replace('_', ' ')} {number(measured[n])}" for n in _QUALITY if n in measured]
     return ", ".join([text, *known])
