@@ -36,7 +36,15 @@ if TYPE_CHECKING:
     from pynomaly.domain.pipelines import Pipeline
     from pynomaly.settings import Settings
 
-__all__ = ["Platform", "available_prefect_api", "build", "prefect_session"]
+__all__ = [
+    "Platform",
+    "available_prefect_api",
+    "build",
+    "detector_fitter",
+    "detector_kernels",
+    "model_folders",
+    "prefect_session",
+]
 
 
 def build(settings: Settings) -> Platform:
@@ -56,6 +64,33 @@ def prefect_session(settings: Settings) -> AbstractContextManager[str]:
     from pynomaly.infrastructure.prefect.session import prefect_session as session
 
     return session(settings.home)
+
+
+def detector_kernels() -> Kernels:
+    """Return what scores frozen detectors; it needs no settings."""
+    from pynomaly.infrastructure.kernels import FrozenKernels
+    from pynomaly.infrastructure.pyod.uncertified import RefittedDetectors
+
+    return FrozenKernels(RefittedDetectors().score)
+
+
+def detector_fitter(kernels: Kernels, tolerance: float | None = None) -> DetectorFitter:
+    """Return what fits and freezes detectors; it needs no settings.
+
+    Args:
+        kernels: Score frozen copies in the self-test.
+        tolerance: Relative deviation the self-test allows; its own default where None.
+    """
+    from pynomaly.infrastructure.pyod.fitter import PyodFitter
+
+    return PyodFitter(kernels) if tolerance is None else PyodFitter(kernels, tolerance)
+
+
+def model_folders() -> ModelStore:
+    """Return what reads and writes model folders; it needs no settings."""
+    from pynomaly.infrastructure.modelfolder import FolderModelStore
+
+    return FolderModelStore()
 
 
 class Platform:
@@ -149,17 +184,12 @@ class Platform:
     @cached_property
     def kernels(self) -> Kernels:
         """Score frozen detectors."""
-        from pynomaly.infrastructure.kernels import FrozenKernels
-        from pynomaly.infrastructure.pyod.uncertified import RefittedDetectors
-
-        return FrozenKernels(RefittedDetectors().score)
+        return detector_kernels()
 
     @cached_property
     def fitter(self) -> DetectorFitter:
         """Fits and freezes detectors."""
-        from pynomaly.infrastructure.pyod.fitter import PyodFitter
-
-        return PyodFitter(self.kernels)
+        return detector_fitter(self.kernels)
 
     @cached_property
     def tuner(self) -> Tuner:
@@ -171,9 +201,7 @@ class Platform:
     @cached_property
     def model_store(self) -> ModelStore:
         """Model folders."""
-        from pynomaly.infrastructure.modelfolder import FolderModelStore
-
-        return FolderModelStore()
+        return model_folders()
 
     @cached_property
     def reports(self) -> Reports:

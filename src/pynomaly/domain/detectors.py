@@ -74,7 +74,8 @@ class Detector:
         fit_cost: How expensive fitting is and what it grows with.
         score_cost: How expensive scoring a row is and what it grows with.
         reference: Paper the method comes from.
-        tolerance: How closely frozen scores equal those of the library that fitted it.
+        tolerance: Largest relative deviation of frozen scores from those of ``equals``.
+        equals: What they are compared with.
         family: Whether a pipeline may name it.
         searched: Whether tuning tries it unless the pipeline names other families.
         certified: Whether it freezes to arrays and passes the contract suite.
@@ -86,15 +87,14 @@ class Detector:
     fit_cost: str
     score_cost: str
     reference: str
-    tolerance: str
+    tolerance: float
+    equals: str
     defaults: Mapping[str, ParameterValue] = field(default_factory=dict)
     space: Mapping[str, Space] = field(default_factory=dict)
     family: bool = True
     searched: bool = True
     certified: bool = True
 
-
-_LIKE_ITS_MEMBERS = "1e-6, member by member"
 
 _DETECTORS = (
     Detector(
@@ -110,7 +110,8 @@ _DETECTORS = (
         fit_cost="seconds; that of its members, grows with rows × columns",
         score_cost="high; the sum of its members",
         reference="this project, docs/explanation/detection-quality.md",
-        tolerance=_LIKE_ITS_MEMBERS,
+        tolerance=1e-6,
+        equals="its members, each to its own library",
     ),
     Detector(
         name="iforest",
@@ -121,7 +122,8 @@ _DETECTORS = (
         fit_cost="low; grows with trees × max_samples, hardly with rows",
         score_cost="low; grows with trees × log(max_samples), not with columns",
         reference="Liu, Ting & Zhou, Isolation forest (ICDM 2008)",
-        tolerance="1e-12 relative to PyOD's IForest",
+        tolerance=1e-12,
+        equals="PyOD's IForest",
     ),
     Detector(
         name="ecod",
@@ -131,7 +133,8 @@ _DETECTORS = (
         score_cost="low; grows with columns × log(training rows)",
         reference="Li et al., ECOD: unsupervised outlier detection using empirical cumulative "
         "distribution functions (TKDE 2022)",
-        tolerance="1e-12 relative to PyOD's scores of the training rows; other rows follow the "
+        tolerance=1e-12,
+        equals="PyOD's scores of the training rows; other rows follow the "
         "frozen training distribution, where PyOD ranks them with their batch",
     ),
     Detector(
@@ -143,7 +146,8 @@ _DETECTORS = (
         fit_cost="very low; grows with rows × columns",
         score_cost="very low; grows with columns × bins",
         reference="Goldstein & Dengel, Histogram-based outlier score (KI 2012)",
-        tolerance="1e-12 relative to PyOD's HBOS on robustly scaled rows",
+        tolerance=1e-12,
+        equals="PyOD's HBOS on robustly scaled rows",
     ),
     Detector(
         name="pca",
@@ -155,7 +159,8 @@ _DETECTORS = (
         score_cost="very low; grows with columns × components",
         reference="Shyu et al., A novel anomaly detection scheme based on principal component "
         "classifier (2003)",
-        tolerance="1e-9 relative to PyOD's PCA on robustly scaled rows",
+        tolerance=1e-9,
+        equals="PyOD's PCA on robustly scaled rows",
     ),
     Detector(
         name="knn",
@@ -170,7 +175,8 @@ _DETECTORS = (
         score_cost="high; grows with reference rows × columns",
         reference="Ramaswamy, Rastogi & Shim, Efficient algorithms for mining outliers from large "
         "data sets (SIGMOD 2000)",
-        tolerance="1e-9 relative to PyOD's KNN on the same robustly scaled reference rows",
+        tolerance=1e-9,
+        equals="PyOD's KNN on the same robustly scaled reference rows",
     ),
     Detector(
         name="gmm",
@@ -181,7 +187,8 @@ _DETECTORS = (
         fit_cost="moderate; grows with rows × components × columns²",
         score_cost="low; grows with components × columns²",
         reference="McLachlan & Peel, Finite mixture models (2000)",
-        tolerance="1e-9 relative to PyOD's GMM on robustly scaled rows",
+        tolerance=1e-9,
+        equals="PyOD's GMM on robustly scaled rows",
     ),
     Detector(
         name="copod",
@@ -190,7 +197,8 @@ _DETECTORS = (
         fit_cost="low; grows with rows × columns (a sort)",
         score_cost="low; grows with columns × log(training rows)",
         reference="Li et al., COPOD: copula-based outlier detection (ICDM 2020)",
-        tolerance="1e-12 relative to PyOD's scores of the training rows; other rows follow the "
+        tolerance=1e-12,
+        equals="PyOD's scores of the training rows; other rows follow the "
         "frozen training distribution, where PyOD ranks them with their batch",
         searched=False,
     ),
@@ -206,7 +214,8 @@ _DETECTORS = (
         fit_cost="low; grows with rows × cuts",
         score_cost="low; grows with cuts × (√columns + bins)",
         reference="Pevný, Loda: lightweight on-line detector of anomalies (2016)",
-        tolerance="1e-9 relative to PyOD's LODA on robustly scaled rows",
+        tolerance=1e-9,
+        equals="PyOD's LODA on robustly scaled rows",
         searched=False,
     ),
     Detector(
@@ -217,7 +226,8 @@ _DETECTORS = (
         score_cost="very low; grows with columns²",
         reference="Rousseeuw & Van Driessen, A fast algorithm for the minimum covariance "
         "determinant estimator (1999)",
-        tolerance="1e-6 relative to PyOD's MCD on robustly scaled rows",
+        tolerance=1e-6,
+        equals="PyOD's MCD on robustly scaled rows",
         searched=False,
     ),
     Detector(
@@ -233,7 +243,8 @@ _DETECTORS = (
         fit_cost="low; grows with rows × clusters × columns",
         score_cost="very low; grows with clusters × columns",
         reference="He, Xu & Deng, Discovering cluster-based local outliers (2003)",
-        tolerance="1e-9 relative to PyOD's CBLOF on robustly scaled rows",
+        tolerance=1e-9,
+        equals="PyOD's CBLOF on robustly scaled rows",
         searched=False,
     ),
     Detector(
@@ -249,7 +260,8 @@ _DETECTORS = (
         score_cost="moderate; grows with estimators × max_samples × columns",
         reference="Bandaragoda et al., Isolation-based anomaly detection using nearest-neighbor "
         "ensembles (2018)",
-        tolerance="1e-9 relative to PyOD's INNE on robustly scaled rows, save rows on the rim of "
+        tolerance=1e-9,
+        equals="PyOD's INNE on robustly scaled rows, save rows on the rim of "
         "a hypersphere to the last digits, which the library itself places by rounding",
         searched=False,
     ),
@@ -262,8 +274,8 @@ _DETECTORS = (
         fit_cost="low; grows with the square of the reference rows",
         score_cost="high; grows with reference rows × columns",
         reference="Breunig et al., LOF: identifying density-based local outliers (SIGMOD 2000)",
-        tolerance="1e-6 relative to scikit-learn's novelty scores on the same robustly scaled "
-        "reference rows",
+        tolerance=1e-6,
+        equals="scikit-learn's novelty scores on the same robustly scaled reference rows",
         searched=False,
     ),
     Detector(
@@ -276,7 +288,8 @@ _DETECTORS = (
         score_cost="high; grows with nu × reference rows × columns",
         reference="Schölkopf et al., Estimating the support of a high-dimensional distribution "
         "(2001)",
-        tolerance="1e-9 relative to PyOD's OCSVM on the same robustly scaled reference rows",
+        tolerance=1e-9,
+        equals="PyOD's OCSVM on the same robustly scaled reference rows",
         searched=False,
     ),
     Detector(
@@ -287,7 +300,8 @@ _DETECTORS = (
         score_cost="very low; grows with columns²",
         reference="Ledoit & Wolf, A well-conditioned estimator for large-dimensional covariance "
         "matrices (2004)",
-        tolerance="1e-6 relative to scikit-learn's LedoitWolf on robustly scaled rows",
+        tolerance=1e-6,
+        equals="scikit-learn's LedoitWolf on robustly scaled rows",
         family=False,
     ),
     Detector(
@@ -298,7 +312,8 @@ _DETECTORS = (
         fit_cost="low; grows with rows × clusters × columns",
         score_cost="very low; grows with clusters × columns",
         reference="He, Xu & Deng, Discovering cluster-based local outliers (2003), summed over k",
-        tolerance="1e-9 relative to scikit-learn's KMeans on robustly scaled rows",
+        tolerance=1e-9,
+        equals="scikit-learn's KMeans on robustly scaled rows",
         family=False,
     ),
     Detector(
@@ -310,7 +325,8 @@ _DETECTORS = (
         score_cost="low; grows with subsamples × size × columns",
         reference="Sugiyama & Borgwardt, Rapid distance-based outlier detection via sampling "
         "(NIPS 2013)",
-        tolerance="1e-9 relative to scipy's distances on robustly scaled rows",
+        tolerance=1e-9,
+        equals="scipy's distances on robustly scaled rows",
         family=False,
     ),
 )
@@ -367,7 +383,8 @@ def detector(name: str) -> Detector:
             fit_cost="unknown; fitted on at most 1,024 rows, again in every process that scores",
             score_cost="unknown; PyOD's own, one call at a time",
             reference=f"pyod.models, class {name.removeprefix(PREFIX)}",
-            tolerance="none stated: it is PyOD's detector itself, fitted again",
+            tolerance=0.0,
+            equals="PyOD's own detector, fitted again",
             certified=False,
         )
     known = dict.fromkeys((*CATALOGUE, *families()))

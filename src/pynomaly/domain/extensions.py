@@ -8,7 +8,8 @@ by name, so a broken package harms nobody who does not use it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -33,6 +34,7 @@ __all__ = [
     "extension",
     "extension_names",
     "extension_versions",
+    "provided",
 ]
 
 GROUP = "pynomaly.detectors"
@@ -91,9 +93,29 @@ class Extension:
     version: str
 
 
+_PROVIDED: dict[str, Extension] = {}
+
+
+@contextmanager
+def provided(detector: DetectorExtension) -> Iterator[None]:
+    """Make a detector known inside a block, without a package that declares it.
+
+    For tests and experiments; models fitted in the block can only be scored in such a block.
+    """
+    name = detector.entry.name
+    before = _PROVIDED.get(name)
+    _PROVIDED[name] = Extension(detector, "this process", "unpackaged")
+    try:
+        yield
+    finally:
+        del _PROVIDED[name]
+        if before is not None:
+            _PROVIDED[name] = before
+
+
 def extension_names() -> tuple[str, ...]:
     """Return names of installed extensions, sorted; nothing is imported for it."""
-    return tuple(sorted(_declared()))
+    return tuple(sorted({*_declared(), *_PROVIDED}))
 
 
 def extension_versions() -> Mapping[str, str]:
@@ -101,16 +123,20 @@ def extension_versions() -> Mapping[str, str]:
     return dict(_origin(point) for points in _declared().values() for point in points)
 
 
-@cache
 def extension(name: str) -> Extension | None:
     """Return the extension of that name, or None if no package declares it.
 
     Raises:
         ConfigurationError: The package that declares it is broken, or several declare it.
     """
-    found = _declared().get(name)
-    if found is None:
-        return None
+    if name in _PROVIDED:
+        return _PROVIDED[name]
+    return _installed(name) if name in _declared() else None
+
+
+@cache
+def _installed(name: str) -> Extension:
+    found = _declared()[name]
     package, version = _origin(found[0])
     declared = f"detector {name!r} of package {package} {version}"
     if len(found) > 1:
