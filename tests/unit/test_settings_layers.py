@@ -134,7 +134,7 @@ def test_a_key_like_no_other_lists_the_known_ones(project):
         ("pipeline_defaults: {training: {detectors: []}}\n", "expected at least 1"),
         ("pipeline_defaults: {validation: {expectations: []}}\n", "unknown key"),
         ("pipeline_defaults: {decision: {policy: threshold}}\n", "threshold: missing"),
-        ("pipeline_defaults: {decision: {policy: fdr}}\n", "one of alert_budget, threshold"),
+        ("pipeline_defaults: {decision: {policy: fdrr}}\n", "one of alert_budget, threshold"),
     ],
 )
 def test_a_wrong_value_gives_place_expected_and_found(project, text, problem):

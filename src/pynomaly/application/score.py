@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
 
 import numpy as np
 import pyarrow as pa
@@ -17,17 +19,19 @@ from pynomaly.application.ports.data import DatasetStore, OutputSinks
 from pynomaly.application.ports.learning import Kernels
 from pynomaly.application.ports.records import Records
 from pynomaly.application.preprocessing import encode
-from pynomaly.application.scoring_rows import score_matrix
+from pynomaly.application.scoring_rows import score_table
 from pynomaly.domain.datasets import Dataset
-from pynomaly.domain.decision import decide, policy_version
+from pynomaly.domain.decision import Line, draw_line, policy_version
 from pynomaly.domain.errors import IntegrityError
 from pynomaly.domain.identifiers import new_id
 from pynomaly.domain.models import Model
-from pynomaly.domain.pipelines import Pipeline
+from pynomaly.domain.pipelines import DecisionPolicy, Pipeline
 from pynomaly.domain.runs import ScoredBatch
-from pynomaly.domain.scores import Reason, p_values, severity
+from pynomaly.domain.scores import p_values, severity
 
 __all__ = ["REASONS", "ScoreDataset"]
+
+Floats = NDArray[np.float64]
 
 REASONS = pa.list_(
     pa.struct(
@@ -87,6 +91,7 @@ class ScoreDataset:
         Raises:
             NoChampionError: Nothing has been promoted.
             OutputExistsError: ``out`` holds something we did not write.
+            ConfigurationError: Too few calibration rows for the policy ``fdr``.
             IntegrityError: Rows were lost or repeated on the way.
         """
         version, model = self.loader.champion(pipeline.name)
@@ -94,11 +99,17 @@ class ScoreDataset:
         uri = out or str(self.scores_folder / pipeline.name / f"{run_id}.parquet")
         flagged = 0
         replaceable = overwrite or out is None or self._is_ours(uri)
-        with self.sinks.writer(uri, overwrite=replaceable) as output:
-            for rows in self.datasets.read(dataset.uri, batch_rows=self.batch_rows):
-                table, alerts = self._scored(pipeline, model, version.version, rows, scored_at)
-                output.write(table)
-                flagged += alerts
+        with (
+            self.sinks.writer(uri, overwrite=replaceable) as output,
+            TemporaryFile() as kept,
+        ):
+            line, scored = self._decided(pipeline.decision, model, dataset, kept)
+            for rows, scores in scored:
+                alerts = line.flags(scores, output.rows)
+                output.write(
+                    self._output(pipeline, model, version.version, rows, scores, alerts, scored_at)
+                )
+                flagged += int(alerts.sum())
                 on_rows(output.rows)
             if output.rows != dataset.rows:
                 raise IntegrityError(
@@ -138,15 +149,46 @@ class ScoreDataset:
         written = self.records.wrote(uri)
         return written is not None and written == self.sinks.digest(uri)
 
-    def _scored(
-        self, pipeline: Pipeline, model: Model, version: int, rows: pa.Table, scored_at: datetime
-    ) -> tuple[pa.Table, int]:
-        """Return the output rows for one batch, and how many are alerts."""
-        X = encode(model.preprocessing, rows)
-        scores = score_matrix(model, X, self.kernels)
+    def _decided(
+        self, policy: DecisionPolicy, model: Model, dataset: Dataset, kept: IO[bytes]
+    ) -> tuple[Line, Iterator[tuple[pa.Table, Floats]]]:
+        """Return where the policy cuts this dataset, and its rows with their scores.
+
+        A policy that looks at the whole batch has every row scored first.  The scores are kept in
+        a file, so that memory stays bounded and those decided on are those written.
+        """
+        scored = self._scored(model, dataset)
+        if not policy.looks_at_whole_batch:
+            return draw_line(policy, model.calibration, ()), scored
+
+        def keep(scores: Floats) -> Floats:
+            kept.write(scores.tobytes())
+            return scores
+
+        line = draw_line(policy, model.calibration, (keep(scores) for _, scores in scored))
+        kept.seek(0)
+        return line, (
+            (rows, np.frombuffer(kept.read(8 * len(rows)), dtype=np.float64))
+            for rows in self.datasets.read(dataset.uri, batch_rows=self.batch_rows)
+        )
+
+    def _scored(self, model: Model, dataset: Dataset) -> Iterator[tuple[pa.Table, Floats]]:
+        for rows in self.datasets.read(dataset.uri, batch_rows=self.batch_rows):
+            yield rows, score_table(model, rows, self.kernels)
+
+    def _output(
+        self,
+        pipeline: Pipeline,
+        model: Model,
+        version: int,
+        rows: pa.Table,
+        scores: Floats,
+        alerts: NDArray[np.bool_],
+        scored_at: datetime,
+    ) -> pa.Table:
+        """Return the output rows for some input rows."""
         p = p_values(model.calibration, scores)
-        alerts = decide(pipeline.decision, scores, p)
-        reasons = self._reasons(model, rows, X, scores, alerts)
+        reasons = self._reasons(model, rows, scores, alerts)
         n = len(rows)
         table = rows.select(list(pipeline.keys))
         columns = {
@@ -161,31 +203,18 @@ class ScoreDataset:
         }
         for name, column in columns.items():
             table = table.append_column(name, column)
-        return table, int(alerts.sum())
+        return table
 
     def _reasons(
-        self,
-        model: Model,
-        rows: pa.Table,
-        X: NDArray[np.float64],
-        scores: NDArray[np.float64],
-        alerts: NDArray[np.bool_],
+        self, model: Model, rows: pa.Table, scores: Floats, alerts: NDArray[np.bool_]
     ) -> list[list[dict[str, object]] | None]:
         found: list[list[dict[str, object]] | None] = [None] * len(rows)
         positions = np.flatnonzero(alerts)
         if not len(positions):
             return found
-        flagged: list[list[Reason]] = explain(
-            model, rows.take(pa.array(positions)), X[positions], scores[positions], self.kernels
-        )
-        for position, reasons in zip(positions, flagged, strict=True):
-            found[position] = [
-                {
-                    "column": r.column,
-                    "contribution": r.contribution,
-                    "direction": r.direction,
-                    "value": r.value,
-                }
-                for r in reasons
-            ]
+        flagged = rows.take(pa.array(positions))
+        X = encode(model.preprocessing, flagged)
+        explained = explain(model, flagged, X, scores[positions], self.kernels)
+        for position, reasons in zip(positions, explained, strict=True):
+            found[position] = [asdict(reason) for reason in reasons]
         return found

@@ -10,6 +10,7 @@ from pynomaly.domain.datasets import EXPECTED_SCORE, ROW_ID, SCORED_COLUMNS, Sch
 from pynomaly.domain.errors import ConfigurationError
 
 __all__ = [
+    "DecisionKind",
     "DecisionPolicy",
     "Expectation",
     "Pipeline",
@@ -22,6 +23,7 @@ __all__ = [
 ]
 
 SourceFormat = Literal["csv", "parquet", "jsonl", "excel", "sql"]
+DecisionKind = Literal["alert_budget", "threshold", "fdr", "top_k"]
 Severity = Literal["critical", "row", "warning"]
 
 
@@ -158,14 +160,26 @@ class DecisionPolicy:
 
     Args:
         kind: ``alert_budget`` flags rows with p-value ≤ ``budget``; ``threshold`` flags rows
-            with score ≥ ``threshold``.
+            with score ≥ ``threshold``; ``fdr`` flags as many rows of a batch as it can while
+            at most a share ``q`` of them is expected to be ordinary (Benjamini–Hochberg);
+            ``top_k`` flags the ``k`` strangest rows of a batch, the earlier of equally strange
+            ones.
         budget: Share of ordinary rows a team can look at, 0–1.
         threshold: Score, same unit as the model's output.
+        q: Share of alerts that may be false, 0–1.
+        k: Rows per batch.
     """
 
-    kind: Literal["alert_budget", "threshold"] = "alert_budget"
+    kind: DecisionKind = "alert_budget"
     budget: float = 0.01
     threshold: float | None = None
+    q: float = 0.1
+    k: int | None = None
+
+    @property
+    def looks_at_whole_batch(self) -> bool:
+        """Whether a row's decision depends on the rows it is scored with."""
+        return self.kind in ("fdr", "top_k")
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ def policies(document: Any, prefix: tuple[str, ...] = ()) -> Iterator[Problem]:
         ("validation", _volume(document.validation)),
         ("training", _detectors(document.training)),
         ("release", _thresholds(document.release)),
-        ("decision", _threshold(document.decision)),
+        ("decision", _decision(document.decision)),
     )
     for section, problems in checks:
         for problem in problems:
@@ -89,9 +89,11 @@ def _thresholds(policy: ReleaseSection) -> Iterator[Problem]:
         )
 
 
-def _threshold(policy: DecisionSection) -> Iterator[Problem]:
+def _decision(policy: DecisionSection) -> Iterator[Problem]:
     if policy.policy == "threshold" and policy.threshold is None:
         yield Problem(("threshold",), "missing; the policy `threshold` needs a score")
+    if policy.policy == "top_k" and policy.k is None:
+        yield Problem(("k",), "missing; the policy `top_k` needs a number of rows")
 
 
 def _roles(document: PipelineDocument) -> Iterator[Problem]:

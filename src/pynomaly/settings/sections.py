@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat
 
 from pynomaly.domain.datasets import ColumnKind
-from pynomaly.domain.pipelines import SourceFormat
+from pynomaly.domain.pipelines import DecisionKind, SourceFormat
 from pynomaly.settings.documents import parse
 
 __all__ = ["EnvironmentText", "PipelineDocument", "Section", "SettingsDocument"]
@@ -91,9 +91,11 @@ class ReleaseSection(Section):
 class DecisionSection(Section):
     """Decision policy; ``policy`` is the domain's ``kind``."""
 
-    policy: Literal["alert_budget", "threshold"]
+    policy: DecisionKind
     budget: InnerShare
     threshold: Annotated[FiniteFloat | None, _Read]
+    q: InnerShare
+    k: OptionalCount
 
 
 class PipelineDefaults(Section):

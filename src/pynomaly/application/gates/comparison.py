@@ -9,7 +9,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pynomaly.application.gates.contender import Contender
-from pynomaly.domain.decision import score_threshold
+from pynomaly.domain.decision import require_resolution, score_threshold
+from pynomaly.domain.errors import ConfigurationError
 from pynomaly.domain.evaluation import (
     average_precision,
     paired_lower_bound,
@@ -139,15 +140,24 @@ def alert_rate(
     moved away from it, and fewer alerts are what a retrain is for: a person looks.  Source: log-ratio interval with ½ added, Katz et al. (1978).
     """
     n = len(holdout)
-    calibration = challenger.model.calibration.scores
-    if score_threshold(decision, calibration) is None:
-        smallest = 1 / (len(calibration) + 1)
+    if decision.kind == "top_k":
         return GateResult(
-            "alert_rate", "review", 0.0, None, None, n,
-            f"Calibrated on {len(calibration):,} rows, no p-value falls below {smallest:.2%}: an "
-            f"alert budget of {decision.budget:.2%} flags nothing. Train on more rows or raise "
-            "decision.budget.",
+            "alert_rate", "pass", min(decision.k or 0, n) / n, None, None, n,
+            f"The policy flags the {decision.k:,} strangest rows of every batch, whatever the "
+            "model.",
         )  # fmt: skip
+    if silent := _silent(challenger, n, decision):
+        return GateResult("alert_rate", "review", 0.0, None, None, n, silent)
+    if champion and (silent := _silent(champion, n, decision)):
+        return GateResult(
+            "alert_rate",
+            "review",
+            None,
+            None,
+            None,
+            n,
+            f"No alerts of the champion to compare with. {silent}",
+        )
     own = challenger.alerts(decision, challenger.score(holdout))
     if champion is None:
         return GateResult(
@@ -179,6 +189,22 @@ def alert_rate(
         f"Would flag {own:,} of {n:,} held-out rows, the champion {theirs:,}: "
         f"{ratio:.2f} times as many (between {low:.2f} and {high:.2f}).",
     )  # fmt: skip
+
+
+def _silent(contender: Contender, n: int, decision: DecisionPolicy) -> str | None:
+    """Return why a policy could flag nothing with this model, whatever the rows; else None."""
+    calibration = contender.model.calibration.scores
+    try:
+        require_resolution(decision, len(calibration), n)
+    except ConfigurationError as error:
+        return f"{error.message}. To mend it: {error.hint}."
+    if decision.kind == "alert_budget" and score_threshold(decision, calibration) is None:
+        return (
+            f"Calibrated on {len(calibration):,} rows, no p-value falls below "
+            f"{1 / (len(calibration) + 1):.2%}: an alert budget of {decision.budget:.2%} flags "
+            "nothing. Train on more rows or raise decision.budget."
+        )
+    return None
 
 
 def _moved(

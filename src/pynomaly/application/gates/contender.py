@@ -13,7 +13,6 @@ from pynomaly.application.scoring_rows import score_table
 from pynomaly.domain.decision import decide
 from pynomaly.domain.models import Model
 from pynomaly.domain.pipelines import DecisionPolicy
-from pynomaly.domain.scores import p_values
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,6 +37,9 @@ class Contender:
         return score_table(self.model, table, self.kernels)
 
     def alerts(self, policy: DecisionPolicy, scores: NDArray[np.float64]) -> int:
-        """Return how many of ``scores`` the policy would flag."""
-        p = p_values(self.model.calibration, scores)
-        return int(decide(policy, scores, p).sum())
+        """Return how many of ``scores`` the policy would flag if they were a batch.
+
+        Raises:
+            ConfigurationError: Too few calibration rows for the policy ``fdr``.
+        """
+        return int(decide(policy, scores, self.model.calibration).sum())
