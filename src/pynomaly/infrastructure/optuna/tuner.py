@@ -29,10 +29,11 @@ class OptunaTuner:
     """Implements the ``Tuner`` port with a TPE sampler.
 
     Args:
-        folder: Holds one journal per study; created when first needed.
+        folder: Holds one journal per study; created when first needed.  None keeps studies in
+            memory: they leave nothing behind and cannot be resumed.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path | None) -> None:
         self._folder = folder
 
     def tune(
@@ -81,6 +82,9 @@ class OptunaTuner:
 
     def _open(self, name: str) -> optuna.Study:
         import optuna
+
+        if self._folder is None:
+            return optuna.create_study(direction="maximize")
         from optuna.storages import JournalStorage
         from optuna.storages.journal import JournalFileBackend
 

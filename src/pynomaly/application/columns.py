@@ -1,0 +1,60 @@
+"""Says of every column of a table what was done with it, in one sentence."""
+
+from __future__ import annotations
+
+from pynomaly.domain.detection import ColumnUse
+from pynomaly.domain.models import (
+    CategoricalEncoding,
+    Encoding,
+    NumericEncoding,
+    Preprocessing,
+    TimeEncoding,
+)
+from pynomaly.domain.profiles import ColumnProfile, Profile
+
+__all__ = ["column_uses"]
+
+
+def column_uses(profile: Profile, preprocessing: Preprocessing) -> tuple[ColumnUse, ...]:
+    """Return one use per column, in source order.
+
+    Args:
+        profile: What the columns are and why some were dropped.
+        preprocessing: What the model makes of the rest.
+    """
+    encodings = {encoding.column: encoding for encoding in preprocessing.encodings}
+    return tuple(_use(column, encodings.get(column.name)) for column in profile.columns)
+
+
+def _use(column: ColumnProfile, encoding: Encoding | None) -> ColumnUse:
+    if column.role == "id":
+        return ColumnUse(column.name, "id", "identifies rows; never learnt from", column.notes)
+    if column.role == "label":
+        why = "1 = anomaly, 0 = normal, empty = unknown; never a feature"
+        return ColumnUse(column.name, "label", why, column.notes)
+    if encoding is None:
+        why = column.reason if column.role == "dropped" else "never varies in the rows learnt from"
+        return ColumnUse(column.name, "dropped", why, column.notes)
+    missing = column.nulls > 0
+    match encoding:
+        case NumericEncoding():
+            why = f"{column.distinct:,} distinct values"
+            if missing:
+                why += f"; {column.nulls:.1%} missing, taken as the median {encoding.fill:.4g}"
+                why += ", being missing counts as a sign" if encoding.missing_indicator else ""
+            return ColumnUse(column.name, "numeric", why, column.notes)
+        case CategoricalEncoding():
+            why = f"how rare each of its {len(encoding.levels):,} levels is"
+            if missing:
+                why += f"; {column.nulls:.1%} missing, a level of its own"
+            boolean = column.kind == "boolean"
+            return ColumnUse(
+                column.name, "boolean" if boolean else "categorical", why, column.notes
+            )
+        case TimeEncoding():
+            why = "hour of the day and weekday, in UTC"
+            if column.role == "time":
+                why = f"orders the rows; {why}"
+            if missing:
+                why += f"; {column.nulls:.1%} missing"
+            return ColumnUse(column.name, "datetime", why, column.notes)

@@ -1,0 +1,355 @@
+"""Find anomalies in any table, without configuration, and say how far to trust the result."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pynomaly.application.columns import column_uses
+from pynomaly.application.explain import explain
+from pynomaly.application.learn import LearnModel, budget_named
+from pynomaly.application.ports.data import OutputSinks, OutputWriter, Source
+from pynomaly.application.ports.learning import Kernels
+from pynomaly.application.preprocessing import encode
+from pynomaly.application.profile import profile_source
+from pynomaly.application.raw_rows import divide, learning_rows, pipeline_of_the_moment
+from pynomaly.application.score import REASONS
+from pynomaly.application.scoring_rows import score_table
+from pynomaly.application.strangest import Strangest
+from pynomaly.application.trust import (
+    compare_with_cloud,
+    rank_by_halves,
+    rows_to_label,
+    stability,
+)
+from pynomaly.domain.datasets import ROW_ID
+from pynomaly.domain.decision import draw_line
+from pynomaly.domain.detection import Detection, Refusal, StrangeRow
+from pynomaly.domain.detectors import FAMILIES
+from pynomaly.domain.errors import (
+    ConfigurationError,
+    ConflictError,
+    IntegrityError,
+)
+from pynomaly.domain.models import Model
+from pynomaly.domain.pipelines import DecisionPolicy, Pipeline, TrainingPolicy
+from pynomaly.domain.scores import Reason, p_values, severity
+from pynomaly.domain.trust import Trust
+
+__all__ = ["DetectAnomalies", "Question"]
+
+Floats = NDArray[np.float64]
+
+PROFILED_ROWS = 100_000
+KEPT_REFUSALS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What to look for anomalies in, and how.
+
+    Args:
+        uri: How the data is called in messages and outputs.
+        id_columns: Identify a row; rows get ``row_id`` where empty.
+        time_column: When it happened.
+        label_column: 1 = anomaly, 0 = normal, empty = unknown.
+        budget: ``quick``, ``default`` or ``thorough``.
+        alert_budget: Share of ordinary rows that may be flagged, 0–1.
+        detector: A family of the catalogue; None for the ensemble, tuned as the budget allows.
+        top: Strangest rows to return.
+        to_label: Rows to propose for labelling.
+        seed: Of everything random.
+    """
+
+    uri: str
+    id_columns: tuple[str, ...] = ()
+    time_column: str | None = None
+    label_column: str | None = None
+    budget: str = "default"
+    alert_budget: float = 0.01
+    detector: str | None = None
+    top: int = 10
+    to_label: int = 10
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no sense."""
+        if not 0 < self.alert_budget < 1:
+            raise ConfigurationError(
+                f"an alert budget of {self.alert_budget:g} is no share of rows",
+                hint="give a number between 0 and 1, e.g. 0.01 for one row in a hundred",
+            )
+
+    @property
+    def training(self) -> TrainingPolicy:
+        """Which families may be fitted, the first of them without tuning."""
+        if self.detector is None:
+            return TrainingPolicy(seed=self.seed)
+        if self.detector not in FAMILIES:
+            raise ConfigurationError(
+                f"unknown detector {self.detector!r}", hint=f"known are {', '.join(FAMILIES)}"
+            )
+        return TrainingPolicy(detectors=(self.detector,), seed=self.seed)
+
+
+@dataclass(slots=True)
+class _Pass:
+    """What one pass over the source has come to so far."""
+
+    strangest: Strangest
+    scored: int = 0
+    flagged: int = 0
+    quarantined: int = 0
+    refusals: list[Refusal] = field(default_factory=list)
+
+    def refuse(self, rows: pa.Table) -> None:
+        self.quarantined += len(rows)
+        for row in rows.slice(0, max(KEPT_REFUSALS - len(self.refusals), 0)).to_pylist():
+            self.refusals.append(Refusal(row[ROW_ID], row["reason"]))
+
+    def check(self, source: Source, content: str) -> None:
+        """Refuse a pass that did not see what was learnt from, or did not account for all of it.
+
+        Args:
+            source: As read.
+            content: Its digest when it was learnt from.
+        """
+        snapshot = source.snapshot()
+        if snapshot.fingerprint.content != content:
+            raise ConflictError(
+                f"{snapshot.uri} changed while it was read; nothing was written",
+                hint="run again when nobody writes to it",
+            )
+        if snapshot.rows != self.scored + self.quarantined:
+            raise IntegrityError(
+                f"{snapshot.uri}: {snapshot.rows:,} rows in, {self.scored:,} scored and "
+                f"{self.quarantined:,} quarantined do not add up; nothing was written"
+            )
+
+
+class _Clock:
+    """Wall time by stage."""
+
+    def __init__(self, on_stage: Callable[[str], None]) -> None:
+        self._on_stage = on_stage
+        self._seconds: dict[str, float] = {}
+        self._stage = ""
+        self._since = 0.0
+
+    def start(self, stage: str) -> None:
+        self.stop()
+        self._on_stage(stage)
+        self._stage, self._since = stage, time.perf_counter()
+
+    def stop(self) -> Mapping[str, float]:
+        if self._stage:
+            self._seconds[self._stage] = time.perf_counter() - self._since
+        self._stage = ""
+        return self._seconds
+
+
+@dataclass(frozen=True, slots=True)
+class DetectAnomalies:
+    """Read a source twice: to learn from a sample of it, and to score all of it in chunks.
+
+    Nothing is kept but what the caller asks for.
+
+    Args:
+        learn: Chooses, fits and calibrates.
+        kernels: Score.
+        sinks: Write outputs.
+        batch_rows: Rows in memory at a time, beside the sample.
+    """
+
+    learn: LearnModel
+    kernels: Kernels
+    sinks: OutputSinks
+    batch_rows: int = 50_000
+
+    def __call__(
+        self,
+        source: Source,
+        question: Question,
+        *,
+        out: str | None = None,
+        quarantine: str | None = None,
+        overwrite: bool = False,
+        on_scored: Callable[[pa.Table], None] = lambda _: None,
+        on_refused: Callable[[pa.Table], None] = lambda _: None,
+        on_stage: Callable[[str], None] = lambda _: None,
+    ) -> Detection:
+        """Detect anomalies.
+
+        Args:
+            source: Opened.
+            question: What to do.
+            out: Where to write every scored row (.parquet, .csv, .jsonl); nowhere where None.
+            quarantine: Where to write refused rows with their reasons; nowhere where None.
+            overwrite: Whether ``out`` and ``quarantine`` may be replaced.
+            on_scored: Given every scored chunk, as written to ``out``.
+            on_refused: Given the refused rows of every chunk, as written to ``quarantine``.
+            on_stage: Told what begins: ``read``, ``fit``, ``score``.
+
+        Raises:
+            NotTrainableError: Too few rows or no usable column, or a named column is missing.
+            ConfigurationError: A named column does not hold what it should; unknown detector.
+            DataRejectedError: Not one row could be read.
+            OutputExistsError: An output exists and ``overwrite`` is false; nothing was computed.
+            ConflictError: The source changed between the two readings.
+            IntegrityError: Rows were lost or repeated on the way.
+        """
+        budget = budget_named(question.budget)
+        clock = _Clock(on_stage)
+        with ExitStack() as outputs:
+            # Opened first: an output that cannot be written should not cost a fit.
+            scored = self._opened(outputs, out, overwrite)
+            refused = self._opened(outputs, quarantine, overwrite)
+            clock.start("read")
+            sample, profile = profile_source(
+                source,
+                question.uri,
+                max(PROFILED_ROWS, 2 * budget.fit_rows),
+                id_columns=question.id_columns,
+                time_column=question.time_column,
+                label_column=question.label_column,
+            )
+            content = source.snapshot().fingerprint.content
+            pipeline = pipeline_of_the_moment(
+                profile,
+                id_columns=question.id_columns,
+                time_column=question.time_column,
+                label_column=question.label_column,
+                training=question.training,
+                decision=DecisionPolicy(budget=question.alert_budget),
+            )
+            rows, spare = learning_rows(sample, source, pipeline, budget.fit_rows)
+            del sample
+            clock.start("fit")
+            learned = self.learn(rows, pipeline, budget, spare=spare)
+            model = learned.model
+            halves = rank_by_halves(rows, learned.halves, question.seed)
+            clock.start("score")
+            passed = _Pass(Strangest(max(question.top, question.to_label)))
+            for batch in source.batches(self.batch_rows):
+                conformed, turned_away = divide(batch, pipeline)
+                if len(turned_away):
+                    passed.refuse(turned_away)
+                    on_refused(turned_away)
+                    if refused is not None:
+                        refused.write(turned_away)
+                if len(conformed):
+                    table = self._scored(model, pipeline, conformed, passed)
+                    on_scored(table)
+                    if scored is not None:
+                        scored.write(table)
+            passed.check(source, content)
+        trust = Trust(
+            stability=stability(halves),
+            cloud=compare_with_cloud(
+                model,
+                rows,
+                passed.strangest.rows,
+                passed.scored,
+                self.kernels,
+                question.seed,
+            ),
+            rows=len(rows),
+            calibration_rows=len(model.calibration.scores),
+            alert_budget=question.alert_budget,
+        )
+        return Detection(
+            source=question.uri,
+            profile=profile,
+            columns=column_uses(profile, model.preprocessing),
+            rows=passed.scored + passed.quarantined,
+            scored=passed.scored,
+            quarantined=passed.quarantined,
+            flagged=passed.flagged,
+            alert_budget=question.alert_budget,
+            budget=budget.name,
+            detector=model.card.detector,
+            params=model.card.params,
+            chosen_by=learned.chosen_by,
+            trials=learned.trials,
+            fitted_rows=len(rows),
+            calibration_rows=len(model.calibration.scores),
+            known_labels=_label_counts(rows, pipeline),
+            trust=trust,
+            top=self._top(model, pipeline, passed.strangest, question.top),
+            to_label=rows_to_label(passed.strangest, halves, pipeline.keys, question.to_label),
+            refusals=tuple(passed.refusals),
+            seconds=clock.stop(),
+            model=model,
+        )
+
+    def _opened(self, outputs: ExitStack, uri: str | None, overwrite: bool) -> OutputWriter | None:
+        if uri is None:
+            return None
+        return outputs.enter_context(self.sinks.writer(uri, overwrite=overwrite))
+
+    def _scored(self, model: Model, pipeline: Pipeline, rows: pa.Table, passed: _Pass) -> pa.Table:
+        """Return the output of one chunk, and keep count."""
+        scores = score_table(model, rows, self.kernels)
+        p = p_values(model.calibration, scores)
+        flags = draw_line(pipeline.decision, model.calibration, ()).flags(scores)
+        flagged = np.flatnonzero(flags)
+        found: list[list[dict[str, object]] | None] = [None] * len(rows)
+        reasons = self._reasons(model, rows.take(pa.array(flagged)), scores[flagged])
+        for row, why in zip(flagged, reasons, strict=True):
+            found[row] = [_as_struct(reason) for reason in why]
+        passed.scored += len(rows)
+        passed.flagged += len(flagged)
+        passed.strangest.offer(rows, scores)
+        table = rows.select(list(pipeline.keys))
+        for name, column in {
+            "score": pa.array(scores),
+            "p_value": pa.array(p),
+            "is_anomaly": pa.array(flags),
+            "severity": pa.array(severity(p)),
+            "reasons": pa.array(found, REASONS),
+        }.items():
+            table = table.append_column(name, column)
+        return table
+
+    def _top(
+        self, model: Model, pipeline: Pipeline, strangest: Strangest, count: int
+    ) -> tuple[StrangeRow, ...]:
+        rows, scores = strangest.rows.slice(0, count), strangest.scores[:count]
+        p = p_values(model.calibration, scores)
+        flags = draw_line(pipeline.decision, model.calibration, ()).flags(scores)
+        return tuple(
+            StrangeRow(ids, float(s), float(pv), float(sev), bool(flag), tuple(why))
+            for ids, s, pv, sev, flag, why in zip(
+                rows.select(list(pipeline.keys)).to_pylist(),
+                scores,
+                p,
+                severity(p),
+                flags,
+                self._reasons(model, rows, scores),
+                strict=True,
+            )
+        )
+
+    def _reasons(self, model: Model, rows: pa.Table, scores: Floats) -> list[list[Reason]]:
+        if not len(rows):
+            return []
+        return explain(model, rows, encode(model.preprocessing, rows), scores, self.kernels)
+
+
+def _as_struct(reason: Reason) -> dict[str, object]:
+    return asdict(reason)
+
+
+def _label_counts(rows: pa.Table, pipeline: Pipeline) -> tuple[int, int]:
+    if pipeline.label_column is None:
+        return 0, 0
+    labels = rows.column(pipeline.label_column)
+    anomalies, normal = (pc.sum(pc.equal(labels, value)).as_py() or 0 for value in (1.0, 0.0))
+    return anomalies, normal

@@ -1,0 +1,276 @@
+"""Choose, fit and calibrate a model on a table in memory: no staging, no registry, no gates.
+
+The engine behind ``pynomaly detect``, ``pynomaly.detect`` and ``pynomaly.AnomalyDetector``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pynomaly.application.calibration import Fit, Scorer
+from pynomaly.application.ensemble import fit_detector
+from pynomaly.application.ports.learning import DetectorFitter, Kernels, Tuner
+from pynomaly.application.preprocessing import encode, fit_preprocessing
+from pynomaly.application.scoring_rows import score_members
+from pynomaly.application.split import fold_of_rows
+from pynomaly.application.tuning import LabelFreeObjective, choose
+from pynomaly.domain.errors import ConfigurationError, NotTrainableError
+from pynomaly.domain.models import Calibration, Member, Model, ModelCard, Preprocessing
+from pynomaly.domain.pipelines import Pipeline
+from pynomaly.domain.scores import calibrate
+
+__all__ = ["BUDGETS", "MIN_ROWS", "Budget", "LearnModel", "Learned", "budget_named"]
+
+Floats = NDArray[np.float64]
+
+MIN_ROWS = 20
+"""Below it the two halves that calibration and trust need are too small to fit on."""
+
+MIN_SPARE_ROWS = 2_000
+MAX_SPARE_ROWS = 20_000
+"""Rows beyond those fitted on calibrate by themselves if there are this many; more than 20,000 add
+nothing, for severity is full at p = 1/10,000."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How much time a model is worth.
+
+    Args:
+        name: As users ask for it.
+        fit_rows: Rows to fit on at most, drawn uniformly.
+        folds: Of the cross-conformal calibration, where too few rows are left for a hold-out.
+        trials: Configurations the label-free search tries, the incumbent's included; 0 for none.
+        timeout_seconds: No further trial starts after this.
+    """
+
+    name: str
+    fit_rows: int
+    folds: int
+    trials: int
+    timeout_seconds: float | None
+
+
+BUDGETS: Mapping[str, Budget] = MappingProxyType(
+    {
+        budget.name: budget
+        for budget in (
+            Budget("quick", 2_500, 2, 0, None),
+            Budget("default", 20_000, 5, 20, 8.0),
+            Budget("thorough", 50_000, 10, 80, 120.0),
+        )
+    }
+)
+"""By name."""
+
+
+def budget_named(name: str) -> Budget:
+    """Return a budget.
+
+    Raises:
+        ConfigurationError: There is none of that name.
+
+    >>> budget_named("quick").trials
+    0
+    """
+    try:
+        return BUDGETS[name]
+    except KeyError:
+        raise ConfigurationError(
+            f"unknown budget {name!r}", hint=f"known are {', '.join(BUDGETS)}"
+        ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """A calibrated model and what came up on the way.
+
+    Args:
+        model: Ready to score.
+        chosen_by: How the detector was chosen.
+        trials: Configurations tried.
+        halves: Models fitted on two disjoint halves of the rows, for trust.
+    """
+
+    model: Model
+    chosen_by: str
+    trials: int
+    halves: tuple[Scorer, Scorer]
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    detector: str
+    params: Mapping[str, Any]
+    by: str
+    trials: int
+
+
+@dataclass(frozen=True, slots=True)
+class _CrossFit:
+    """Scores of rows by models that have not seen them, and those models."""
+
+    scores: Floats
+    scorers: tuple[Scorer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LearnModel:
+    """Choose a detector, fit it, and calibrate it on rows it has not seen."""
+
+    fitter: DetectorFitter
+    kernels: Kernels
+    tuner: Tuner
+
+    def __call__(
+        self, table: pa.Table, pipeline: Pipeline, budget: Budget, *, spare: pa.Table | None = None
+    ) -> Learned:
+        """Return a calibrated model.
+
+        Args:
+            table: Conformed rows to fit on, anomalies among them or not.
+            pipeline: Names features, families to search, the time column and the seed.
+            budget: What it may cost.
+            spare: Further conformed rows of the same kind, drawn at random, to calibrate on.
+
+        Raises:
+            NotTrainableError: Too few rows, or no column that varies.
+        """
+        if len(table) < MIN_ROWS:
+            raise NotTrainableError(
+                f"{len(table)} usable rows are too few to learn what is usual; at least "
+                f"{MIN_ROWS} are needed",
+                hint="give more rows; a few hundred make a useful model",
+            )
+        rows = _oldest_first(table, pipeline.time_column)
+        seed, blocked = pipeline.training.seed, pipeline.time_column is not None
+        choice = self._choose(rows, pipeline, budget)
+        preprocessing, members = self._fit(rows, pipeline, choice)
+
+        def fit(part: pa.Table) -> Scorer:
+            return self._scorer(*self._fit(part, pipeline, choice))
+
+        halves = _cross_fit(rows, fit, 2, seed, blocked=blocked)
+        return Learned(
+            Model(
+                ModelCard(
+                    pipeline=pipeline.name,
+                    run_id="",
+                    detector=choice.detector,
+                    params=choice.params,
+                    training_fingerprint="",
+                    training_rows=len(rows),
+                    seed=seed,
+                    library_versions=self.fitter.library_versions(),
+                ),
+                pipeline.features,
+                preprocessing,
+                members,
+                self._calibration(
+                    rows, spare, self._scorer(preprocessing, members), fit, halves, budget, pipeline
+                ),
+            ),
+            choice.by,
+            choice.trials,
+            (halves.scorers[0], halves.scorers[1]),
+        )
+
+    def _calibration(
+        self,
+        rows: pa.Table,
+        spare: pa.Table | None,
+        scorer: Scorer,
+        fit: Fit,
+        halves: _CrossFit,
+        budget: Budget,
+        pipeline: Pipeline,
+    ) -> Calibration:
+        """Calibrate on rows that were left over if they are many, else across folds.
+
+        Source: cross-conformal prediction, Vovk (2015); blocks, Chernozhukov et al. (2018).
+        """
+        blocked = pipeline.time_column is not None
+        # Rows left over lie between those fitted on, in time; blocks keep neighbours apart.
+        if spare is not None and len(spare) >= MIN_SPARE_ROWS and not blocked:
+            return calibrate(scorer(spare.slice(0, MAX_SPARE_ROWS)))
+        if budget.folds == len(halves.scorers):
+            return calibrate(halves.scores)
+        seed = pipeline.training.seed
+        folds = min(budget.folds, len(rows) // (MIN_ROWS // 2))
+        return calibrate(_cross_fit(rows, fit, folds, seed, blocked=blocked).scores)
+
+    def _choose(self, rows: pa.Table, pipeline: Pipeline, budget: Budget) -> _Choice:
+        policy = pipeline.training
+        incumbent = policy.detectors[0]
+        if not budget.trials:
+            return _Choice(incumbent, {}, "the default, not tuned", 0)
+        preprocessing = fit_preprocessing(rows, pipeline.features)
+        objective = LabelFreeObjective(
+            encode(preprocessing, rows),
+            fitter=self.fitter,
+            kernels=self.kernels,
+            seed=policy.seed,
+            floors=preprocessing.floors,
+        )
+        result = self.tuner.tune(
+            pipeline.name,
+            policy.detectors,
+            objective,
+            trials=budget.trials,
+            timeout_seconds=budget.timeout_seconds,
+            seed=policy.seed,
+            on_trial=lambda _: None,
+        )
+        winner = choose(result, objective.margin(result))
+        return _Choice(
+            winner.detector,
+            winner.params,
+            objective.name.replace("_", " and "),
+            len(result.trials),
+        )
+
+    def _fit(
+        self, rows: pa.Table, pipeline: Pipeline, choice: _Choice
+    ) -> tuple[Preprocessing, tuple[Member, ...]]:
+        preprocessing = fit_preprocessing(rows, pipeline.features)
+        members = fit_detector(
+            choice.detector,
+            choice.params,
+            encode(preprocessing, rows),
+            fitter=self.fitter,
+            kernels=self.kernels,
+            seed=pipeline.training.seed,
+            floors=preprocessing.floors,
+        )
+        return preprocessing, members
+
+    def _scorer(self, preprocessing: Preprocessing, members: tuple[Member, ...]) -> Scorer:
+        return lambda rows: score_members(members, encode(preprocessing, rows), self.kernels)
+
+
+def _cross_fit(
+    rows: pa.Table, fit: Callable[[pa.Table], Scorer], folds: int, seed: int, *, blocked: bool
+) -> _CrossFit:
+    """Score every row by a model that was fitted on the other folds."""
+    fold = fold_of_rows(len(rows), folds, seed, blocked=blocked)
+    scores, scorers = np.empty(len(rows)), []
+    for k in range(folds):
+        inside = fold == k
+        scorers.append(fit(rows.filter(pa.array(~inside))))
+        scores[inside] = scorers[k](rows.filter(pa.array(inside)))
+    return _CrossFit(scores, tuple(scorers))
+
+
+def _oldest_first(rows: pa.Table, time_column: str | None) -> pa.Table:
+    if time_column is None:
+        return rows
+    order = pc.sort_indices(rows, sort_keys=[(time_column, "ascending")], null_placement="at_start")
+    return rows.take(order)

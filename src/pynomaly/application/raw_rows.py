@@ -1,0 +1,93 @@
+"""From raw rows of a source that no pipeline describes to typed rows, and those to learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pynomaly.application.conform import conform
+from pynomaly.application.ports.data import Source, SourceBatch
+from pynomaly.application.profiling import sample_rows
+from pynomaly.application.quarantine import quarantined_rows, reasons_by_row, without_rows
+from pynomaly.domain.datasets import Schema
+from pynomaly.domain.drafting import draft_pipeline
+from pynomaly.domain.pipelines import DecisionPolicy, Pipeline, SourceSpec, TrainingPolicy
+from pynomaly.domain.profiles import Profile
+
+__all__ = ["divide", "learning_rows", "pipeline_of_the_moment"]
+
+
+def pipeline_of_the_moment(
+    profile: Profile,
+    *,
+    id_columns: tuple[str, ...],
+    time_column: str | None,
+    label_column: str | None,
+    training: TrainingPolicy,
+    decision: DecisionPolicy,
+) -> Pipeline:
+    """Return a pipeline for one table, read as its profile says; nobody stores it.
+
+    A value may be missing anywhere: there is no contract that it would break, and a missing value
+    is imputed and, where that is unusual, counts as strange.
+    """
+    drafted = draft_pipeline(
+        "detect",
+        SourceSpec(""),
+        profile,
+        id_columns=id_columns,
+        time_column=time_column,
+        label_column=label_column,
+    )
+    columns = tuple(replace(column, nullable=True) for column in drafted.schema.columns)
+    return replace(drafted, schema=Schema(columns), training=training, decision=decision)
+
+
+def divide(batch: SourceBatch, pipeline: Pipeline) -> tuple[pa.Table, pa.Table]:
+    """Return the typed rows of a batch, and those that could not be read with their reasons."""
+    table, unreadable = conform(batch.table, pipeline)
+    reasons = reasons_by_row(unreadable)
+    return without_rows(table, reasons), quarantined_rows(batch, reasons)
+
+
+def learning_rows(
+    sample: pa.Table, source: Source, pipeline: Pipeline, size: int
+) -> tuple[pa.Table, pa.Table]:
+    """Return typed rows to fit on, and the rest of the sample.
+
+    Where there are labels every labelled row of the source is among those to fit on, as far as
+    ``size`` allows; the sample alone would hold few of them.
+
+    Args:
+        sample: Raw rows drawn uniformly.
+        source: Where they came from.
+        pipeline: Declares kinds, label and seed.
+        size: Rows to fit on at most.
+    """
+    seed = pipeline.training.seed
+    rows, _ = divide(SourceBatch(sample), pipeline)
+    order = np.random.default_rng(seed).permutation(len(rows))
+    chosen = rows.take(pa.array(np.sort(order[:size])))
+    rest = rows.take(pa.array(order[size:]))
+    if pipeline.label_column is None:
+        return chosen, rest
+    labelled, _ = sample_rows(_labelled(source, pipeline, pipeline.label_column), size, seed)
+    unlabelled = chosen.filter(pc.is_null(chosen.column(pipeline.label_column)))
+    if not len(labelled):
+        return chosen, rest
+    unlabelled = unlabelled.slice(0, max(size - len(labelled), 0))
+    # A row to calibrate on must not be among those fitted on.
+    rest = rest.filter(pc.is_null(rest.column(pipeline.label_column)))
+    return pa.concat_tables([labelled, unlabelled]).combine_chunks(), rest
+
+
+def _labelled(source: Source, pipeline: Pipeline, label: str) -> Iterator[pa.Table]:
+    for batch in source.batches():
+        known = batch.table.filter(pc.is_valid(batch.table.column(label)))
+        if len(known):
+            rows, _ = divide(SourceBatch(known), pipeline)
+            yield rows.filter(pc.is_valid(rows.column(label)))
