@@ -114,8 +114,8 @@ def test_a_column_in_other_units_scores_the_same(rows):
 
 def test_a_frozen_copy_that_differs_is_refused(rows):
     class Wrong(FrozenKernels):
-        def score(self, member, X):
-            return super().score(member, X) * 1.001
+        def score_members(self, members, X):
+            return super().score_members(members, X) * 1.001
 
     with pytest.raises(IntegrityError, match="disagrees with the fitted one"):
         PyodFitter(Wrong()).fit("knn", {}, rows[0], 0)

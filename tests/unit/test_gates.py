@@ -1,6 +1,6 @@
 """Each gate blocks the bad challenger it exists for, and lets an honest retrain through."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -158,8 +158,8 @@ def test_a_model_that_looks_at_its_batch_is_blocked(champion: Contender, holdout
     class Ranking(FrozenKernels):
         """Scores a row by its rank within the batch, as PyOD's ECOD does."""
 
-        def score(self, member: Member, X: np.ndarray) -> np.ndarray:
-            return super().score(member, X).argsort().argsort() / len(X)
+        def score_members(self, members: Sequence[Member], X: np.ndarray) -> np.ndarray:
+            return super().score_members(members, X).argsort().argsort() / len(X)
 
     ranking = replace(champion, kernels=Ranking())
 
@@ -174,8 +174,8 @@ def test_alert_volume_far_from_the_champions_is_blocked(
     class Biased(FrozenKernels):
         """Shifts every score until the wanted share of rows is flagged."""
 
-        def score(self, member: Member, X: np.ndarray) -> np.ndarray:
-            return super().score(member, X) + shift
+        def score_members(self, members: Sequence[Member], X: np.ndarray) -> np.ndarray:
+            return super().score_members(members, X) + shift
 
     normal = champion.score(holdout)
     calibration = champion.model.calibration.scores

@@ -161,8 +161,8 @@ def test_consensus_is_deterministic_and_bounded(label_free):
 
 def test_an_inverted_detector_has_no_consensus(label_free):
     class Inverted(FrozenKernels):
-        def score(self, member, X):
-            return -super().score(member, X)
+        def score_members(self, members, X):
+            return -super().score_members(members, X)
 
     broken = LabelFreeObjective(_rows()[0], fitter=FITTER, kernels=KERNELS, seed=0)
     broken._kernels = Inverted()

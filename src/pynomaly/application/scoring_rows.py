@@ -20,7 +20,7 @@ __all__ = ["BLOCK_ROWS", "score_matrix", "score_members", "score_table"]
 
 Floats = NDArray[np.float64]
 
-BLOCK_ROWS = 8_192
+BLOCK_ROWS = 32_768
 """Rows scored at a time; scores do not depend on it."""
 
 
@@ -59,6 +59,6 @@ def score_members(members: Sequence[Member], X: Floats, kernels: Kernels) -> Flo
     for start in range(0, len(X), BLOCK_ROWS):
         block = X[start : start + BLOCK_ROWS]
         scores[start : start + BLOCK_ROWS] = combine(
-            [kernels.score(member, block) for member in members], members
+            tuple(kernels.score_members(members, block)), members
         )
     return scores

@@ -37,6 +37,9 @@ class Kernels(Protocol):
             (n,) float64; a row's score depends on that row alone.
         """
 
+    def score_members(self, members: Sequence[Member], X: Floats) -> Floats:
+        """Return raw scores (members, n), those of :meth:`score`; shared work is done once."""
+
 
 class DetectorFitter(Protocol):
     """Fits detectors with PyOD / scikit-learn and freezes them to arrays."""

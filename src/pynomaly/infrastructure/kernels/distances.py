@@ -1,8 +1,4 @@
-"""Euclidean distances to reference points.
-
-References are stored (d, m), so that the innermost loop runs over references: independent lanes,
-which the compiler turns into vector instructions without reordering any sum.
-"""
+"""Distances to a few references: clusters and principal components.  Rows are the lanes."""
 
 from __future__ import annotations
 
@@ -12,72 +8,62 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from pynomaly.infrastructure.kernels._jit import F64, FLAG, I64, MATRIX, WHOLE, kernel
+from pynomaly.infrastructure.kernels._jit import F64, I64, MATRIX, fma, inlined, kernel
 
-__all__ = ["nearest_per_group", "neighbours", "weighted_sum"]
+__all__ = ["nearest_per_group", "weighted_sum"]
 
 Floats = NDArray[np.float64]
 
+_TILE = 256
 
-@kernel(MATRIX, MATRIX, WHOLE, FLAG, returns=types.float64[::1])
-def neighbours(Z: Floats, references: Floats, k: int, largest: bool) -> Floats:
-    """Return the mean (or the largest) of the distances to the k nearest references."""
-    n, d = Z.shape
-    m = references.shape[1]
-    out = np.empty(n)
-    squared = np.empty(m)
-    nearest = np.empty(k)
-    for i in range(n):
-        squared[:] = 0.0
-        for j in range(d):
-            z = Z[i, j]
-            for r in range(m):
-                gap = z - references[j, r]
-                squared[r] += gap * gap
-        nearest[:] = np.inf
-        for r in range(m):
-            candidate = squared[r]
-            if candidate < nearest[k - 1]:
-                place = k - 1
-                while place > 0 and nearest[place - 1] > candidate:
-                    nearest[place] = nearest[place - 1]
-                    place -= 1
-                nearest[place] = candidate
-        if largest:
-            out[i] = math.sqrt(nearest[k - 1])
-        else:
-            total = 0.0
-            for place in range(k):
-                total += math.sqrt(nearest[place])
-            out[i] = total / k
-    return out
+
+@inlined
+def _squared(Z: Floats, start: int, references: Floats, r: int, squared: Floats) -> None:
+    """Set squared distances of rows start, start + 1, … to reference r; columns in order."""
+    d, stop = Z.shape[0], start + squared.shape[0]
+    squared[:] = 0.0
+    j = 0
+    while j + 4 <= d:
+        a, b = references[j, r], references[j + 1, r]
+        c, e = references[j + 2, r], references[j + 3, r]
+        # Slices, because an index that could be negative keeps the loop from becoming vectors.
+        p, q = Z[j, start:stop], Z[j + 1, start:stop]
+        s, t = Z[j + 2, start:stop], Z[j + 3, start:stop]
+        for i in range(squared.shape[0]):
+            u, v, w, x = p[i] - a, q[i] - b, s[i] - c, t[i] - e
+            squared[i] = fma(x, x, fma(w, w, fma(v, v, fma(u, u, squared[i]))))
+        j += 4
+    while j < d:
+        a, p = references[j, r], Z[j, start:stop]
+        for i in range(squared.shape[0]):
+            u = p[i] - a
+            squared[i] = fma(u, u, squared[i])
+        j += 1
 
 
 @kernel(MATRIX, MATRIX, I64, returns=types.float64[::1])
 def nearest_per_group(Z: Floats, references: Floats, starts: NDArray[np.int64]) -> Floats:
     """Return the mean over groups of the distance to the group's nearest reference.
 
-    Group g holds references ``starts[g]:starts[g + 1]``.
+    ``Z`` is (d, n), ``references`` (d, m); group g holds references ``starts[g]:starts[g + 1]``.
     """
-    n, d = Z.shape
-    m = references.shape[1]
+    n = Z.shape[1]
     groups = starts.shape[0] - 1
-    out = np.empty(n)
-    squared = np.empty(m)
-    for i in range(n):
-        squared[:] = 0.0
-        for j in range(d):
-            z = Z[i, j]
-            for r in range(m):
-                gap = z - references[j, r]
-                squared[r] += gap * gap
-        total = 0.0
+    out = np.zeros(n)
+    tile, near = np.empty(_TILE), np.empty(_TILE)
+    for start in range(0, n, _TILE):
+        size = min(_TILE, n - start)
+        squared, nearest, scores = tile[:size], near[:size], out[start : start + size]
         for g in range(groups):
-            smallest = np.inf
+            nearest[:] = np.inf
             for r in range(starts[g], starts[g + 1]):
-                smallest = min(smallest, squared[r])
-            total += math.sqrt(smallest)
-        out[i] = total / groups
+                _squared(Z, start, references, r, squared)
+                for i in range(size):
+                    nearest[i] = min(nearest[i], squared[i])
+            for i in range(size):
+                scores[i] += math.sqrt(nearest[i])
+        for i in range(size):
+            scores[i] /= groups
     return out
 
 
@@ -85,20 +71,21 @@ def nearest_per_group(Z: Floats, references: Floats, starts: NDArray[np.int64]) 
 def weighted_sum(
     Z: Floats, mean: Floats, deviation: Floats, references: Floats, weights: Floats
 ) -> Floats:
-    """Return the weighted sum of distances from the standardised row to all references."""
-    n, d = Z.shape
-    m = references.shape[1]
-    out = np.empty(n)
-    squared = np.empty(m)
-    for i in range(n):
-        squared[:] = 0.0
+    """Return the weighted sum of distances from the standardised (d, n) rows to all references."""
+    d, n = Z.shape
+    out = np.zeros(n)
+    standard, tile = np.empty((d, _TILE)), np.empty(_TILE)
+    for start in range(0, n, _TILE):
+        size = min(_TILE, n - start)
+        squared, scores = tile[:size], out[start : start + size]
         for j in range(d):
-            z = (Z[i, j] - mean[j]) / deviation[j]
-            for r in range(m):
-                gap = z - references[j, r]
-                squared[r] += gap * gap
-        total = 0.0
-        for r in range(m):
-            total += weights[r] * math.sqrt(squared[r])
-        out[i] = total
+            middle, spread = mean[j], deviation[j]
+            row, into = Z[j, start : start + size], standard[j]
+            for i in range(size):
+                into[i] = (row[i] - middle) / spread
+        for r in range(references.shape[1]):
+            _squared(standard, 0, references, r, squared)
+            weight = weights[r]
+            for i in range(size):
+                scores[i] = fma(weight, math.sqrt(squared[i]), scores[i])
     return out

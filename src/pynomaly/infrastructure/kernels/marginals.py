@@ -1,4 +1,4 @@
-"""Detectors that look at one column at a time: tables looked up by binary search."""
+"""Tables over single numbers: columns for ECOD, COPOD and HBOS, projections for LODA."""
 
 from __future__ import annotations
 
@@ -6,77 +6,88 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from pynomaly.infrastructure.kernels._jit import F64, I64, MATRIX, NUMBER, kernel
+from pynomaly.infrastructure.kernels._jit import F64, I64, MATRIX, fma, inlined, kernel, table
 
-__all__ = ["histograms", "tails"]
+__all__ = ["projections", "steps"]
 
 Floats = NDArray[np.float64]
+Whole = NDArray[np.int64]
+
+_TILE = 512
+_FEW = 24  # thresholds that are faster counted than searched
+
+
+@inlined
+def _below(numbers: Floats, values: Floats, slot: Whole) -> None:
+    """Set slot to how many of the ascending values lie below each number."""
+    slot[:] = 0
+    if values.shape[0] <= _FEW:
+        for value in values:
+            for i in range(slot.shape[0]):
+                slot[i] += np.int64(value < numbers[i])
+        return
+    # A binary search without guesses: all rows take the same steps.
+    span = values.shape[0]
+    while span > 1:
+        half = span // 2
+        for i in range(slot.shape[0]):
+            slot[i] += half * np.int64(values[slot[i] + half - 1] < numbers[i])
+        span -= half
+    for i in range(slot.shape[0]):
+        slot[i] += np.int64(values[slot[i]] < numbers[i])
 
 
 @kernel(MATRIX, I64, I64, F64, F64, returns=types.float64[::1])
-def tails(
-    X: Floats,
-    columns: NDArray[np.int64],
-    starts: NDArray[np.int64],
-    values: Floats,
-    table: Floats,
-) -> Floats:
-    """Return the sum over columns of the frozen tail surprise.
+def steps(X: Floats, columns: Whole, starts: Whole, values: Floats, heights: Floats) -> Floats:
+    """Return the sum over columns of a step function.
 
-    Column j has u sorted distinct training values at ``starts[j]:starts[j + 1]`` and 2u + 1
-    table entries: odd ones for a value equal to a training value, even ones for the gaps.
+    Column j has u ascending thresholds at ``starts[j]:starts[j + 1]`` and 2u + 1 heights: odd ones
+    for a number equal to a threshold, even ones for the gaps between them.
     """
     n, d = X.shape[0], columns.shape[0]
     out = np.zeros(n)
-    for j in range(d):
-        first, last = starts[j], starts[j + 1]
-        offset = 2 * first + j
-        for i in range(n):
-            x = X[i, columns[j]]
-            low, high = first, last
-            while low < high:
-                middle = (low + high) // 2
-                if values[middle] < x:
-                    low = middle + 1
-                else:
-                    high = middle
-            slot = 2 * (low - first)
-            if low < last and values[low] == x:
-                slot += 1
-            out[i] += table[offset + slot]
+    lanes, places = np.empty(_TILE), np.empty(_TILE, dtype=np.int64)
+    for start in range(0, n, _TILE):
+        size = min(_TILE, n - start)
+        numbers, slot, scores = lanes[:size], places[:size], out[start : start + size]
+        for j in range(d):
+            first, last, column = starts[j], starts[j + 1], columns[j]
+            thresholds = values[first:last]
+            height = heights[2 * first + j : 2 * last + j + 1]
+            for i in range(size):
+                numbers[i] = X[start + i, column]
+            _below(numbers, thresholds, slot)
+            top = last - first - 1
+            for i in range(size):
+                equal = np.int64(thresholds[min(slot[i], top)] == numbers[i])
+                scores[i] += height[2 * slot[i] + equal]
     return out
 
 
-@kernel(MATRIX, MATRIX, MATRIX, F64, NUMBER, returns=types.float64[::1])
-def histograms(
-    Z: Floats, edges: Floats, heights: Floats, lowest: Floats, tolerance: float
+@kernel(MATRIX, table(types.int64, 2), MATRIX, MATRIX, MATRIX, returns=types.float64[::1])
+def projections(
+    Z: Floats, columns: Whole, weights: Floats, limits: Floats, heights: Floats
 ) -> Floats:
-    """Return minus the sum over columns of the log-height of a row's bin, as PyOD defines it.
+    """Return the sum over sparse projections of the height of the row's bin.
 
-    A value outside the outer edges by at most ``tolerance`` bin widths takes the outer bin,
-    farther out the lowest bin.  ``edges`` is (d, bins + 1), ``heights`` (d, bins).
+    ``Z`` is (d, n); ``columns`` and ``weights`` are (cuts, columns per cut), ``limits``
+    (cuts, bins − 1) and ``heights`` (cuts, bins).
     """
-    n, d = Z.shape
-    bins = heights.shape[1]
+    n = Z.shape[1]
+    cuts, width = columns.shape
     out = np.zeros(n)
-    for j in range(d):
-        slack_below = tolerance * (edges[j, 1] - edges[j, 0])
-        slack_above = tolerance * (edges[j, bins] - edges[j, bins - 1])
-        for i in range(n):
-            z = Z[i, j]
-            low, high = 0, bins + 1
-            while low < high:
-                middle = (low + high) // 2
-                if edges[j, middle] < z:
-                    low = middle + 1
-                else:
-                    high = middle
-            if low == 0:
-                near = edges[j, 0] - z <= slack_below
-                out[i] -= heights[j, 0] if near else lowest[j]
-            elif low == bins + 1:
-                near = z - edges[j, bins] <= slack_above
-                out[i] -= heights[j, bins - 1] if near else lowest[j]
-            else:
-                out[i] -= heights[j, low - 1]
+    lanes, places = np.empty(_TILE), np.empty(_TILE, dtype=np.int64)
+    for start in range(0, n, _TILE):
+        size = min(_TILE, n - start)
+        numbers, slot, scores = lanes[:size], places[:size], out[start : start + size]
+        for c in range(cuts):
+            numbers[:] = 0.0
+            for k in range(width):
+                row, weight = Z[columns[c, k], start : start + size], weights[c, k]
+                for i in range(size):
+                    numbers[i] = fma(row[i], weight, numbers[i])
+            _below(numbers, limits[c], slot)
+            height = heights[c]
+            for i in range(size):
+                scores[i] += height[slot[i]]
     return out

@@ -1,8 +1,8 @@
-"""Detectors that measure distance to a bounded set of reference points."""
+"""Detectors that measure distance to clusters and to small random samples."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,51 +10,12 @@ from numpy.typing import NDArray
 
 from pynomaly.infrastructure.pyod.frozen import Frozen, RobustScaling
 
-__all__ = ["MAX_REFERENCES", "fit_cluster", "fit_knn", "fit_subsample"]
+__all__ = ["fit_cblof", "fit_cluster", "fit_inne", "fit_subsample"]
 
 Floats = NDArray[np.float64]
 
-MAX_REFERENCES = 2_048
-"""Nearest neighbours are searched among at most so many training rows, drawn at random: scoring
-time then depends on columns only, and a model stays small and keeps few rows of the data."""
-
-_EXACT_DIMENSIONS = 64
-# Above it PyOD's trees are slower than brute force, which loses half the digits of small distances.
-
 _LARGE_SHARE, _LARGE_RATIO = 0.9, 5
 # Which clusters are large: alpha and beta of CBLOF (He, Xu & Deng, 2003).
-
-
-def fit_knn(params: Mapping[str, Any], X: Floats, seed: int, floors: Floats) -> Frozen:
-    """Fit PyOD's KNN on robustly scaled reference rows.
-
-    With m reference rows k is at most m // 2: beyond that a neighbour is no longer near.
-    """
-    from pyod.models.knn import KNN
-
-    scaling = RobustScaling.fit(X, floors)
-    chosen = np.arange(len(X))
-    if len(X) > MAX_REFERENCES:
-        draw = np.random.default_rng(seed).choice(len(X), MAX_REFERENCES, replace=False)
-        chosen = np.sort(draw)
-    references = scaling(X[chosen])
-    k = min(int(params["n_neighbors"]), max(1, len(references) // 2))
-    exact = references.shape[1] <= _EXACT_DIMENSIONS
-    detector = KNN(
-        n_neighbors=k, method=params["method"], algorithm="ball_tree" if exact else "auto"
-    )
-    detector.fit(references)
-    arrays = {
-        **scaling.arrays,
-        "references": references.T,
-        "neighbours": np.array([k], dtype=np.int64),
-    }
-    size = float(np.sqrt((references**2).sum(axis=1).mean()))
-    return Frozen(
-        arrays,
-        lambda rows: detector.decision_function(scaling(X[rows])),
-        absolute_tolerance=1e-9 if exact else 1e-6 * size,
-    )
 
 
 def fit_cluster(params: Mapping[str, Any], X: Floats, seed: int, floors: Floats) -> Frozen:
@@ -67,7 +28,7 @@ def fit_cluster(params: Mapping[str, Any], X: Floats, seed: int, floors: Floats)
 
     scaling = RobustScaling.fit(X, floors)
     Z = scaling(X)
-    most = min(max(1, len(Z) // 2), len(np.unique(Z, axis=0)))
+    most = _most_clusters(Z)
     groups = []
     for level in range(int(params["levels"])):
         k = min(int(params["smallest"]) * 2**level, most)
@@ -84,6 +45,10 @@ def fit_cluster(params: Mapping[str, Any], X: Floats, seed: int, floors: Floats)
         lambda rows: np.mean([cdist(Z[rows], group).min(axis=1) for group in groups], axis=0),
         absolute_tolerance=1e-9,
     )
+
+
+def _most_clusters(Z: Floats) -> int:
+    return min(max(1, len(Z) // 2), len(np.unique(Z, axis=0)))
 
 
 def _large(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -114,8 +79,8 @@ def fit_subsample(params: Mapping[str, Any], X: Floats, seed: int, floors: Float
     points = Z[np.concatenate([rng.choice(len(Z), size, replace=False) for _ in range(count)])]
     arrays = {
         **scaling.arrays,
-        "references": points.T,
-        "starts": np.arange(count + 1, dtype=np.int64) * size,
+        "references": _interleaved(points.reshape(count, size, -1)),
+        "groups": np.array([count], dtype=np.int64),
     }
 
     def expected(rows: NDArray[np.int64]) -> Floats:
@@ -123,3 +88,106 @@ def fit_subsample(params: Mapping[str, Any], X: Floats, seed: int, floors: Float
         return np.asarray(distances.min(axis=2).mean(axis=1))
 
     return Frozen(arrays, expected, absolute_tolerance=1e-9)
+
+
+def _interleaved(groups: Floats) -> Floats:
+    """Return (groups, size, d) points as (d, size · groups), point s of every group together."""
+    return groups.transpose(2, 1, 0).reshape(groups.shape[2], -1)
+
+
+def fit_cblof(params: Mapping[str, Any], X: Floats, seed: int, floors: Floats) -> Frozen:
+    """Fit PyOD's CBLOF on robustly scaled rows: distance to the nearest large cluster.
+
+    PyOD measures rows of large clusters from their own centre, rows of small ones from the nearest
+    large one, which is the nearest large one for all.  Where sizes separate no large clusters from
+    small ones PyOD refuses; then all count as large.  With n rows there are at most n // 2
+    clusters, and at most as many as distinct rows.
+    """
+    from pyod.models.cblof import CBLOF
+    from scipy.spatial.distance import cdist
+
+    scaling = RobustScaling.fit(X, floors)
+    Z = scaling(X)
+    detector = CBLOF(
+        n_clusters=min(int(params["n_clusters"]), _most_clusters(Z)),
+        alpha=float(params["alpha"]),
+        beta=float(params["beta"]),
+        random_state=seed,
+    )
+    try:
+        detector.fit(Z)
+        centers = detector.cluster_centers_[detector.large_cluster_labels_]
+        score: Callable[[Floats], Floats] = detector.decision_function
+    except ValueError as error:
+        if "valid cluster separation" not in str(error):
+            raise
+        centers = detector.cluster_centers_
+
+        def score(rows: Floats) -> Floats:
+            return np.asarray(cdist(rows, centers).min(axis=1))
+
+    arrays = {
+        **scaling.arrays,
+        "references": centers.T,
+        "starts": np.array([0, len(centers)], dtype=np.int64),
+    }
+    return Frozen(arrays, lambda rows: score(Z[rows]), absolute_tolerance=1e-9)
+
+
+def fit_inne(params: Mapping[str, Any], X: Floats, seed: int, floors: Floats) -> Frozen:
+    """Fit PyOD's INNE on robustly scaled rows.
+
+    PyOD draws the centres; radii and ratios are computed anew, because its squared distances
+    between equal or nearly equal points are rounding errors.
+    """
+    from pyod.models.inne import INNE, MIN_FLOAT
+
+    scaling = RobustScaling.fit(X, floors)
+    Z = scaling(X)
+    detector = INNE(
+        n_estimators=int(params["n_estimators"]),
+        max_samples=min(int(params["max_samples"]), max(2, len(Z) // 2)),
+        random_state=seed,
+    ).fit(Z)
+    points = detector._centroids
+    apart = ((points[:, :, None] - points[:, None]) ** 2).sum(axis=3)
+    own = np.arange(points.shape[1])
+    apart[:, own, own] = np.inf
+    radius = apart.min(axis=2)
+    neighbour = np.take_along_axis(radius, apart.argmin(axis=2), axis=1)
+    ratio = 1 - (neighbour + MIN_FLOAT) / (radius + MIN_FLOAT)
+    # Within a group from the largest sphere to the smallest; of equals PyOD takes the first.
+    order = np.argsort(-radius[:, ::-1], axis=1, kind="stable")
+    order = points.shape[1] - 1 - order
+    radius, ratio = (np.take_along_axis(table, order, axis=1) for table in (radius, ratio))
+    points = np.take_along_axis(points, order[:, :, None], axis=1)
+
+    def expected(rows: NDArray[np.int64]) -> Floats:
+        scores = detector.decision_function(Z[rows])
+        certain = _certainly_placed(Z[rows], points, radius)
+        return np.where(certain, scores, np.nan)
+
+    arrays = {
+        **scaling.arrays,
+        "references": _interleaved(points),
+        "groups": np.array([len(points)], dtype=np.int64),
+        "radius": radius.T.reshape(-1),
+        "ratio": ratio.T.reshape(-1),
+    }
+    return Frozen(arrays, expected)
+
+
+def _certainly_placed(Z: Floats, points: Floats, radius: Floats) -> NDArray[np.bool_]:
+    """Return which rows no rounding of squared distances moves into or out of a sphere."""
+    size = (Z**2).sum(axis=1)[:, None] + (points**2).sum(axis=2).max(initial=0.0)
+    certain = np.ones(len(Z), dtype=np.bool_)
+    for centers, rims in zip(points, radius, strict=True):
+        squared = ((Z[:, None] - centers) ** 2).sum(axis=2)
+        doubt = 1e-12 * size
+        inside, maybe = squared <= rims - doubt, squared <= rims + doubt
+        smallest = np.where(inside, rims, np.inf).min(axis=1)
+        possible = np.where(maybe, rims, np.inf).min(axis=1)
+        certain &= smallest == possible
+        # The ratio of spheres that are nothing but rounding is rounding, too.
+        certain &= ~(np.isfinite(possible) & (possible[:, None] < 1e3 * doubt).any(axis=1))
+    return certain

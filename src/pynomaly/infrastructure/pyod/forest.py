@@ -1,4 +1,4 @@
-"""Isolation forest to flat arrays."""
+"""Isolation forest to complete trees."""
 
 from __future__ import annotations
 
@@ -33,48 +33,43 @@ def fit_iforest(params: Mapping[str, Any], X: Floats, seed: int, floors: Floats)
     )
     detector.fit(centred)
     forest = detector.detector_
-    trees = [_Flat(tree) for tree in forest.estimators_]
-    sizes = np.array([len(tree.length) for tree in trees])
-    roots = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
+    depth = max(1, *(int(tree.tree_.max_depth) for tree in forest.estimators_))
+    trees = [_complete(tree.tree_, depth) for tree in forest.estimators_]
     arrays: dict[str, NDArray[Any]] = {
         "center": center,
-        "feature": np.concatenate([tree.feature for tree in trees]).astype(np.int32),
-        "threshold": np.concatenate([tree.threshold for tree in trees]),
-        "child": np.concatenate(
-            [tree.child + root for tree, root in zip(trees, roots, strict=True)]
-        ).astype(np.int32),
-        "length": np.concatenate([tree.length for tree in trees]),
-        "roots": roots,
-        "depths": np.array([tree.depth for tree in trees], dtype=np.int64),
+        "feature": np.stack([feature for feature, _, _ in trees]),
+        "threshold": np.stack([threshold for _, threshold, _ in trees]),
+        "length": np.stack([length for _, _, length in trees]),
         "denominator": np.array([len(trees) * _average_path_length(forest.max_samples_)]),
     }
     return Frozen(arrays, lambda rows: -forest.score_samples(centred[rows]))
 
 
-class _Flat:
-    """One tree, breadth first, so that siblings are neighbours."""
+def _complete(tree: Any, depth: int) -> tuple[NDArray[np.uint32], NDArray[np.float32], Floats]:
+    """Return split features, thresholds and path lengths of a tree, filled up to all leaves.
 
-    def __init__(self, estimator: Any) -> None:
-        tree = estimator.tree_
-        left, right = tree.children_left, tree.children_right
-        order, position = [0], 0
-        child = np.zeros(tree.node_count, dtype=np.int64)
-        while position < len(order):
-            node = order[position]
-            if left[node] < 0:
-                child[position] = position  # with an infinite threshold: stays here for good
-            else:
-                child[position] = len(order)
-                order += [int(left[node]), int(right[node])]
-            position += 1
-        leaf = left[order] < 0
-        self.child = child
-        self.feature = np.where(leaf, 0, tree.feature[order])
-        self.threshold = np.where(leaf, np.float32(np.inf), _float32_below(tree.threshold[order]))
-        depths = tree.compute_node_depths()[order]  # the root counts 1
-        average = _average_path_length(tree.n_node_samples[order])
-        self.length = np.where(leaf, depths - 1.0 + average, 0.0)
-        self.depth = int(depths.max()) - 1
+    Node k has children 2k + 1 and 2k + 2; below a leaf all rows go left.
+    """
+    inner = 2**depth - 1
+    feature = np.zeros(inner, dtype=np.uint32)
+    threshold = np.full(inner, np.inf, dtype=np.float32)
+    length = np.zeros(inner + 1)
+    limits = _float32_below(tree.threshold)
+    paths = tree.compute_node_depths() - 1.0 + _average_path_length(tree.n_node_samples)
+    waiting = [(0, 0)]
+    while waiting:
+        node, place = waiting.pop()
+        if tree.children_left[node] < 0:
+            while place < inner:
+                place = 2 * place + 1
+            length[place - inner] = paths[node]
+        else:
+            feature[place], threshold[place] = tree.feature[node], limits[node]
+            waiting += [
+                (int(tree.children_left[node]), 2 * place + 1),
+                (int(tree.children_right[node]), 2 * place + 2),
+            ]
+    return feature, threshold, length
 
 
 def _float32_below(values: Floats) -> NDArray[np.float32]:

@@ -1,0 +1,136 @@
+"""Detectors by name, scored by compiled kernels.
+
+Each group of kernels is imported (and, once per machine, compiled) only when first needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numba  # noqa: F401  (its absence is noticed here, not at the first row)
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["SCORERS", "robust"]
+
+Floats = NDArray[np.float64]
+Arrays = Mapping[str, NDArray[Any]]
+
+METHODS = ("mean", "largest", "median")
+
+
+def robust(a: Arrays, X: Floats) -> Floats:
+    """Return robustly scaled rows (d, n) of X (n, columns)."""
+    from pynomaly.infrastructure.kernels import scaling
+
+    return scaling.robust(X, a["columns"], a["center"], a["scale"])
+
+
+def _iforest(a: Arrays, params: Mapping[str, Any], X: Floats) -> Floats:
+    from pynomaly.infrastructure.kernels import trees
+
+    return trees.forest(
+        X, a["center"], a["feature"], a["threshold"], a["length"], float(a["denominator"][0])
+    )
+
+
+def _steps(a: Arrays, params: Mapping[str, Any], X: Floats) -> Floats:
+    from pynomaly.infrastructure.kernels import marginals
+
+    return marginals.steps(X, a["columns"], a["starts"], a["values"], a["heights"])
+
+
+def _loda(a: Arrays, params: Mapping[str, Any], Z: Floats) -> Floats:
+    from pynomaly.infrastructure.kernels import marginals
+
+    return marginals.projections(Z, a["cut_columns"], a["cuts"], a["limits"], a["heights"])
+
+
+def _groups(a: Arrays, params: Mapping[str, Any], Z: Floats) -> Floats:
+    from pynomaly.infrastructure.kernels import distances
+
+    return distances.nearest_per_group(Z, a["references"], a["starts"])
+
+
+def _pca(a: Arrays, params: Mapping[str, Any], Z: Floats) -> Floats:
+    from pynomaly.infrastructure.kernels import distances
+
+    return distances.weighted_sum(Z, a["mean"], a["deviation"], a["components"], a["weights"])
+
+
+def _projected(a: Arrays, Z: Floats) -> Floats:
+    from pynomaly.infrastructure.kernels import densities
+
+    if "projection" not in a:
+        return Z
+    return densities.project(Z, a["projection_mean"], a["projection"])
+
+
+def _gmm(a: Arrays, params: Mapping[str, Any], Z: Floats) -> Floats:
+    from pynomaly.infrastructure.kernels import densities
+
+    return densities.mixture(_projected(a, Z), a["means"], a["factors"], a["constants"])
+
+
+def _mahalanobis(a: Arrays, params: Mapping[str, Any], Z: Floats) -> Floats:
+    from pynomaly.infrastructure.kernels import densities
+
+    return densities.mahalanobis(_projected(a, Z), a["mean"], a["factor"])
+
+
+def _knn(a: Arrays, params: Mapping[str, Any], Z: Floats) -> Floats:
+    from pynomaly.infrastructure.kernels import references
+
+    method = METHODS.index(params["method"])
+    return references.neighbours(Z, a["references"], int(a["neighbours"][0]), method)
+
+
+def _lof(a: Arrays, params: Mapping[str, Any], Z: Floats) -> Floats:
+    from pynomaly.infrastructure.kernels import references
+
+    return references.local_outlier(
+        Z, a["references"], int(a["neighbours"][0]), a["reach"], a["density"]
+    )
+
+
+def _subsample(a: Arrays, params: Mapping[str, Any], Z: Floats) -> Floats:
+    from pynomaly.infrastructure.kernels import references
+
+    return references.nearest_of_each(Z, a["references"], int(a["groups"][0]))
+
+
+def _inne(a: Arrays, params: Mapping[str, Any], Z: Floats) -> Floats:
+    from pynomaly.infrastructure.kernels import references
+
+    return references.hyperspheres(Z, a["references"], int(a["groups"][0]), a["radius"], a["ratio"])
+
+
+def _ocsvm(a: Arrays, params: Mapping[str, Any], Z: Floats) -> Floats:
+    from pynomaly.infrastructure.kernels import references
+
+    return references.support(
+        Z, a["references"], a["weights"], float(a["gamma"][0]), float(a["intercept"][0])
+    )
+
+
+SCORERS: Mapping[str, Callable[[Arrays, Mapping[str, Any], Floats], Floats]] = {
+    "iforest": _iforest,
+    "ecod": _steps,
+    "copod": _steps,
+    "hbos": _steps,
+    "loda": _loda,
+    "pca": _pca,
+    "mcd": _mahalanobis,
+    "gmm": _gmm,
+    "cblof": _groups,
+    "inne": _inne,
+    "knn": _knn,
+    "lof": _lof,
+    "ocsvm": _ocsvm,
+    "mahalanobis": _mahalanobis,
+    "cluster": _groups,
+    "subsample": _subsample,
+}
+"""Of a member's arrays and parameters, and rows: scaled (d, n) where it holds a scaling, else raw
+(n, d)."""
