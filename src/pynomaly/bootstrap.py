@@ -14,10 +14,14 @@ from typing import TYPE_CHECKING
 from pynomaly.domain.runs import Actor
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from pynomaly.application.alerts import TopAlerts
     from pynomaly.application.champion import ModelLoader
+    from pynomaly.application.detect import DetectAnomalies
     from pynomaly.application.gate import GateVersion
-    from pynomaly.application.ports.data import DatasetStore, OutputSinks, Sources
+    from pynomaly.application.learn import LearnModel
+    from pynomaly.application.ports.data import DatasetStore, OutputSinks, Source, Sources
     from pynomaly.application.ports.learning import DetectorFitter, Kernels, ModelStore, Tuner
     from pynomaly.application.ports.quality import DataValidator
     from pynomaly.application.ports.records import Records
@@ -38,12 +42,18 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Platform",
+    "anomaly_detection",
     "available_prefect_api",
     "build",
+    "data_sources",
     "detector_fitter",
     "detector_kernels",
     "model_folders",
+    "model_learner",
+    "output_sinks",
+    "page_reports",
     "prefect_session",
+    "table_source",
 ]
 
 
@@ -66,12 +76,16 @@ def prefect_session(settings: Settings) -> AbstractContextManager[str]:
     return session(settings.home)
 
 
-def detector_kernels() -> Kernels:
-    """Return what scores frozen detectors; it needs no settings."""
+def detector_kernels(threads: int | None = None) -> Kernels:
+    """Return what scores frozen detectors; it needs no settings.
+
+    Args:
+        threads: Score large batches with so many; None for all this process may use.
+    """
     from pynomaly.infrastructure.kernels import FrozenKernels
     from pynomaly.infrastructure.pyod.uncertified import RefittedDetectors
 
-    return FrozenKernels(RefittedDetectors().score)
+    return FrozenKernels(uncertified=RefittedDetectors().score, threads=threads)
 
 
 def detector_fitter(kernels: Kernels, tolerance: float | None = None) -> DetectorFitter:
@@ -84,6 +98,64 @@ def detector_fitter(kernels: Kernels, tolerance: float | None = None) -> Detecto
     from pynomaly.infrastructure.pyod.fitter import PyodFitter
 
     return PyodFitter(kernels) if tolerance is None else PyodFitter(kernels, tolerance)
+
+
+def data_sources() -> Sources:
+    """Return what opens files, folders, buckets and databases; it needs no settings."""
+    from pynomaly.infrastructure.arrow.sources import TableSources
+    from pynomaly.infrastructure.filesystem.files import find_local_files
+    from pynomaly.infrastructure.s3.files import find_s3_objects
+    from pynomaly.infrastructure.sqlalchemy.source import open_sql_source
+
+    return TableSources(local=find_local_files, s3=find_s3_objects, sql=open_sql_source)
+
+
+def table_source(table: pa.Table, name: str) -> Source:
+    """Return a table in memory as a source.
+
+    Args:
+        table: Its rows.
+        name: How they are called.
+
+    Raises:
+        MalformedSourceError: No column, no row, or two columns of one name.
+    """
+    from pynomaly.infrastructure.arrow.memory import TableSource
+
+    return TableSource(table, name)
+
+
+def output_sinks() -> OutputSinks:
+    """Return what writes the outputs users ask for; it needs no settings."""
+    from pynomaly.infrastructure.arrow.outputs import TableSinks
+    from pynomaly.infrastructure.filesystem.targets import open_local_target
+    from pynomaly.infrastructure.s3.targets import open_s3_target
+
+    return TableSinks(local=open_local_target, s3=open_s3_target)
+
+
+def page_reports() -> Reports:
+    """Return what renders pages; it needs no settings."""
+    from pynomaly.infrastructure.reports.html import HtmlReports
+
+    return HtmlReports()
+
+
+def model_learner() -> LearnModel:
+    """Return what chooses, fits and calibrates models in memory; nothing is stored."""
+    from pynomaly.application.learn import LearnModel
+    from pynomaly.infrastructure.optuna.tuner import OptunaTuner
+
+    kernels = detector_kernels()
+    return LearnModel(detector_fitter(kernels), kernels, OptunaTuner(None))
+
+
+def anomaly_detection() -> DetectAnomalies:
+    """Return what detects anomalies in any source, without settings or state."""
+    from pynomaly.application.detect import DetectAnomalies
+
+    learner = model_learner()
+    return DetectAnomalies(learner, learner.kernels, output_sinks())
 
 
 def model_folders() -> ModelStore:
@@ -148,12 +220,7 @@ class Platform:
     @cached_property
     def sources(self) -> Sources:
         """Opens whatever holds rows."""
-        from pynomaly.infrastructure.arrow.sources import TableSources
-        from pynomaly.infrastructure.filesystem.files import find_local_files
-        from pynomaly.infrastructure.s3.files import find_s3_objects
-        from pynomaly.infrastructure.sqlalchemy.source import open_sql_source
-
-        return TableSources(local=find_local_files, s3=find_s3_objects, sql=open_sql_source)
+        return data_sources()
 
     @cached_property
     def datasets(self) -> DatasetStore:
@@ -166,11 +233,7 @@ class Platform:
     @cached_property
     def sinks(self) -> OutputSinks:
         """Outputs users ask for."""
-        from pynomaly.infrastructure.arrow.outputs import TableSinks
-        from pynomaly.infrastructure.filesystem.targets import open_local_target
-        from pynomaly.infrastructure.s3.targets import open_s3_target
-
-        return TableSinks(local=open_local_target, s3=open_s3_target)
+        return output_sinks()
 
     @cached_property
     def validator(self) -> DataValidator:
@@ -206,9 +269,7 @@ class Platform:
     @cached_property
     def reports(self) -> Reports:
         """Renders pages."""
-        from pynomaly.infrastructure.reports.html import HtmlReports
-
-        return HtmlReports()
+        return page_reports()
 
     @cached_property
     def plots(self) -> Plots:

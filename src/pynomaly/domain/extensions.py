@@ -15,7 +15,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
-from pynomaly.domain.errors import ConfigurationError
+from pynomaly.domain.errors import ConfigurationError, PynomalyError
 
 if TYPE_CHECKING:
     # Reading settings asks for names and must not wait for numpy.
@@ -91,6 +91,46 @@ class Extension:
     detector: DetectorExtension
     package: str
     version: str
+
+    def fit(self, params: Mapping[str, Any], X: Floats, seed: int, floors: Floats) -> Frozen:
+        """Fit it.
+
+        Raises:
+            PynomalyError: It fails; the message names the package.
+        """
+        with self._blamed("fit"):
+            return self.detector.fit(params, X, seed, floors)
+
+    def score(
+        self, arrays: Mapping[str, NDArray[Any]], params: Mapping[str, Any], X: Floats
+    ) -> Floats:
+        """Score rows and hold the scores to what a kernel gives: (n,) finite float64.
+
+        Raises:
+            PynomalyError: It fails, or gives something else; the message names the package.
+        """
+        import numpy as np
+
+        with self._blamed("score"):
+            scores = np.asarray(self.detector.score(arrays, params, X), dtype=np.float64)
+            if scores.shape != (len(X),):
+                raise ValueError(f"scores of shape {scores.shape} for {len(X)} rows")
+            if not np.isfinite(scores).all():
+                raise ValueError(f"no finite score for {(~np.isfinite(scores)).sum()} rows")
+        return scores
+
+    @contextmanager
+    def _blamed(self, action: str) -> Iterator[None]:
+        try:
+            yield
+        except PynomalyError:
+            raise
+        except Exception as error:
+            raise PynomalyError(
+                f"detector {self.detector.entry.name!r} of package {self.package} {self.version} "
+                f"failed to {action}: {type(error).__name__}: {error}",
+                hint="check it with pynomaly.testing.check_detector, or report it to its authors",
+            ) from error
 
 
 _PROVIDED: dict[str, Extension] = {}

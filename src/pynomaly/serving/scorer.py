@@ -126,5 +126,5 @@ def load_scorer(folder: Path, manifest_digest: str) -> Scorer:
     from pynomaly.infrastructure.modelfolder import FolderModelStore
     from pynomaly.infrastructure.pyod.uncertified import RefittedDetectors
 
-    kernels = FrozenKernels(RefittedDetectors().score)
+    kernels = FrozenKernels(uncertified=RefittedDetectors().score)
     return Scorer(FolderModelStore().load(folder, manifest_digest), kernels)

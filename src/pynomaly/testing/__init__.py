@@ -1,7 +1,8 @@
 """Fakes of our ports and checks of their contracts, for people who extend the platform."""
 
+from pynomaly.testing.detectors import check_detector
 from pynomaly.testing.records import InMemoryRecords
 from pynomaly.testing.registry import InMemoryRegistry
 from pynomaly.testing.registry_contract import RegistryContract
 
-__all__ = ["InMemoryRecords", "InMemoryRegistry", "RegistryContract"]
+__all__ = ["InMemoryRecords", "InMemoryRegistry", "RegistryContract", "check_detector"]
