@@ -6,6 +6,7 @@ Everything is built on first use, so that a command imports just the technology 
 from __future__ import annotations
 
 import getpass
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
@@ -54,6 +55,7 @@ __all__ = [
     "page_reports",
     "prefect_session",
     "table_source",
+    "uncertified_parameters",
 ]
 
 
@@ -156,6 +158,17 @@ def anomaly_detection() -> DetectAnomalies:
 
     learner = model_learner()
     return DetectAnomalies(learner, learner.kernels, output_sinks())
+
+
+def uncertified_parameters(detector: str) -> Mapping[str, object]:
+    """Return what a detector of PyOD's takes besides a seed, with defaults.
+
+    Raises:
+        MissingExtraError: It needs a package that is not installed.
+    """
+    from pynomaly.infrastructure.pyod.uncertified import parameters
+
+    return parameters(detector)
 
 
 def model_folders() -> ModelStore:

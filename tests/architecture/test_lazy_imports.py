@@ -46,6 +46,7 @@ def test_no_help_page_imports_anything_heavy():
 
     commands = [["--help"], ["--version"], *([name, "--help"] for name in _COMMANDS)]
     commands += [["models", "list", "-h"], ["pipelines", "list", "-h"], ["config", "show", "-h"]]
+    commands += [["detectors", "list", "-h"], ["detectors", "show", "-h"]]
     done = run(PROGRAM.format(commands=commands, heavy=HEAVY))
     assert done.returncode == 0, done.stderr
 

@@ -6,7 +6,8 @@ from pynomaly.presentation.cli.main import main
 
 COMMANDS = [
     "init", "run", "validate", "profile", "train", "release", "score", "report", "status",
-    "history", "models", "models list", "pipelines", "pipelines list", "config", "config show",
+    "history", "models", "models list", "detectors",
+    "detectors list", "detectors show", "pipelines", "pipelines list", "config", "config show",
     "demo",
 ]  # fmt: skip
 
@@ -20,7 +21,7 @@ def test_every_command_has_help_with_an_example_of_itself(command, capsys):
 
 
 @pytest.mark.parametrize(
-    "command", [c for c in COMMANDS if c not in ("models", "pipelines", "config")]
+    "command", [c for c in COMMANDS if c not in ("models", "detectors", "pipelines", "config")]
 )
 def test_every_command_takes_json_and_verbose(command, capsys):
     main([*command.split(), "--help"])

@@ -28,6 +28,7 @@ __all__ = [
     "complete",
     "detector",
     "families",
+    "origin",
 ]
 
 ParameterValue = str | int | float | bool
@@ -389,6 +390,13 @@ def detector(name: str) -> Detector:
         )
     known = dict.fromkeys((*CATALOGUE, *families()))
     raise ConfigurationError(f"unknown detector {name!r}", hint=_suggest(name, known))
+
+
+def origin(name: str) -> str:
+    """Return where a detector comes from: ``built in``, ``PyOD``, or a package with its version."""
+    if found := extension(name):
+        return f"{found.package} {found.version}"
+    return "PyOD" if name.startswith(PREFIX) else "built in"
 
 
 def complete(name: str, params: Mapping[str, ParameterValue]) -> dict[str, ParameterValue]:

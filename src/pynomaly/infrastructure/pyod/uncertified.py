@@ -31,7 +31,7 @@ from pynomaly.domain.uncertified import PREFIX, UNCERTIFIED
 from pynomaly.infrastructure.pyod.frozen import RobustScaling
 from pynomaly.infrastructure.pyod.reproducible import reproducible
 
-__all__ = ["MAX_TRAINING_ROWS", "RefittedDetectors", "fit_uncertified"]
+__all__ = ["MAX_TRAINING_ROWS", "RefittedDetectors", "fit_uncertified", "parameters"]
 
 Floats = NDArray[np.float64]
 
@@ -169,8 +169,18 @@ def _class(detector: str) -> Any:
     return found
 
 
+def parameters(detector: str) -> dict[str, Any]:
+    """Return what the class takes, with defaults.
+
+    Raises:
+        MissingExtraError: The class needs a package that is not installed.
+    """
+    taken = list(inspect.signature(_class(detector).__init__).parameters.values())[1:]
+    return {p.name: None if p.default is p.empty else p.default for p in taken}
+
+
 def _check_params(detector: str, params: Mapping[str, Any]) -> None:
-    known = list(inspect.signature(_class(detector).__init__).parameters)[1:]
+    known = parameters(detector)
     for key, value in params.items():
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
@@ -187,7 +197,7 @@ def _check_params(detector: str, params: Mapping[str, Any]) -> None:
 
 def _fitted(detector: str, params: Mapping[str, Any], Z: Floats, seed: int) -> Any:
     kind = _class(detector)
-    seeded = "random_state" in inspect.signature(kind.__init__).parameters
+    seeded = "random_state" in parameters(detector)
     settings = {"random_state": seed, **params} if seeded else dict(params)
     return kind(**settings).fit(Z.copy())
 

@@ -28,6 +28,7 @@ _COMMANDS = (
     "status",
     "history",
     "models",
+    "detectors",
     "pipelines",
     "config",
     "demo",
