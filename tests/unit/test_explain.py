@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pynomaly.application.ensemble import fit_detector
-from pynomaly.application.explain import contributions, explain
+from pynomaly.application.explain import contributions, explain, similar_values
 from pynomaly.application.preprocessing import encode, fit_preprocessing
 from pynomaly.application.scoring_rows import score_matrix
 from pynomaly.domain.datasets import Column, Schema
@@ -106,12 +106,37 @@ def test_a_never_seen_category_is_the_top_reason(ensemble):
     assert (reasons[0].column, reasons[0].direction, reasons[0].value) == ("k", "unusual", "new")
 
 
-def test_reasons_are_sorted_positive_and_at_most_top(ensemble):
+def test_reasons_raise_the_score_and_the_rarer_of_equal_ones_comes_first(ensemble):
     for reasons in _reasons(ensemble, _table(60, seed=8), top=2):
-        drops = [reason.contribution for reason in reasons]
+        telling = [r.contribution * (2 - np.log(max(r.share, 1e-4))) for r in reasons]
         assert len(reasons) <= 2
-        assert drops == sorted(drops, reverse=True)
-        assert all(drop > 0 for drop in drops)
+        assert telling == sorted(telling, reverse=True)
+        assert all(reason.contribution > 0 for reason in reasons)
+
+
+def test_a_contribution_is_the_drop_in_score_when_the_column_is_as_in_similar_rows(ensemble):
+    table = _replace(_ordinary(ensemble).slice(0, 1), "c", 1e9)
+    X = encode(ensemble.preprocessing, table)
+    altered = X.copy()
+    altered[0, 2] = similar_values(ensemble.preprocessing, X)[0, 2]
+
+    [reasons] = _reasons(ensemble, table)
+
+    before, after = score_matrix(ensemble, np.vstack([X, altered]), KERNELS)
+    assert (reasons[0].column, reasons[0].contribution) == ("c", before - after)
+
+
+def test_similar_rows_are_similar_in_the_columns_that_are_not_strange(ensemble):
+    """b follows a; where b is strange, a tells what b is in similar rows."""
+    table = _table(2_000, seed=4)
+    far = np.abs(table["a"].to_numpy()) > 1.2
+    table = _replace(table.filter(pa.array(far)), "b", 50.0)
+    X = encode(ensemble.preprocessing, table)
+
+    b = similar_values(ensemble.preprocessing, X)[:, 1]
+
+    assert np.abs(b).max() < 4
+    assert np.corrcoef(b, X[:, 0])[0, 1] > 0.7
 
 
 def test_a_row_is_explained_the_same_alone_and_in_a_batch(ensemble):
@@ -124,11 +149,11 @@ def test_values_are_shown_as_text():
     model = _model("ecod")
     table = _replace(_replace(_table(1), "c", 123456789.123), "k", "w" * 200)
     reasons = {reason.column: reason for reason in _reasons(model, table, top=5)[0]}
-    assert reasons["c"].value == "1.23457e+08"
+    assert reasons["c"].value == "123,456,789"
     assert len(reasons["k"].value) == 80
 
 
 def test_no_rows_have_no_reasons(ensemble):
     X = encode(ensemble.preprocessing, _table(0))
-    assert contributions(ensemble, X, np.empty(0), KERNELS).shape == (0, 5)
+    assert contributions(ensemble, X, X, np.empty(0), KERNELS).shape == (0, 5)
     assert _reasons(ensemble, _table(0)) == []

@@ -39,13 +39,13 @@ def _model() -> Model:
         Schema((Column("a", "numeric"), Column("größe", "categorical", nullable=False))),
         Preprocessing(
             (
-                NumericEncoding("a", 0.1 + 0.2, -1e30, 1e30, True),
-                CategoricalEncoding("größe", ("x", None), (0.75, 0.25), 2.5),
-                TimeEncoding("t", 1.5e9, False),
+                NumericEncoding("a", 0.1 + 0.2, -1e30, 1e30, True, (0.0, 0.1, 1 / 3), 0.2),
+                CategoricalEncoding("größe", ("x", None), (0.75, 0.25), 2.5, (0.7, 0.3)),
+                TimeEncoding("t", 1.5e9, False, (0.0, 1.0), (0.5, 0.5), 0.0),
             ),
             ("a", "a=missing", "größe:rarity", "größe=x", "t:hour_sin"),
             (0, 0, 1, 1, 2),
-            np.array([1.0, 0.0, 0.3, 1.0, np.pi]),
+            np.array([[1.0, 0.0, 0.3, 1.0, np.pi], [0.0, 0.0, 0.3, 1.0, -np.e]]),
         ),
         (
             Member(
@@ -80,7 +80,7 @@ def test_a_model_comes_back_exactly(saved):
     assert loaded.preprocessing.encodings == model.preprocessing.encodings
     assert loaded.preprocessing.features == model.preprocessing.features
     assert loaded.preprocessing.owners == model.preprocessing.owners
-    np.testing.assert_array_equal(loaded.preprocessing.typical, model.preprocessing.typical)
+    np.testing.assert_array_equal(loaded.preprocessing.references, model.preprocessing.references)
     np.testing.assert_array_equal(loaded.calibration.scores, model.calibration.scores)
     [member] = loaded.members
     assert (member.detector, member.params) == ("knn", {"k": 3})
@@ -191,7 +191,7 @@ def test_entries_that_escape_or_inflate_are_refused(name, method):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format_version": 2}, "format version 2"),
+        ({"format_version": 3}, "format version 3"),
         ({"members": []}, "not a model"),
         ({"combination": "maximum"}, "not a model"),
         ({"members": None}, "not a model"),

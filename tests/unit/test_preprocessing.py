@@ -142,18 +142,14 @@ def test_the_matrix_is_contiguous_also_for_no_rows_and_chunks():
     np.testing.assert_array_equal(X, encode(fitted, table))
 
 
-def test_typical_is_a_plausible_row():
-    table = pa.table(
-        {
-            "a": _numbers([*range(39), 1e9]),
-            "c": ["x"] * 30 + ["y"] * 10,
-            "b": pa.array([True, False, True, True] * 10),
-        }
-    )
-    fitted = fit_preprocessing(table, _schema(a="numeric", c="categorical", b="boolean"))
-    typical = dict(zip(fitted.features, fitted.typical, strict=True))
-    assert typical["a"] == 19.0
-    assert typical["c:rarity"] == typical["b:rarity"] == 0.0
+def test_references_are_rows_spread_over_the_table():
+    many = 10_000
+    table = pa.table({"a": _numbers(range(many)), "b": _numbers(range(0, -many, -1))})
+    references = fit_preprocessing(table, _schema(a="numeric", b="numeric")).references
+    assert references.shape == (256, 2)
+    assert references[[0, -1]].tolist() == [[0, 0], [many - 1, 1 - many]]
+    np.testing.assert_array_equal(references[:, 0], -references[:, 1])
+    assert np.diff(references[:, 0]).max() < 2 * many / 256
 
 
 def test_a_missing_column_is_named():

@@ -133,7 +133,11 @@ def a_run_report(picture: Path, **changes: Any) -> RunReport:
                 "severity": 77.4, "model_version": 4, "policy_version": "p1",
                 "scored_at": STARTED,
                 "reasons": [
-                    {"column": "amount", "contribution": 2.5, "direction": "high", "value": "9310"}
+                    {
+                        "column": "amount", "contribution": 2.5, "direction": "high",
+                        "value": "9,310", "share": 0.01,
+                        "normal": "99 % of rows are at most 312",
+                    }
                 ],
             }
         ],
@@ -229,7 +233,7 @@ def test_the_run_report_shows_every_part(reports: Reports, picture: Path) -> Non
         "values to not be null", "12 missing", "none missing", "t-17",  # validation
         "golden rows", "1.5e-12", "1e-09", "It flags 2.4 × as many.", "1 of 2",  # gates
         "data/batch.parquet", "scores/batch.parquet", "0.91 %",  # batches
-        "amount", "9310", "high", "77",  # alerts
+        "amount 9,310 — 99 % of rows are at most 312", "high", "77",  # alerts
         "Score distribution", "2023-11-14 22:13", "ada", "direct",
     ):  # fmt: skip
         assert shown in text, shown

@@ -9,29 +9,38 @@ from numpy.typing import NDArray
 
 from pynomaly.application.ports.learning import Kernels
 from pynomaly.application.scoring_rows import BLOCK_ROWS, score_matrix
+from pynomaly.application.usual import cell_text, shares_as_unusual, usual_text
 from pynomaly.domain.errors import DataRejectedError
-from pynomaly.domain.models import Encoding, Model, NumericEncoding
+from pynomaly.domain.models import Encoding, Model, NumericEncoding, Preprocessing, TimeEncoding
 from pynomaly.domain.scores import Direction, Reason
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["contributions", "explain"]
+__all__ = ["contributions", "explain", "similar_values"]
 
 Floats = NDArray[np.float64]
 
-_TEXT_LIMIT = 80
+_NEIGHBOURS = 7
+"""Similar reference rows whose median stands in for a column; odd, so that some row has it."""
+
+_FAR = 3.0
+"""Deviations at which two cells differ as much as cells can: a strange cell must not choose which
+rows its own row is similar to."""
+
+_SMALLEST_SHARE = 1e-4
 
 
 def explain(
     model: Model, table: pa.Table, X: Floats, scores: Floats, kernels: Kernels, top: int = 3
 ) -> list[list[Reason]]:
-    """Return the columns that make each row strange, the largest contribution first.
+    """Return the columns that make each row strange, the most telling first.
 
-    A column's contribution is the drop in score when all its features take their typical value.
-    It is measured on the whole ensemble, so it is faithful to the very number that raised the
-    alert, whichever detectors the model holds, and it depends on that row alone.  Only columns
-    that raise the score are reasons; a row may have none.
+    A column's contribution is the drop in score when it takes the value that similar rows have.
+    It is measured on the whole model, so it is faithful to the very number that raised the alert,
+    whatever the model is made of, and it depends on that row alone.  Only columns that raise the
+    score are reasons; a row may have none.  Among them a value that is rare by itself tells more
+    than one that is not: they are ordered by contribution · (2 + ln(1 / share)).
 
     Args:
         model: What scored the rows.
@@ -46,61 +55,94 @@ def explain(
             f"{len(table)} rows, {len(X)} encoded rows and {len(scores)} scores do not belong "
             "together"
         )
-    drops = contributions(model, X, scores, kernels)
     encodings = model.preprocessing.encodings
-    first = [model.preprocessing.owners.index(c) for c in range(len(encodings))]
-    columns = {encoding.column: table[encoding.column] for encoding in encodings}
-    reasons: list[list[Reason]] = []
-    for row, row_drops in enumerate(drops):
-        order = np.argsort(-row_drops, kind="stable")[:top]
-        reasons.append(
-            [
-                _reason(
-                    encodings[c],
-                    float(row_drops[c]),
-                    float(X[row, first[c]] - model.preprocessing.typical[first[c]]),
-                    columns[encodings[c].column][row].as_py(),
-                )
-                for c in order
-                if row_drops[c] > 0
-            ]
-        )
-    return reasons
+    instead = similar_values(model.preprocessing, X)
+    drops = contributions(model, X, instead, scores, kernels)
+    cells = [table[encoding.column] for encoding in encodings]
+    shares = np.column_stack(
+        [shares_as_unusual(*column) for column in zip(encodings, cells, strict=True)]
+    )
+    telling = drops * (2.0 - np.log(np.maximum(shares, _SMALLEST_SHARE)))
+    order = np.argsort(-telling, axis=1, kind="stable")[:, :top]
+    first = np.searchsorted(model.preprocessing.owners, np.arange(len(encodings)))
+    above = (X - instead)[:, first]
+    values = [column.to_pylist() for column in cells]
+    return [
+        [
+            _reason(encodings[c], drops[row, c], above[row, c], values[c][row], shares[row, c])
+            for c in order[row]
+            if drops[row, c] > 0
+        ]
+        for row in range(len(X))
+    ]
 
 
-def contributions(model: Model, X: Floats, scores: Floats, kernels: Kernels) -> Floats:
+def similar_values(preprocessing: Preprocessing, X: Floats) -> Floats:
+    """Return (n, d) what each feature is in the reference rows most similar to each row.
+
+    Args:
+        preprocessing: Holds the reference rows.
+        X: (n, d) encoded rows.
+    """
+    references = preprocessing.references
+    quarter, three_quarters = np.quantile(references, [0.25, 0.75], axis=0)
+    spread = np.maximum((three_quarters - quarter) / 1.349, preprocessing.floors)
+    spread = np.where(spread > 0, spread, references.std(axis=0))
+    spread[spread == 0] = 1.0
+    whole = [isinstance(e, TimeEncoding) for e in preprocessing.encodings]
+    circular = np.array([whole[owner] for owner in preprocessing.owners])
+    instead = np.empty_like(X)
+    rows_at_once = max(1, BLOCK_ROWS // len(references))
+    for start in range(0, len(X), rows_at_once):
+        rows = X[start : start + rows_at_once]
+        distance = np.zeros((len(rows), len(references)))
+        for feature in range(X.shape[1]):  # one after the other: sums must not depend on the batch
+            apart = np.abs(rows[:, feature, None] - references[:, feature]) / spread[feature]
+            distance += np.minimum(apart, _FAR)
+        nearest = np.argsort(distance, axis=1, kind="stable")[:, :_NEIGHBOURS]
+        similar = np.sort(references[nearest], axis=1)[:, nearest.shape[1] // 2]
+        # The median of sines and cosines is no time of day.
+        similar[:, circular] = references[nearest[:, 0]][:, circular]
+        instead[start : start + rows_at_once] = similar
+    return instead
+
+
+def contributions(
+    model: Model, X: Floats, instead: Floats, scores: Floats, kernels: Kernels
+) -> Floats:
     """Return (n, source columns) drops in score; negative where the column speaks for the row.
 
     Args:
         model: What scored the rows.
         X: (n, d) encoded rows.
+        instead: (n, d) what their features are replaced by, one source column at a time.
         scores: (n,) their scores.
         kernels: Score the altered rows.
     """
     owners = np.array(model.preprocessing.owners)
     columns = len(model.preprocessing.encodings)
-    drops = np.empty((len(X), columns))
-    rows_at_once = max(1, BLOCK_ROWS // columns)
-    for start in range(0, len(X), rows_at_once):
-        block = X[start : start + rows_at_once]
-        altered = np.repeat(block[:, None, :], columns, axis=1)
-        for column in range(columns):
-            features = owners == column
-            altered[:, column, features] = model.preprocessing.typical[features]
-        lowered = score_matrix(model, altered.reshape(-1, X.shape[1]), kernels)
-        before = scores[start : start + rows_at_once]
-        drops[start : start + rows_at_once] = before[:, None] - lowered.reshape(-1, columns)
+    drops = np.zeros((len(X), columns))
+    differs = np.zeros((len(X), columns), dtype=np.bool_)
+    for column in range(columns):
+        features = owners == column
+        differs[:, column] = np.any(X[:, features] != instead[:, features], axis=1)
+    rows, changed = np.nonzero(differs)
+    for start in range(0, len(rows), BLOCK_ROWS):
+        here, one = rows[start : start + BLOCK_ROWS], changed[start : start + BLOCK_ROWS]
+        altered = np.where(owners == one[:, None], instead[here], X[here])
+        drops[here, one] = scores[here] - score_matrix(model, altered, kernels)
     return drops
 
 
-def _reason(encoding: Encoding, drop: float, above: float, value: Any) -> Reason:
-    missing = value is None or (isinstance(value, float) and np.isnan(value))
+def _reason(encoding: Encoding, drop: float, above: float, cell: Any, share: float) -> Reason:
     direction: Direction = "unusual"
-    if isinstance(encoding, NumericEncoding) and not isinstance(value, bool) and not missing:
+    if isinstance(encoding, NumericEncoding) and cell_text(cell) != "missing":
         direction = "high" if above > 0 else "low" if above < 0 else "unusual"
-    return Reason(encoding.column, drop, direction, "missing" if missing else _text(value))
-
-
-def _text(value: Any) -> str:
-    text = f"{value:.6g}" if isinstance(value, float) else str(value)
-    return text if len(text) <= _TEXT_LIMIT else f"{text[: _TEXT_LIMIT - 1]}…"
+    return Reason(
+        encoding.column,
+        float(drop),
+        direction,
+        cell_text(cell),
+        float(share),
+        usual_text(encoding, cell),
+    )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pynomaly.domain.datasets import Column, Schema
 from pynomaly.domain.errors import DataRejectedError, NotTrainableError
 from pynomaly.domain.models import (
+    QUANTILE_SHARES,
     CategoricalEncoding,
     Encoding,
     NumericEncoding,
@@ -22,7 +23,15 @@ from pynomaly.domain.models import (
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["MIN_TRAINING_ROWS", "encode", "fit_preprocessing"]
+__all__ = [
+    "MIN_TRAINING_ROWS",
+    "clock",
+    "encode",
+    "epoch_seconds",
+    "fit_preprocessing",
+    "level_codes",
+    "numbers",
+]
 
 Floats = NDArray[np.float64]
 
@@ -37,6 +46,9 @@ _INDICATOR_SHARE = 0.01
 
 _MAX_LEVELS = 1_000
 # Levels beyond the most frequent 1,000 are as good as unseen; rarity covers them.
+
+_REFERENCES = 256
+# Reference rows: enough for most strange rows to find similar ones; 20 features take 40 KiB.
 
 _DAY, _EPOCH_WEEKDAY = 86_400.0, 3  # 1970-01-01 was a Thursday, Monday is 0
 
@@ -62,7 +74,8 @@ def fit_preprocessing(table: pa.Table, schema: Schema) -> Preprocessing:
     encodings: list[Encoding] = []
     features: list[str] = []
     owners: list[int] = []
-    typical: list[float] = []
+    blocks: list[Floats] = []
+    rows = _spread(table.num_rows)
     for column in schema.columns:
         encoding = _FIT[column.kind](column, table[column.name])
         if encoding is None:
@@ -72,7 +85,7 @@ def fit_preprocessing(table: pa.Table, schema: Schema) -> Preprocessing:
             continue
         owners += [len(encodings)] * block.shape[1]
         features += _feature_names(encoding)
-        typical += _typical(encoding, block)
+        blocks.append(block[rows])
         encodings.append(encoding)
     if not encodings:
         raise NotTrainableError(
@@ -83,9 +96,7 @@ def fit_preprocessing(table: pa.Table, schema: Schema) -> Preprocessing:
             hint="check kinds and excluded columns in the pipeline's YAML; ids, texts and "
             "constants are no features",
         )
-    return Preprocessing(
-        tuple(encodings), tuple(features), tuple(owners), np.array(typical, dtype=np.float64)
-    )
+    return Preprocessing(tuple(encodings), tuple(features), tuple(owners), np.hstack(blocks))
 
 
 def encode(preprocessing: Preprocessing, table: pa.Table) -> Floats:
@@ -118,7 +129,7 @@ def _require(table: pa.Table, names: tuple[str, ...]) -> None:
 
 
 def _fit_numeric(column: Column, cells: pa.ChunkedArray) -> NumericEncoding | None:
-    values = _numbers(cells)
+    values = numbers(cells)
     missing = np.isnan(values)
     if missing.all():
         return None
@@ -129,6 +140,8 @@ def _fit_numeric(column: Column, cells: pa.ChunkedArray) -> NumericEncoding | No
         -_BOUND,
         _BOUND,
         bool(missing.mean() >= _INDICATOR_SHARE),
+        tuple(np.quantile(present, QUANTILE_SHARES, method="inverted_cdf").tolist()),
+        float(missing.mean()),
     )
 
 
@@ -149,6 +162,7 @@ def _fit_categorical(column: Column, cells: pa.ChunkedArray) -> CategoricalEncod
         tuple(level for level, _ in pairs),
         tuple(_normal_score(tail / len(cells)) for tail in tails),
         _normal_score(0.5 / len(cells)),
+        tuple((counts / len(cells)).tolist()),
     )
 
 
@@ -158,12 +172,19 @@ def _normal_score(tail: float) -> float:
 
 
 def _fit_time(column: Column, cells: pa.ChunkedArray) -> TimeEncoding | None:
-    seconds = _epoch_seconds(cells)
+    seconds = epoch_seconds(cells)
     missing = np.isnan(seconds)
     if missing.all():
         return None
+    hours, weekdays = clock(seconds[~missing])
+    present = len(hours)
     return TimeEncoding(
-        column.name, float(np.median(seconds[~missing])), bool(missing.mean() >= _INDICATOR_SHARE)
+        column.name,
+        float(np.median(seconds[~missing])),
+        bool(missing.mean() >= _INDICATOR_SHARE),
+        tuple((np.bincount(hours, minlength=24) / present).tolist()),
+        tuple((np.bincount(weekdays, minlength=7) / present).tolist()),
+        float(missing.mean()),
     )
 
 
@@ -194,16 +215,9 @@ def _feature_names(encoding: Encoding) -> list[str]:
             return [*parts, f"{name}=missing"] if encoding.missing_indicator else parts
 
 
-def _typical(encoding: Encoding, block: Floats) -> list[float]:
-    if isinstance(encoding, NumericEncoding):
-        # Middle element, not the mean of two: a value some row really has.
-        middle = np.quantile(block, 0.5, axis=0, method="lower")
-        return [float(value) for value in middle]
-    # The most frequent combination: for a category its commonest level, for a time the commonest
-    # whole hour and weekday.  A column-wise median would lie inside the circle, where no row is.
-    rounded = np.round(block, 1) if isinstance(encoding, TimeEncoding) else block
-    _, first, counts = np.unique(rounded, axis=0, return_index=True, return_counts=True)
-    return [float(value) for value in block[first[np.argmax(counts)]]]
+def _spread(rows: int) -> NDArray[np.int64]:
+    """Return row numbers evenly over a table, at most as many as there are reference rows."""
+    return np.unique(np.linspace(0, rows - 1, _REFERENCES).round().astype(np.int64))
 
 
 # encoding ----------------------------------------------------------------------------------------
@@ -212,16 +226,17 @@ def _typical(encoding: Encoding, block: Floats) -> list[float]:
 def _encode_column(encoding: Encoding, cells: pa.ChunkedArray) -> Floats:
     match encoding:
         case NumericEncoding():
-            values = _numbers(cells)
+            values = numbers(cells)
             missing = np.isnan(values)
             # + 0.0 turns -0.0 into 0.0, which compares equal but has other bits
             filled = np.where(missing, encoding.fill, values)
             parts = [np.clip(filled, encoding.lower, encoding.upper) + 0.0]
             return _with_indicator(parts, missing, encoding.missing_indicator)
         case CategoricalEncoding():
-            return _encode_categorical(encoding, cells)
+            rarity: Floats = np.array([*encoding.rarity, encoding.unseen])
+            return rarity[level_codes(encoding, cells)][:, None]
         case TimeEncoding():
-            seconds = _epoch_seconds(cells)
+            seconds = epoch_seconds(cells)
             missing = np.isnan(seconds)
             seconds = np.where(missing, encoding.fill, seconds)
             day = np.floor(seconds / _DAY)
@@ -231,33 +246,44 @@ def _encode_column(encoding: Encoding, cells: pa.ChunkedArray) -> Floats:
             return _with_indicator(parts, missing, encoding.missing_indicator)
 
 
-def _encode_categorical(encoding: CategoricalEncoding, cells: pa.ChunkedArray) -> Floats:
+def _with_indicator(parts: list[Floats], missing: NDArray[Any], wanted: bool) -> Floats:
+    return np.column_stack([*parts, missing.astype(np.float64)] if wanted else parts)
+
+
+def level_codes(encoding: CategoricalEncoding, cells: pa.ChunkedArray) -> NDArray[np.int64]:
+    """Return (n,) positions in ``encoding.levels``; its length for a level that is not there."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     levels = pa.array(encoding.levels, type=pa.string())
     index = pc.index_in(cells.cast(pa.string()), value_set=levels)
-    codes = pc.fill_null(index, len(levels)).to_numpy().astype(np.int64)
-    rarity: Floats = np.array([*encoding.rarity, encoding.unseen])[codes]
-    return rarity[:, None]
+    codes: NDArray[np.int64] = pc.fill_null(index, len(levels)).to_numpy().astype(np.int64)
+    return codes
 
 
-def _with_indicator(parts: list[Floats], missing: NDArray[Any], wanted: bool) -> Floats:
-    return np.column_stack([*parts, missing.astype(np.float64)] if wanted else parts)
-
-
-def _numbers(cells: pa.ChunkedArray) -> Floats:
+def numbers(cells: pa.ChunkedArray) -> Floats:
+    """Return (n,) float64, NaN for missing cells."""
     import pyarrow as pa
 
     if pa.types.is_boolean(cells.type):
         cells = cells.cast(pa.int8())
     # Integers beyond 2^53 round to the nearest float64 instead of failing the cast.
-    numbers = cells.cast(pa.float64(), safe=False).to_numpy()
-    return np.asarray(numbers, dtype=np.float64)
+    return np.asarray(cells.cast(pa.float64(), safe=False).to_numpy(), dtype=np.float64)
 
 
-def _epoch_seconds(cells: pa.ChunkedArray) -> Floats:
+def epoch_seconds(cells: pa.ChunkedArray) -> Floats:
+    """Return (n,) seconds since 1970 in UTC, NaN for missing cells."""
     import pyarrow as pa
 
     micros = cells.cast(pa.timestamp("us", tz="UTC"), safe=False).cast(pa.int64())
-    return _numbers(micros) / 1e6
+    return numbers(micros) / 1e6
+
+
+def clock(seconds: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return (n,) hours of day and (n,) weekdays from Monday, in UTC.
+
+    Args:
+        seconds: (n,) since 1970, none missing.
+    """
+    hours, days = np.floor(seconds / 3_600), np.floor(seconds / _DAY)
+    return (hours % 24).astype(np.int64), ((days + _EPOCH_WEEKDAY) % 7).astype(np.int64)

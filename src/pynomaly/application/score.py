@@ -40,6 +40,8 @@ REASONS = pa.list_(
             ("contribution", pa.float64()),
             ("direction", pa.string()),
             ("value", pa.string()),
+            ("share", pa.float64()),
+            ("normal", pa.string()),
         ]
     )
 )

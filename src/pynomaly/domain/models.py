@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pynomaly.domain.datasets import Schema
 
 __all__ = [
+    "QUANTILE_SHARES",
     "Calibration",
     "CategoricalEncoding",
     "Encoding",
@@ -31,6 +32,12 @@ __all__ = [
 
 Floats = NDArray[np.float64]
 
+QUANTILE_SHARES = (
+    0.0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25,
+    0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 1.0,
+)  # fmt: skip
+"""Where a numeric column's quantiles are kept: enough to say how far out a value lies."""
+
 
 @dataclass(frozen=True, slots=True)
 class NumericEncoding:
@@ -42,6 +49,8 @@ class NumericEncoding:
         lower: Values below are clipped to it (guards float32 trees against overflow).
         upper: Values above are clipped to it.
         missing_indicator: Whether a second feature says "was missing".
+        quantiles: Of the training values at ``QUANTILE_SHARES``, each a value some row has.
+        missing: Share of training rows without a value.
     """
 
     column: str
@@ -49,6 +58,8 @@ class NumericEncoding:
     lower: float
     upper: float
     missing_indicator: bool
+    quantiles: tuple[float, ...]
+    missing: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +75,14 @@ class CategoricalEncoding:
         levels: Training levels, most frequent first; missing is the level ``None``.
         rarity: Of each level, same order.
         unseen: Rarity of a level never seen, above every seen one.
+        shares: Of training rows with each level, same order.
     """
 
     column: str
     levels: tuple[str | None, ...]
     rarity: tuple[float, ...]
     unseen: float
+    shares: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +93,17 @@ class TimeEncoding:
         column: Source column.
         fill: Epoch seconds for missing cells.
         missing_indicator: Whether a further feature says "was missing".
+        hours: (24,) share of training times in each hour of day, UTC.
+        weekdays: (7,) share of training times on each weekday, from Monday.
+        missing: Share of training rows without a time.
     """
 
     column: str
     fill: float
     missing_indicator: bool
+    hours: tuple[float, ...]
+    weekdays: tuple[float, ...]
+    missing: float
 
 
 Encoding = NumericEncoding | CategoricalEncoding | TimeEncoding
@@ -98,14 +117,13 @@ class Preprocessing:
         encodings: One per source column, in order.
         features: Names of the matrix columns.
         owners: For each matrix column, the index of its encoding.
-        typical: (n_features,) the row that stands for "nothing unusual": medians of the encoded
-            training rows for numbers, the most frequent level for categories.
+        references: (n_references, n_features) encoded training rows to compare a strange row with.
     """
 
     encodings: tuple[Encoding, ...]
     features: tuple[str, ...]
     owners: tuple[int, ...]
-    typical: Floats
+    references: Floats
 
     @property
     def floors(self) -> Floats:

@@ -40,16 +40,29 @@ class Reason:
 
     Args:
         column: Source column.
-        contribution: By how much the score drops when the column takes its typical value.
-        direction: Against the typical value; ``unusual`` where there is no order, or the value
-            is missing.
+        contribution: By how much the score drops when the column takes the value that similar
+            rows have.
+        direction: Against that value; ``unusual`` where there is no order, or the value is missing.
         value: The cell as text.
+        share: Of training rows, at least as unusual in this column; 0 where there is none.
+        normal: What is usual in this column, as text.
     """
 
     column: str
     contribution: float
     direction: Direction
     value: str
+    share: float
+    normal: str
+
+    @property
+    def sentence(self) -> str:
+        """Return the reason for people.
+
+        >>> Reason("amount", 2.5, "high", "9,450", 0.01, "99 % of rows are at most 312").sentence
+        'amount 9,450 — 99 % of rows are at most 312'
+        """
+        return f"{self.column} {self.value} — {self.normal}"
 
 
 def fit_normalisation(scores: Floats) -> Normalisation:

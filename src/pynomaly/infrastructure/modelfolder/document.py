@@ -29,7 +29,7 @@ __all__ = ["FORMAT_VERSION", "from_document", "to_document"]
 
 Arrays = dict[str, NDArray[Any]]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 _ENCODINGS: Mapping[str, type[NumericEncoding | CategoricalEncoding | TimeEncoding]] = {
     "numeric": NumericEncoding,
@@ -38,13 +38,13 @@ _ENCODINGS: Mapping[str, type[NumericEncoding | CategoricalEncoding | TimeEncodi
 }
 _KINDS = {encoding: kind for kind, encoding in _ENCODINGS.items()}
 _COMBINATION = "mean_of_normalised"
-_TYPICAL, _CALIBRATION = "preprocessing.typical", "calibration.scores"
+_REFERENCES, _CALIBRATION = "preprocessing.references", "calibration.scores"
 
 
 def to_document(model: Model) -> tuple[bytes, Arrays]:
     """Return the JSON text (sorted keys, exact floats) and the arrays it names."""
     arrays: Arrays = {
-        _TYPICAL: model.preprocessing.typical,
+        _REFERENCES: model.preprocessing.references,
         _CALIBRATION: model.calibration.scores,
     }
     members = []
@@ -74,7 +74,7 @@ def to_document(model: Model) -> tuple[bytes, Arrays]:
             ],
             "features": list(model.preprocessing.features),
             "owners": list(model.preprocessing.owners),
-            "typical": _TYPICAL,
+            "references": _REFERENCES,
         },
         "combination": _COMBINATION,
         "members": members,
@@ -125,7 +125,7 @@ def _model(document: dict[str, Any], take: Callable[[str], NDArray[Any]]) -> Mod
             tuple(_encoding(entry) for entry in preprocessing["encodings"]),
             tuple(preprocessing["features"]),
             tuple(preprocessing["owners"]),
-            take(preprocessing["typical"]).astype(np.float64),
+            take(preprocessing["references"]).astype(np.float64),
         ),
         tuple(
             Member(
@@ -142,9 +142,8 @@ def _model(document: dict[str, Any], take: Callable[[str], NDArray[Any]]) -> Mod
 
 def _encoding(entry: dict[str, Any]) -> Encoding:
     kind = _ENCODINGS[entry.pop("kind")]
-    if kind is CategoricalEncoding:
-        entry |= {"levels": tuple(entry["levels"]), "rarity": tuple(entry["rarity"])}
-    return kind(**entry)
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
+    return kind(**values)
 
 
 def _refuse(constant: str) -> float:

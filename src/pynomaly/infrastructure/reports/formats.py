@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pynomaly.domain.scores import Reason
 
 __all__ = [
     "cell",
@@ -12,6 +15,7 @@ __all__ = [
     "expectation",
     "number",
     "quantile",
+    "reason",
     "share",
     "size",
     "tone",
@@ -140,6 +144,11 @@ def quantile(value: float, kind: str) -> str:
     except OverflowError:
         return f"{number(value)} s"
     return moment.strftime("%Y-%m-%d %H:%M")
+
+
+def reason(found: Mapping[str, Any]) -> str:
+    """Return a reason of a scored row as a sentence."""
+    return Reason(**found).sentence
 
 
 def cell(value: object) -> str:

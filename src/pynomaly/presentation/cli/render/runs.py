@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pynomaly.domain.datasets import SCORED_COLUMNS
+from pynomaly.domain.scores import Reason
 from pynomaly.presentation.cli.render.base import clean, detector_name, number, share, table
 
 if TYPE_CHECKING:
@@ -147,9 +148,7 @@ def _alerts_table(alerts: Sequence[Facts]) -> RenderableType:
             (
                 *(str(alert[name]) for name in ids),
                 f"{alert['severity']:.0f}",
-                "; ".join(
-                    f"{r['column']} {r['value']} ({r['direction']})" for r in alert["reasons"] or ()
-                ),
+                "\n".join(Reason(**reason).sentence for reason in alert["reasons"] or ()),
             )
             for alert in alerts
         ],

@@ -1,0 +1,200 @@
+"""What is usual in a column, and how far from it a cell lies."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pynomaly.application.preprocessing import clock, epoch_seconds, level_codes, numbers
+from pynomaly.domain.models import (
+    QUANTILE_SHARES,
+    CategoricalEncoding,
+    Encoding,
+    NumericEncoding,
+    TimeEncoding,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["cell_text", "shares_as_unusual", "usual_text"]
+
+Floats = NDArray[np.float64]
+
+_TEXT_LIMIT = 80
+_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_SHARES = np.array(QUANTILE_SHARES)
+
+
+def shares_as_unusual(encoding: Encoding, cells: pa.ChunkedArray) -> Floats:
+    """Return (n,) shares of training rows at least as unusual in this column.
+
+    Of numbers, those as far out on the same side (an upper bound, from quantiles); of categories,
+    those with levels at most as frequent; of times, the smaller share for hour and weekday; of
+    missing cells, those missing.  0 where training has seen nothing like it.
+
+    Args:
+        encoding: Of the column.
+        cells: Conformed.
+    """
+    match encoding:
+        case NumericEncoding():
+            values = numbers(cells)
+            return np.where(
+                np.isnan(values), encoding.missing, np.minimum(*_outside(encoding, values))
+            )
+        case CategoricalEncoding():
+            tails = [*_tails(np.array(encoding.shares)), 0.0]
+            return np.array(tails)[level_codes(encoding, cells)]
+        case TimeEncoding():
+            seconds = epoch_seconds(cells)
+            missing = np.isnan(seconds)
+            hours, weekdays = clock(np.where(missing, 0.0, seconds))
+            rarer = np.minimum(
+                _tails(np.array(encoding.hours))[hours],
+                _tails(np.array(encoding.weekdays))[weekdays],
+            )
+            return np.where(missing, encoding.missing, rarer)
+
+
+def usual_text(encoding: Encoding, cell: Any) -> str:
+    """Return what is usual in the column, told so that it shows where the cell lies.
+
+    Every number in it is about training rows.
+
+    Args:
+        encoding: Of the column.
+        cell: As a Python value; None for a missing one.
+    """
+    match encoding:
+        case NumericEncoding():
+            return _numeric(encoding, cell)
+        case CategoricalEncoding():
+            return _categorical(encoding, cell)
+        case TimeEncoding():
+            return _time(encoding, cell)
+
+
+def cell_text(cell: Any) -> str:
+    """Return a cell as text for people.
+
+    >>> cell_text(9450.0), cell_text(0.1234567), cell_text(True), cell_text(None)
+    ('9,450', '0.123457', 'true', 'missing')
+    """
+    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+        return "missing"
+    if isinstance(cell, bool):
+        return str(cell).lower()
+    if isinstance(cell, int | float):
+        whole = float(cell).is_integer() or abs(cell) >= 1e6
+        return f"{round(cell):,}" if whole and abs(cell) < 1e15 else f"{cell:,.6g}"
+    if isinstance(cell, datetime):
+        return f"{cell.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    text = str(cell)
+    return text if len(text) <= _TEXT_LIMIT else f"{text[: _TEXT_LIMIT - 1]}…"
+
+
+def _outside(encoding: NumericEncoding, values: Floats) -> tuple[Floats, Floats]:
+    """Return the shares of training rows at least as low, and at least as high; upper bounds."""
+    quantiles = np.array(encoding.quantiles)
+    below = np.searchsorted(quantiles, values, side="left")
+    not_above = np.searchsorted(quantiles, values, side="right")
+    # A value beyond the quantile at share s leaves at most s, or 1 - s, of the rows outside.
+    return np.append(_SHARES, 1.0)[not_above], np.append(1.0, 1.0 - _SHARES)[below]
+
+
+def _tails(shares: Floats) -> Floats:
+    """Return for each class the share of rows whose class is at most as frequent."""
+    ordered = np.sort(shares)
+    return np.cumsum(ordered)[np.searchsorted(ordered, shares, side="right") - 1]
+
+
+def _numeric(encoding: NumericEncoding, cell: float | None) -> str:
+    quantile = dict(zip(QUANTILE_SHARES, encoding.quantiles, strict=True))
+    low, high = _number(quantile[0.25], math.floor), _number(quantile[0.75], math.ceil)
+    middle = f"half of rows lie between {low} and {high}"
+    if cell is None or math.isnan(cell):
+        return f"{_missing(encoding.missing)}, {middle}"
+    lower, upper = (float(side[0]) for side in _outside(encoding, np.array([float(cell)])))
+    outside = min(lower, upper)
+    if outside > 0.25:
+        return middle
+    extreme, common, word, side, away = (
+        (1.0, 0.99, "above", "at most", math.ceil)
+        if upper <= lower
+        else (0.0, 0.01, "below", "at least", math.floor)
+    )
+    if outside > 0:
+        bound = quantile[min(QUANTILE_SHARES, key=lambda s: abs(s - abs(extreme - outside)))]
+        return f"{_share(1 - outside)} of rows are {side} {_number(bound, away)}"
+    text = f"no row is {word} {_number(quantile[extreme], away)}"
+    if quantile[common] != quantile[extreme]:
+        text += f", 99 % are {side} {_number(quantile[common], away)}"
+    return text
+
+
+def _categorical(encoding: CategoricalEncoding, cell: Any) -> str:
+    level = None if cell is None else str(cell).lower() if isinstance(cell, bool) else str(cell)
+    usual, share = encoding.levels[0], encoding.shares[0]
+    usually = f"{'missing' if usual is None else cell_text(usual)} ({_share(share)})"
+    if level in encoding.levels:
+        own = encoding.shares[encoding.levels.index(level)]
+        if own == share:
+            return f"as frequent as any: {_share(share)} of rows"
+        seen = "missing in" if level is None else "seen in"
+        return f"{seen} {_share(own)} of rows, usually {usually}"
+    if level is None:
+        return f"never missing in training, usually {usually}"
+    if sum(encoding.shares) < 1 - 1e-9:
+        return f"not among the {len(encoding.levels):,} levels kept, usually {usually}"
+    return f"never seen in training, usually {usually}"
+
+
+def _time(encoding: TimeEncoding, cell: datetime | None) -> str:
+    hour, day = int(np.argmax(encoding.hours)), int(np.argmax(encoding.weekdays))
+    hourly = f"{hour:02}:00–{hour:02}:59 ({_share(encoding.hours[hour])})"
+    daily = f"{_DAYS[day]} ({_share(encoding.weekdays[day])})"
+    if cell is None:
+        return f"{_missing(encoding.missing)}, most often {hourly} and {daily}"
+    at = cell.astimezone(UTC)
+    own_hour, own_day = encoding.hours[at.hour], encoding.weekdays[at.weekday()]
+    hours, days = _tails(np.array(encoding.hours)), _tails(np.array(encoding.weekdays))
+    if days[at.weekday()] < hours[at.hour]:
+        return f"{_share(own_day)} of rows fall on a {_DAYS[at.weekday()]}, most on {daily}"
+    return (
+        f"{_share(own_hour)} of rows fall between {at.hour:02}:00 and {at.hour:02}:59 UTC, "
+        f"most between {hourly}"
+    )
+
+
+def _missing(share: float) -> str:
+    return f"missing in {_share(share)} of rows" if share else "never missing in training"
+
+
+def _share(share: float) -> str:
+    """Return a share as percent; what is not zero never reads as zero.
+
+    >>> _share(0.613), _share(0.0002), _share(0.999), _share(1e-6), _share(0.0)
+    ('61.3 %', '0.02 %', '99.9 %', '<0.01 %', '0 %')
+    """
+    if 0 < share < 0.0001:
+        return "<0.01 %"
+    return f"{100 * share:.3g} %"
+
+
+def _number(value: float, away: Any) -> str:
+    """Return a bound with four significant digits, rounded away from the rows it bounds.
+
+    >>> _number(312.0, math.ceil), _number(0.123412, math.ceil), _number(-1234.56, math.floor)
+    ('312', '0.1235', '-1,235')
+    """
+    if value.is_integer() and abs(value) < 1e15:
+        return f"{int(value):,}"
+    if 1_000 <= abs(value) < 1e15:
+        return f"{away(value):,}"
+    unit = 10.0 ** (math.floor(math.log10(abs(value))) - 3)
+    return f"{away(value / unit) * unit:.4g}"
