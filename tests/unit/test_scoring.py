@@ -1,0 +1,127 @@
+"""Scoring a dataset: policies that look at the whole batch see all of it, in bounded memory."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pynomaly.application.ensemble import fit_detector
+from pynomaly.application.preprocessing import encode, fit_preprocessing
+from pynomaly.application.score import ScoreDataset
+from pynomaly.application.scoring_rows import score_members
+from pynomaly.domain.datasets import Column, Dataset, Fingerprint, Schema, Snapshot
+from pynomaly.domain.decision import decide
+from pynomaly.domain.errors import ConfigurationError
+from pynomaly.domain.models import Model, ModelCard
+from pynomaly.domain.pipelines import DecisionPolicy, Pipeline, SourceSpec
+from pynomaly.domain.releases import ModelVersion
+from pynomaly.domain.scores import calibrate
+from pynomaly.infrastructure.arrow.outputs import ParquetDatasetStore, TableSinks
+from pynomaly.infrastructure.filesystem.targets import open_local_target
+from pynomaly.infrastructure.kernels import FrozenKernels
+from pynomaly.infrastructure.pyod import PyodFitter
+from pynomaly.testing import InMemoryRecords
+
+KERNELS = FrozenKernels()
+SCHEMA = Schema((Column("a", "numeric"), Column("b", "numeric")))
+POLICIES = [
+    DecisionPolicy(budget=0.05),
+    DecisionPolicy("threshold", threshold=1.0),
+    DecisionPolicy("fdr", q=0.2),
+    DecisionPolicy("top_k", k=7),
+]
+
+
+def rows(n: int, seed: int, strange: int = 0) -> pa.Table:
+    values = np.random.default_rng(seed).normal(size=(n, 2))
+    values[n - strange :] += 9.0
+    ids = [f"f#{i}" for i in range(n)]
+    return pa.table({"row_id": ids, "a": values[:, 0], "b": values[:, 1]})
+
+
+class Champion:
+    """Serves one model."""
+
+    def __init__(self, calibration_rows: int = 3_000) -> None:
+        known = rows(500, seed=0)
+        preprocessing = fit_preprocessing(known, SCHEMA)
+        members = fit_detector(
+            "ecod", {}, encode(preprocessing, known), fitter=PyodFitter(KERNELS), kernels=KERNELS,
+            seed=0,
+        )  # fmt: skip
+        unseen = encode(preprocessing, rows(calibration_rows, seed=1))
+        self.model = Model(
+            ModelCard("p", "r", "ecod", {}, "f", 500, 0, {}),
+            SCHEMA, preprocessing, members, calibrate(score_members(members, unseen, KERNELS)),
+        )  # fmt: skip
+
+    def champion(self, pipeline: str) -> tuple[ModelVersion, Model]:
+        version = ModelVersion(pipeline, 1, "", "", "r", "r-1", "f", "", datetime.now(UTC))
+        return version, self.model
+
+
+def scored(
+    folder: Path, policy: DecisionPolicy, champion: Champion, batch_rows: int
+) -> tuple[pa.Table, int]:
+    store = ParquetDatasetStore(folder / "staged", open_local_target)
+    table = rows(300, seed=2, strange=12)
+    with store.writer("rows") as writer:
+        writer.write(table)
+    snapshot = Snapshot("rows.csv", Fingerprint("c", "s"), (), len(table), 1)
+    records = InMemoryRecords()
+    records.add_version(champion.champion("p")[0])
+    score = ScoreDataset(
+        store,
+        TableSinks(local=open_local_target, s3=open_local_target),
+        records,
+        champion,  # type: ignore[arg-type]
+        KERNELS,
+        folder,
+        batch_rows,
+    )
+    job = Pipeline("p", SourceSpec("unused"), SCHEMA, decision=policy)
+    batch = score(
+        job, Dataset(writer.uri, snapshot, 300, None, 0), "run", out=str(folder / "out.parquet"),
+        overwrite=True,
+    )  # fmt: skip
+    return pq.read_table(folder / "out.parquet"), batch.rows_flagged
+
+
+@pytest.fixture(scope="module")
+def champion() -> Champion:
+    return Champion()
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.kind)
+def test_a_dataset_is_decided_as_one_batch_however_it_is_streamed(
+    policy: DecisionPolicy, champion: Champion, tmp_path: Path
+) -> None:
+    whole, flagged = scored(tmp_path, policy, champion, 1_000)
+    streamed, _ = scored(tmp_path, policy, champion, 17)
+
+    alerts = whole["is_anomaly"].to_numpy()
+    expected = decide(policy, whole["score"].to_numpy(), champion.model.calibration)
+    np.testing.assert_array_equal(alerts, expected)
+    assert 0 < flagged == alerts.sum() < 150
+    assert streamed.drop_columns("scored_at").equals(whole.drop_columns("scored_at"))
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.kind)
+def test_exactly_the_flagged_rows_carry_reasons(
+    policy: DecisionPolicy, champion: Champion, tmp_path: Path
+) -> None:
+    table, _ = scored(tmp_path, policy, champion, 64)
+
+    assert table["reasons"].is_valid().to_pylist() == table["is_anomaly"].to_pylist()
+
+
+def test_a_policy_that_cannot_flag_anything_refuses_and_writes_nothing(tmp_path: Path) -> None:
+    few = Champion(calibration_rows=50)
+
+    with pytest.raises(ConfigurationError, match="calibrated on 50 rows"):
+        scored(tmp_path, DecisionPolicy("fdr", q=0.01), few, 64)
+
+    assert not (tmp_path / "out.parquet").exists()

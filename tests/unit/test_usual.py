@@ -1,0 +1,157 @@
+"""What is said to be usual is true of the training rows."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from pynomaly.application.preprocessing import fit_preprocessing
+from pynomaly.application.usual import cell_text, shares_as_unusual, usual_text
+from pynomaly.domain.datasets import Column, Schema
+from pynomaly.domain.models import Encoding
+
+MONDAY = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+def encoding(kind: str, cells: pa.Array) -> Encoding:
+    table = pa.table({"c": cells})
+    [found] = fit_preprocessing(table, Schema((Column("c", kind),))).encodings  # type: ignore[arg-type]
+    return found
+
+
+def share(found: Encoding, cell: object, kind: pa.DataType) -> float:
+    return float(shares_as_unusual(found, pa.chunked_array([pa.array([cell], kind)]))[0])
+
+
+numbers = st.lists(
+    st.sampled_from([0.0, 1.0, 2.0]) | st.floats(-1e6, 1e6, width=32), min_size=10, max_size=60
+).filter(lambda values: len(set(values)) > 1)
+
+
+@given(numbers, st.floats(-2e6, 2e6))
+@example([0.0] * 19 + [5.0], 3.0)
+@example([float(i) for i in range(20)], 19.0)
+def test_at_most_the_stated_share_of_training_numbers_is_as_far_out(
+    values: list[float], cell: float
+) -> None:
+    found = encoding("numeric", pa.array(values, pa.float64()))
+
+    stated = share(found, cell, pa.float64())
+
+    known = np.array(values)
+    exact = min((known >= cell).mean(), (known <= cell).mean())
+    assert exact <= stated + 1e-12
+    assert stated > 0 or exact == 0
+
+
+@given(numbers, st.floats(-2e6, 2e6))
+def test_sentences_about_numbers_are_true(values: list[float], cell: float) -> None:
+    """Bounds may be rounded away from the rows, never into them."""
+    text = usual_text(encoding("numeric", pa.array(values, pa.float64())), cell)
+    known = np.array(values)
+
+    for percent, side, bound in re.findall(
+        r"([\d.]+) % (?:of rows )?are at (most|least) (\S+)", text
+    ):
+        limit = float(bound.rstrip(",").replace(",", ""))
+        inside = known <= limit if side == "most" else known >= limit
+        assert inside.mean() >= float(percent) / 100 - 1e-12, text
+    for side, bound in re.findall(r"no row is (above|below) (\S+)", text):
+        limit = float(bound.rstrip(",").replace(",", ""))
+        assert not (known > limit if side == "above" else known < limit).any(), text
+    if between := re.search(r"half of rows lie between (\S+) and (\S+)", text):
+        low, high = (float(bound.rstrip(",").replace(",", "")) for bound in between.groups())
+        assert ((known >= low) & (known <= high)).mean() >= 0.5, text
+
+
+AMOUNTS = pa.array([float(i) for i in range(1, 1_001)])
+
+
+@pytest.mark.parametrize(
+    ("cell", "text"),
+    [
+        (9_450.0, "no row is above 1,000, 99 % are at most 990"),
+        (993.5, "99 % of rows are at most 990"),
+        (960.0, "95 % of rows are at most 950"),
+        (-5.0, "no row is below 1, 99 % are at least 10"),
+        (8.0, "99 % of rows are at least 10"),
+        (500.0, "half of rows lie between 250 and 750"),
+        (None, "never missing in training, half of rows lie between 250 and 750"),
+    ],
+)
+def test_a_number_is_set_against_the_numbers_of_training(cell: float | None, text: str) -> None:
+    assert usual_text(encoding("numeric", AMOUNTS), cell) == text
+
+
+COUNTRIES = pa.array(["DE"] * 610 + ["FR"] * 370 + [None] * 18 + ["XX"] * 2)
+
+
+@pytest.mark.parametrize(
+    ("cell", "text", "expected"),
+    [
+        ("XX", "seen in 0.2 % of rows, usually DE (61 %)", 0.002),
+        ("QQ", "never seen in training, usually DE (61 %)", 0.0),
+        (None, "missing in 1.8 % of rows, usually DE (61 %)", 0.02),
+        ("DE", "as frequent as any: 61 % of rows", 1.0),
+    ],
+)
+def test_a_level_is_set_against_the_usual_one(cell: str | None, text: str, expected: float) -> None:
+    found = encoding("categorical", COUNTRIES)
+
+    assert usual_text(found, cell) == text
+    assert share(found, cell, pa.string()) == pytest.approx(expected)
+
+
+def test_a_level_beyond_those_kept_is_not_called_unseen() -> None:
+    levels = [f"l{i:04}" for i in range(1_100)]
+    found = encoding("categorical", pa.array(["usual"] * 200 + levels))
+
+    assert "not among the 1,000 levels kept" in usual_text(found, "l1099")
+
+
+def test_truth_values_are_named_as_in_the_data() -> None:
+    found = encoding("boolean", pa.array([True] * 99 + [False]))
+
+    assert usual_text(found, False) == "seen in 1 % of rows, usually true (99 %)"
+    assert share(found, False, pa.bool_()) == pytest.approx(0.01)
+
+
+def times(*offsets: timedelta) -> pa.Array:
+    return pa.array([MONDAY + offset for offset in offsets], pa.timestamp("us", "UTC"))
+
+
+def test_a_time_is_set_against_the_usual_hour_or_weekday_whichever_is_stranger() -> None:
+    workdays = [
+        timedelta(weeks=w, days=d, hours=h) for w in range(20) for d in range(5) for h in (9, 10)
+    ]
+    found = encoding("datetime", times(*workdays, timedelta(days=5, hours=9), timedelta(hours=3)))
+
+    sunday, night = MONDAY + timedelta(days=6, hours=9), MONDAY + timedelta(hours=3, minutes=12)
+
+    assert usual_text(found, sunday) == "0 % of rows fall on a Sunday, most on Monday (20.3 %)"
+    assert usual_text(found, night) == (
+        "0.495 % of rows fall between 03:00 and 03:59 UTC, most between 09:00–09:59 (50 %)"
+    )
+    assert share(found, sunday, pa.timestamp("us", "UTC")) == 0.0
+    assert share(found, night, pa.timestamp("us", "UTC")) == pytest.approx(1 / 202)
+    assert usual_text(found, None).startswith("never missing in training, most often 09:00–09:59")
+
+
+@pytest.mark.parametrize(
+    ("cell", "text"),
+    [
+        (9450.0, "9,450"),
+        (1234567.25, "1,234,567"),
+        (1e300, "1e+300"),
+        (-0.00012345678, "-0.000123457"),
+        (float("nan"), "missing"),
+        (MONDAY, "2024-01-01 00:00 UTC"),
+        ("x" * 100, "x" * 79 + "…"),
+    ],
+)
+def test_cells_read_well(cell: object, text: str) -> None:
+    assert cell_text(cell) == text
