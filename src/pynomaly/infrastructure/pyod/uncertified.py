@@ -99,7 +99,7 @@ class RefittedDetectors:
     """
 
     def __init__(self) -> None:
-        self._fitted: dict[int, tuple[weakref.ref[Any], Any]] = {}
+        self._fitted: dict[tuple[Any, ...], tuple[weakref.ref[Any], Any]] = {}
         self._lock = threading.Lock()
 
     def score(self, member: Member, X: Floats) -> Floats:
@@ -131,7 +131,8 @@ class RefittedDetectors:
 
     def _detector(self, member: Member) -> Any:
         training = member.arrays["training"]
-        reference, fitted = self._fitted.get(id(training), (None, None))
+        key = (id(training), member.detector, *sorted(map(str, member.params.items())))
+        reference, fitted = self._fitted.get(key, (None, None))
         if reference is None or reference() is not training:
             try:
                 _check_params(member.detector, member.params)
@@ -140,7 +141,6 @@ class RefittedDetectors:
             fitted = _fitted(
                 member.detector, member.params, training, int(member.arrays["seed"][0])
             )
-            key = id(training)
             forget = weakref.ref(training, lambda _: self._fitted.pop(key, None))
             self._fitted[key] = (forget, fitted)
         return fitted
