@@ -21,7 +21,7 @@ __all__ = ["contributions", "explain", "similar_values"]
 
 Floats = NDArray[np.float64]
 
-_NEIGHBOURS = 7
+_NEIGHBOURS = 5
 """Similar reference rows whose median stands in for a column; odd, so that some row has it."""
 
 _FAR = 3.0
