@@ -1,7 +1,37 @@
-"""Pynomaly: MLOps for anomaly detection on tables."""
+"""Pynomaly: anomaly detection on tables, from three lines of Python to a governed pipeline.
 
-from importlib.metadata import version
+>>> import pynomaly as pn
+>>> result = pn.detect("payments.csv")                               # doctest: +SKIP
+>>> result.top(20); result.to_frame(); result.report("report.html")  # doctest: +SKIP
+"""
 
-__all__ = ["__version__"]
+from __future__ import annotations
 
-__version__ = version("pynomaly-platform")
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pynomaly.presentation.python.detection import DetectionResult, detect
+    from pynomaly.presentation.python.estimator import AnomalyDetector
+
+__version__: str
+
+__all__ = ["AnomalyDetector", "DetectionResult", "__version__", "detect"]
+
+_HOMES = {"AnomalyDetector": "estimator", "DetectionResult": "detection", "detect": "detection"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for when it is asked for: ``import pynomaly`` alone costs nothing."""
+    from importlib import import_module
+
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("pynomaly-platform")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"pynomaly.presentation.python.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

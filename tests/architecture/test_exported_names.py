@@ -32,6 +32,8 @@ def top_level(tree):
             found.add(node.target.id)
         elif isinstance(node, ast.Import | ast.ImportFrom):
             found |= {alias.asname or alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.If):  # what a module imports lazily stands under TYPE_CHECKING
+            found |= top_level(node)
     return found
 
 

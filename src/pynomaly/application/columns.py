@@ -1,7 +1,11 @@
-"""Says of every column of a table what was done with it, in one sentence."""
+"""What the columns of a table are, and what was done with each, in one sentence."""
 
 from __future__ import annotations
 
+import pyarrow as pa
+
+from pynomaly.application.profiling import profile_table
+from pynomaly.domain.datasets import Column, ColumnKind
 from pynomaly.domain.detection import ColumnUse
 from pynomaly.domain.models import (
     CategoricalEncoding,
@@ -12,7 +16,7 @@ from pynomaly.domain.models import (
 )
 from pynomaly.domain.profiles import ColumnProfile, Profile
 
-__all__ = ["column_uses"]
+__all__ = ["column_uses", "declared_columns"]
 
 
 def column_uses(profile: Profile, preprocessing: Preprocessing) -> tuple[ColumnUse, ...]:
@@ -24,6 +28,31 @@ def column_uses(profile: Profile, preprocessing: Preprocessing) -> tuple[ColumnU
     """
     encodings = {encoding.column: encoding for encoding in preprocessing.encodings}
     return tuple(_use(column, encodings.get(column.name)) for column in profile.columns)
+
+
+def declared_columns(table: pa.Table) -> tuple[Column, ...]:
+    """Return how to read the columns of a table whose types somebody has chosen.
+
+    Numbers, truth values and times are what their types say, even where they look like an
+    identifier in a file; texts are looked into as those of a file are.
+    """
+    return tuple(
+        Column(field.name, _declared_kind(table, field.name, field.type)) for field in table.schema
+    )
+
+
+def _declared_kind(table: pa.Table, name: str, physical: pa.DataType) -> ColumnKind:
+    if (
+        pa.types.is_integer(physical)
+        or pa.types.is_floating(physical)
+        or pa.types.is_decimal(physical)
+    ):
+        return "numeric"
+    if pa.types.is_boolean(physical):
+        return "boolean"
+    if pa.types.is_timestamp(physical) or pa.types.is_date(physical):
+        return "datetime"
+    return profile_table(table.select([name]), len(table))[name].kind
 
 
 def _use(column: ColumnProfile, encoding: Encoding | None) -> ColumnUse:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pynomaly.application.columns import column_uses
 from pynomaly.application.explain import explain
-from pynomaly.application.learn import LearnModel, budget_named
+from pynomaly.application.learn import LearnModel, budget_named, training_policy
 from pynomaly.application.ports.data import OutputSinks, OutputWriter, Source
 from pynomaly.application.ports.learning import Kernels
 from pynomaly.application.preprocessing import encode
@@ -32,14 +32,13 @@ from pynomaly.application.trust import (
 from pynomaly.domain.datasets import ROW_ID
 from pynomaly.domain.decision import draw_line
 from pynomaly.domain.detection import Detection, Refusal, StrangeRow
-from pynomaly.domain.detectors import FAMILIES
 from pynomaly.domain.errors import (
     ConfigurationError,
     ConflictError,
     IntegrityError,
 )
 from pynomaly.domain.models import Model
-from pynomaly.domain.pipelines import DecisionPolicy, Pipeline, TrainingPolicy
+from pynomaly.domain.pipelines import DecisionPolicy, Pipeline
 from pynomaly.domain.scores import Reason, p_values, severity
 from pynomaly.domain.trust import Trust
 
@@ -86,17 +85,6 @@ class Question:
                 f"an alert budget of {self.alert_budget:g} is no share of rows",
                 hint="give a number between 0 and 1, e.g. 0.01 for one row in a hundred",
             )
-
-    @property
-    def training(self) -> TrainingPolicy:
-        """Which families may be fitted, the first of them without tuning."""
-        if self.detector is None:
-            return TrainingPolicy(seed=self.seed)
-        if self.detector not in FAMILIES:
-            raise ConfigurationError(
-                f"unknown detector {self.detector!r}", hint=f"known are {', '.join(FAMILIES)}"
-            )
-        return TrainingPolicy(detectors=(self.detector,), seed=self.seed)
 
 
 @dataclass(slots=True)
@@ -226,7 +214,7 @@ class DetectAnomalies:
                 id_columns=question.id_columns,
                 time_column=question.time_column,
                 label_column=question.label_column,
-                training=question.training,
+                training=training_policy(question.detector, question.seed),
                 decision=DecisionPolicy(budget=question.alert_budget),
             )
             rows, spare = learning_rows(sample, source, pipeline, budget.fit_rows)

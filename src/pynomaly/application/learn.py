@@ -18,21 +18,26 @@ from numpy.typing import NDArray
 from pynomaly.application.calibration import Fit, Scorer
 from pynomaly.application.ensemble import fit_detector
 from pynomaly.application.ports.learning import DetectorFitter, Kernels, Tuner
-from pynomaly.application.preprocessing import encode, fit_preprocessing
+from pynomaly.application.preprocessing import MIN_TRAINING_ROWS, encode, fit_preprocessing
 from pynomaly.application.scoring_rows import score_members
 from pynomaly.application.split import fold_of_rows
 from pynomaly.application.tuning import LabelFreeObjective, choose
-from pynomaly.domain.errors import ConfigurationError, NotTrainableError
+from pynomaly.domain.detectors import FAMILIES
+from pynomaly.domain.errors import ConfigurationError
 from pynomaly.domain.models import Calibration, Member, Model, ModelCard, Preprocessing
-from pynomaly.domain.pipelines import Pipeline
+from pynomaly.domain.pipelines import Pipeline, TrainingPolicy
 from pynomaly.domain.scores import calibrate
 
-__all__ = ["BUDGETS", "MIN_ROWS", "Budget", "LearnModel", "Learned", "budget_named"]
+__all__ = [
+    "BUDGETS",
+    "Budget",
+    "LearnModel",
+    "Learned",
+    "budget_named",
+    "training_policy",
+]
 
 Floats = NDArray[np.float64]
-
-MIN_ROWS = 20
-"""Below it the two halves that calibration and trust need are too small to fit on."""
 
 MIN_SPARE_ROWS = 2_000
 MAX_SPARE_ROWS = 20_000
@@ -89,6 +94,21 @@ def budget_named(name: str) -> Budget:
         ) from None
 
 
+def training_policy(detector: str | None, seed: int) -> TrainingPolicy:
+    """Return what may be fitted: one family, or the ensemble and what the search tries against it.
+
+    Raises:
+        ConfigurationError: There is no family of that name.
+    """
+    if detector is None:
+        return TrainingPolicy(seed=seed)
+    if detector not in FAMILIES:
+        raise ConfigurationError(
+            f"unknown detector {detector!r}", hint=f"known are {', '.join(FAMILIES)}"
+        )
+    return TrainingPolicy(detectors=(detector,), seed=seed)
+
+
 @dataclass(frozen=True, slots=True)
 class Learned:
     """A calibrated model and what came up on the way.
@@ -142,21 +162,19 @@ class LearnModel:
             spare: Further conformed rows of the same kind, drawn at random, to calibrate on.
 
         Raises:
-            NotTrainableError: Too few rows, or no column that varies.
+            NotTrainableError: Fewer than ten rows, or no column that varies.
         """
-        if len(table) < MIN_ROWS:
-            raise NotTrainableError(
-                f"{len(table)} usable rows are too few to learn what is usual; at least "
-                f"{MIN_ROWS} are needed",
-                hint="give more rows; a few hundred make a useful model",
-            )
         rows = _oldest_first(table, pipeline.time_column)
         seed, blocked = pipeline.training.seed, pipeline.time_column is not None
         choice = self._choose(rows, pipeline, budget)
-        preprocessing, members = self._fit(rows, pipeline, choice)
+        preprocessing = fit_preprocessing(rows, pipeline.features)
+        members = self._fit(rows, preprocessing, choice, seed)
 
         def fit(part: pa.Table) -> Scorer:
-            return self._scorer(*self._fit(part, pipeline, choice))
+            # Of a handful of rows the whole table's encoding has to do.
+            own = len(part) >= MIN_TRAINING_ROWS
+            encoding = fit_preprocessing(part, pipeline.features) if own else preprocessing
+            return self._scorer(encoding, self._fit(part, encoding, choice, seed))
 
         halves = _cross_fit(rows, fit, 2, seed, blocked=blocked)
         return Learned(
@@ -204,7 +222,7 @@ class LearnModel:
         if budget.folds == len(halves.scorers):
             return calibrate(halves.scores)
         seed = pipeline.training.seed
-        folds = min(budget.folds, len(rows) // (MIN_ROWS // 2))
+        folds = min(budget.folds, len(rows) // 2)
         return calibrate(_cross_fit(rows, fit, folds, seed, blocked=blocked).scores)
 
     def _choose(self, rows: pa.Table, pipeline: Pipeline, budget: Budget) -> _Choice:
@@ -238,19 +256,17 @@ class LearnModel:
         )
 
     def _fit(
-        self, rows: pa.Table, pipeline: Pipeline, choice: _Choice
-    ) -> tuple[Preprocessing, tuple[Member, ...]]:
-        preprocessing = fit_preprocessing(rows, pipeline.features)
-        members = fit_detector(
+        self, rows: pa.Table, preprocessing: Preprocessing, choice: _Choice, seed: int
+    ) -> tuple[Member, ...]:
+        return fit_detector(
             choice.detector,
             choice.params,
             encode(preprocessing, rows),
             fitter=self.fitter,
             kernels=self.kernels,
-            seed=pipeline.training.seed,
+            seed=seed,
             floors=preprocessing.floors,
         )
-        return preprocessing, members
 
     def _scorer(self, preprocessing: Preprocessing, members: tuple[Member, ...]) -> Scorer:
         return lambda rows: score_members(members, encode(preprocessing, rows), self.kernels)

@@ -18,7 +18,7 @@ from pynomaly.domain.drafting import draft_pipeline
 from pynomaly.domain.pipelines import DecisionPolicy, Pipeline, SourceSpec, TrainingPolicy
 from pynomaly.domain.profiles import Profile
 
-__all__ = ["divide", "learning_rows", "pipeline_of_the_moment"]
+__all__ = ["divide", "learning_rows", "pipeline_of_the_moment", "split_rows"]
 
 
 def pipeline_of_the_moment(
@@ -70,9 +70,7 @@ def learning_rows(
     """
     seed = pipeline.training.seed
     rows, _ = divide(SourceBatch(sample), pipeline)
-    order = np.random.default_rng(seed).permutation(len(rows))
-    chosen = rows.take(pa.array(np.sort(order[:size])))
-    rest = rows.take(pa.array(order[size:]))
+    chosen, rest = split_rows(rows, size, seed)
     if pipeline.label_column is None:
         return chosen, rest
     labelled, _ = sample_rows(_labelled(source, pipeline, pipeline.label_column), size, seed)
@@ -83,6 +81,14 @@ def learning_rows(
     # A row to calibrate on must not be among those fitted on.
     rest = rest.filter(pc.is_null(rest.column(pipeline.label_column)))
     return pa.concat_tables([labelled, unlabelled]).combine_chunks(), rest
+
+
+def split_rows(rows: pa.Table, size: int, seed: int) -> tuple[pa.Table, pa.Table]:
+    """Return ``size`` rows drawn uniformly, in order, and the others in random order."""
+    if len(rows) <= size:
+        return rows, rows.slice(0, 0)
+    order = np.random.default_rng(seed).permutation(len(rows))
+    return rows.take(pa.array(np.sort(order[:size]))), rows.take(pa.array(order[size:]))
 
 
 def _labelled(source: Source, pipeline: Pipeline, label: str) -> Iterator[pa.Table]:

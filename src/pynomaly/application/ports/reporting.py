@@ -14,6 +14,7 @@ from pynomaly.application.ports.learning import Trial
 from pynomaly.domain.quality import ValidationReport
 
 if TYPE_CHECKING:
+    from pynomaly.domain.detection import Detection
     from pynomaly.domain.profiles import Profile
     from pynomaly.domain.releases import Release
     from pynomaly.domain.runs import Run, ScoredBatch, StepRecord
@@ -63,6 +64,14 @@ class Reports(Protocol):
 
     def run_html(self, report: RunReport) -> str:
         """Return a self-contained page with plots inline."""
+
+    def detection_html(self, detection: Detection, again: str) -> str:
+        """Return a self-contained page.
+
+        Args:
+            detection: What was found in a table.
+            again: The command to run once some rows are labelled.
+        """
 
 
 class Plots(Protocol):

@@ -10,13 +10,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from pynomaly import __version__
+from pynomaly.domain.decision import score_threshold
+from pynomaly.domain.pipelines import DecisionPolicy
 from pynomaly.infrastructure.reports import formats, markdown
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
     from pynomaly.application.ports.reporting import RunReport
+    from pynomaly.domain.detection import Detection
     from pynomaly.domain.profiles import Profile
     from pynomaly.domain.quality import ValidationReport
     from pynomaly.domain.releases import Release
@@ -58,6 +63,16 @@ class HtmlReports:
             outcome=_outcome(report),
             id_columns=_id_columns(report.alerts),
             pictures={title: _data_uri(path) for title, path in report.plots.items()},
+        )
+
+    def detection_html(self, detection: Detection, again: str) -> str:
+        """Return a self-contained page."""
+        return self._render(
+            "detection.html.j2",
+            f"Anomalies in {detection.source}",
+            found=detection,
+            again=again,
+            histogram=_histogram(detection),
         )
 
     @cached_property
@@ -132,6 +147,29 @@ def _outcome(report: RunReport) -> _Outcome:
 
 def _id_columns(alerts: Sequence[Mapping[str, object]]) -> list[str]:
     return [name for name in (alerts[0] if alerts else ()) if name not in _SCORED]
+
+
+@dataclass(frozen=True, slots=True)
+class _Histogram:
+    """Bars of a picture 400 × 100 large, and where the alert line stands (None: nowhere)."""
+
+    bars: tuple[tuple[float, float], ...]
+    width: float
+    line: float | None
+
+
+def _histogram(detection: Detection, bins: int = 50) -> _Histogram:
+    """Draw the scores of ordinary rows, those behind the p-values."""
+    scores = detection.model.calibration.scores
+    low, high = float(scores[0]), max(float(scores[-1]), float(scores[0]) + 1e-9)
+    counts, _ = np.histogram(scores, bins=bins, range=(low, high))
+    width = 400 / bins
+    bars = tuple(
+        (i * width, 100 * float(n) / max(int(counts.max()), 1)) for i, n in enumerate(counts)
+    )
+    threshold = score_threshold(DecisionPolicy(budget=detection.alert_budget), scores)
+    line = None if threshold is None else min(400.0, 400 * (threshold - low) / (high - low))
+    return _Histogram(bars, width, line)
 
 
 def _data_uri(png: Path) -> str:

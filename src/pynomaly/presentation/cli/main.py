@@ -17,6 +17,7 @@ from pynomaly.presentation.cli.session import Session
 __all__ = ["cli", "main"]
 
 _COMMANDS = (
+    "detect",
     "init",
     "run",
     "validate",

@@ -1,0 +1,1 @@
+"""Detection from Python, reached as ``pynomaly.detect`` and ``pynomaly.AnomalyDetector``."""
