@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from pynomaly.application.ensemble import fit_detector
@@ -262,3 +263,35 @@ def test_a_few_rows_with_many_disturbed_copies_each_still_count_as_few(
     assert result.n == 6
     assert result.bound is not None
     assert result.bound < 0.75
+
+
+def test_a_first_model_that_floods_the_newest_rows_asks_for_review(champion: Contender) -> None:
+    newest = rows(1_000, 5)
+    moved = pa.table({name: pc.add(newest[name], 3.0) for name in newest.column_names})
+
+    result = alert_rate(champion, None, moved, POLICY, DECISION)
+
+    assert result.verdict == "review"
+    assert "calibration does not hold" in result.sentence
+
+
+def test_top_k_flags_as_many_rows_whatever_the_model(
+    champion: Contender, holdout: pa.Table
+) -> None:
+    policy = DecisionPolicy("top_k", k=20)
+
+    result = alert_rate(constant(champion, holdout), champion, holdout, POLICY, policy)
+
+    assert result.verdict == "pass"
+    assert result.observed == 20 / len(holdout)
+
+
+def test_fdr_on_clean_rows_passes_and_a_calibration_too_small_for_it_asks_for_review(
+    champion: Contender, holdout: pa.Table
+) -> None:
+    enough = alert_rate(champion, champion, holdout, POLICY, DecisionPolicy("fdr", q=0.3))
+    small = alert_rate(champion, None, holdout, POLICY, DecisionPolicy("fdr", q=0.001))
+
+    assert enough.verdict == "pass"
+    assert small.verdict == "review"
+    assert "Benjamini–Hochberg can flag" in small.sentence

@@ -137,7 +137,12 @@ def alert_rate(
 
     The ratio of the two rates is judged by its 95 % interval, so that few alerts alone neither
     block nor ask for review.  Where the champion itself overruns its budget on these rows, the data
-    moved away from it, and fewer alerts are what a retrain is for: a person looks.  Source: log-ratio interval with ½ added, Katz et al. (1978).
+    moved away from it, and fewer alerts are what a retrain is for: a person looks.  So does one
+    where the challenger overruns its own; with a time column the held-out rows are the newest, and
+    calibration on older ones need not hold on them.  ``top_k`` flags as many rows whatever the
+    model; ``fdr`` takes the held-out rows as one batch.
+
+    Source: log-ratio interval with ½ added, Katz et al. (1978).
     """
     n = len(holdout)
     if decision.kind == "top_k":
@@ -159,13 +164,20 @@ def alert_rate(
             f"No alerts of the champion to compare with. {silent}",
         )
     own = challenger.alerts(decision, challenger.score(holdout))
+    overrun = _overrun(own, n, policy, decision)
+    if champion is None and overrun:
+        return GateResult(
+            "alert_rate", "review", own / n, overrun, decision.budget, n,
+            f"First model, and its calibration does not hold on the held-out rows: would flag "
+            f"{own:,} of {n:,}, at least {overrun:.2%} for a budget of {decision.budget:.2%}.",
+        )  # fmt: skip
     if champion is None:
         return GateResult(
             "alert_rate", "pass", own / n, None, None, n,
             f"First model: would flag {own:,} of {n:,} held-out rows ({own / n:.2%}).",
         )  # fmt: skip
     theirs = champion.alerts(decision, champion.score(holdout))
-    if moved := _moved(theirs, n, policy, decision):
+    if moved := _overrun(theirs, n, policy, decision):
         return GateResult(
             "alert_rate", "review", theirs / n, moved, decision.budget, n,
             f"The data moved: the champion would flag {theirs:,} of {n:,} held-out rows, at least "
@@ -184,6 +196,8 @@ def alert_rate(
         verdict, threshold = "block", policy.alert_rate_block_low
     elif low > policy.alert_rate_review or high < 1 / policy.alert_rate_review:
         verdict = "review"
+    elif overrun:
+        verdict, bound, threshold = "review", overrun, decision.budget
     return GateResult(
         "alert_rate", verdict, ratio, bound, threshold, n,
         f"Would flag {own:,} of {n:,} held-out rows, the champion {theirs:,}: "
@@ -207,13 +221,11 @@ def _silent(contender: Contender, n: int, decision: DecisionPolicy) -> str | Non
     return None
 
 
-def _moved(
-    champion_alerts: int, n: int, policy: ReleasePolicy, decision: DecisionPolicy
-) -> float | None:
-    """Return the lower bound of the champion's alert rate if it is far above its budget."""
+def _overrun(alerts: int, n: int, policy: ReleasePolicy, decision: DecisionPolicy) -> float | None:
+    """Return the lower bound of an alert rate that is far above its budget; else None."""
     if decision.kind != "alert_budget":
         return None
-    bound = share_lower_bound(champion_alerts / n, n)
+    bound = share_lower_bound(alerts / n, n)
     return bound if bound > policy.alert_rate_review * decision.budget else None
 
 
