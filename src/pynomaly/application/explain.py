@@ -30,6 +30,9 @@ rows its own row is similar to."""
 
 _SMALLEST_SHARE = 1e-4
 
+_NEGLIGIBLE = 0.01
+"""Columns with less than this share of the largest contribution explain nothing."""
+
 
 def explain(
     model: Model, table: pa.Table, X: Floats, scores: Floats, kernels: Kernels, top: int = 3
@@ -39,7 +42,7 @@ def explain(
     A column's contribution is the drop in score when it takes the value that similar rows have.
     It is measured on the whole model, so it is faithful to the very number that raised the alert,
     whatever the model is made of, and it depends on that row alone.  Only columns that raise the
-    score are reasons; a row may have none.  Among them a value that is rare by itself tells more
+    score by more than a trifle are reasons; a row may have none.  Among them a value that is rare by itself tells more
     than one that is not: they are ordered by contribution · (2 + ln(1 / share)).
 
     Args:
@@ -63,6 +66,7 @@ def explain(
         [shares_as_unusual(*column) for column in zip(encodings, cells, strict=True)]
     )
     telling = drops * (2.0 - np.log(np.maximum(shares, _SMALLEST_SHARE)))
+    trifle = _NEGLIGIBLE * np.maximum(drops.max(axis=1, initial=0.0), 0.0)
     order = np.argsort(-telling, axis=1, kind="stable")[:, :top]
     first = np.searchsorted(model.preprocessing.owners, np.arange(len(encodings)))
     above = (X - instead)[:, first]
@@ -71,7 +75,7 @@ def explain(
         [
             _reason(encodings[c], drops[row, c], above[row, c], values[c][row], shares[row, c])
             for c in order[row]
-            if drops[row, c] > 0
+            if drops[row, c] > trifle[row]
         ]
         for row in range(len(X))
     ]

@@ -156,19 +156,21 @@ def _categorical(encoding: CategoricalEncoding, cell: Any) -> str:
 
 def _time(encoding: TimeEncoding, cell: datetime | None) -> str:
     hour, day = int(np.argmax(encoding.hours)), int(np.argmax(encoding.weekdays))
-    hourly = f"{hour:02}:00–{hour:02}:59 ({_share(encoding.hours[hour])})"
+    hourly = f"{hour:02}:00 and {hour:02}:59 ({_share(encoding.hours[hour])})"
     daily = f"{_DAYS[day]} ({_share(encoding.weekdays[day])})"
     if cell is None:
-        return f"{_missing(encoding.missing)}, most often {hourly} and {daily}"
+        return f"{_missing(encoding.missing)}, most between {hourly} and on {daily}"
     at = cell.astimezone(UTC)
     own_hour, own_day = encoding.hours[at.hour], encoding.weekdays[at.weekday()]
     hours, days = _tails(np.array(encoding.hours)), _tails(np.array(encoding.weekdays))
     if days[at.weekday()] < hours[at.hour]:
-        return f"{_share(own_day)} of rows fall on a {_DAYS[at.weekday()]}, most on {daily}"
-    return (
-        f"{_share(own_hour)} of rows fall between {at.hour:02}:00 and {at.hour:02}:59 UTC, "
-        f"most between {hourly}"
-    )
+        return f"{_falling(own_day)} on a {_DAYS[at.weekday()]}, most on {daily}"
+    span = f"{at.hour:02}:00 and {at.hour:02}:59 UTC"
+    return f"{_falling(own_hour)} between {span}, most between {hourly}"
+
+
+def _falling(share: float) -> str:
+    return f"{_share(share)} of rows fall" if share else "no row falls"
 
 
 def _missing(share: float) -> str:
