@@ -24,6 +24,14 @@ def test_every_certified_detector_keeps_the_contract(name):
     check_detector(name, kernels=KERNELS)
 
 
+@pytest.mark.parametrize("name", ["hbos", "pca", "gmm", "knn", "lof", "ocsvm", "mcd", "cluster"])
+def test_where_numba_is_missing_numpy_keeps_the_contract(name, monkeypatch):
+    from pynomaly.infrastructure.kernels import frozen, plain
+
+    monkeypatch.setattr(frozen, "_backend", lambda: plain)
+    check_detector(name)
+
+
 @pytest.mark.parametrize("method", ["largest", "median"])
 def test_neighbours_keep_the_contract_with_other_distances(method):
     check_detector("knn", {"method": method}, kernels=KERNELS)

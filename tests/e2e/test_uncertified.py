@@ -1,5 +1,6 @@
 """An uncertified detector can be tried, and never serves."""
 
+import json
 from pathlib import Path
 
 from command_line import Cli, frame
@@ -17,6 +18,11 @@ def test_a_model_of_an_uncertified_detector_trains_and_is_blocked(project: Path,
     assert "gate certified says block" in run.err
     assert "pyod:KDE is PyOD's own code" in run.err
     assert "pyod:KDE (uncertified)" in run.err
+    tables = list(project.rglob("tuning/trials.json"))
+    assert len(tables) == 1
+    table = json.loads(tables[0].read_text())
+    marks = [row[table["columns"].index("certified")] for row in table["data"]]
+    assert set(marks) == {False}
 
 
 def test_a_mistyped_name_suggests_the_nearest(project: Path, cli: Cli) -> None:
