@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from pynomaly.application.train import FitModel
     from pynomaly.application.tune import TuneDetector
     from pynomaly.application.validate import ValidateData
-    from pynomaly.domain.pipelines import Pipeline
+    from pynomaly.domain.pipelines import Pipeline, SourceSpec
     from pynomaly.settings import Settings
 
 __all__ = [
@@ -107,9 +107,13 @@ def data_sources() -> Sources:
     from pynomaly.infrastructure.arrow.sources import TableSources
     from pynomaly.infrastructure.filesystem.files import find_local_files
     from pynomaly.infrastructure.s3.files import find_s3_objects
-    from pynomaly.infrastructure.sqlalchemy.source import open_sql_source
 
-    return TableSources(local=find_local_files, s3=find_s3_objects, sql=open_sql_source)
+    def open_database(spec: SourceSpec) -> Source:
+        from pynomaly.infrastructure.sqlalchemy.source import open_sql_source
+
+        return open_sql_source(spec)
+
+    return TableSources(local=find_local_files, s3=find_s3_objects, sql=open_database)
 
 
 def table_source(table: pa.Table, name: str) -> Source:

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pynomaly.application.calibration import Fit, Scorer
@@ -20,7 +19,7 @@ from pynomaly.application.ensemble import fit_detector
 from pynomaly.application.ports.learning import DetectorFitter, Kernels, Tuner
 from pynomaly.application.preprocessing import MIN_TRAINING_ROWS, encode, fit_preprocessing
 from pynomaly.application.scoring_rows import score_members
-from pynomaly.application.split import fold_of_rows
+from pynomaly.application.split import fold_of_rows, oldest_first
 from pynomaly.application.tuning import LabelFreeObjective, choose
 from pynomaly.domain.detectors import FAMILIES
 from pynomaly.domain.errors import ConfigurationError
@@ -164,7 +163,9 @@ class LearnModel:
         Raises:
             NotTrainableError: Fewer than ten rows, or no column that varies.
         """
-        rows = _oldest_first(table, pipeline.time_column)
+        rows = table
+        if pipeline.time_column is not None:
+            rows = table.take(pa.array(oldest_first(table.column(pipeline.time_column))))
         seed, blocked = pipeline.training.seed, pipeline.time_column is not None
         choice = self._choose(rows, pipeline, budget)
         preprocessing = fit_preprocessing(rows, pipeline.features)
@@ -283,10 +284,3 @@ def _cross_fit(
         scorers.append(fit(rows.filter(pa.array(~inside))))
         scores[inside] = scorers[k](rows.filter(pa.array(inside)))
     return _CrossFit(scores, tuple(scorers))
-
-
-def _oldest_first(rows: pa.Table, time_column: str | None) -> pa.Table:
-    if time_column is None:
-        return rows
-    order = pc.sort_indices(rows, sort_keys=[(time_column, "ascending")], null_placement="at_start")
-    return rows.take(order)

@@ -15,7 +15,14 @@ from pynomaly.domain.datasets import Dataset
 from pynomaly.domain.errors import NotTrainableError
 from pynomaly.domain.pipelines import Pipeline
 
-__all__ = ["TrainingRows", "fold_of_rows", "known_labels", "sample_table", "training_rows"]
+__all__ = [
+    "TrainingRows",
+    "fold_of_rows",
+    "known_labels",
+    "oldest_first",
+    "sample_table",
+    "training_rows",
+]
 
 MIN_ROWS = 20
 
@@ -61,15 +68,15 @@ def training_rows(pipeline: Pipeline, dataset: Dataset, datasets: DatasetStore) 
         )
     held_out = round(len(table) * policy.calibration_share)
     if pipeline.time_column is not None:
-        oldest_first = _oldest_first(table.column(pipeline.time_column))
-        older, recent = np.split(oldest_first, [len(table) - held_out])
+        order = oldest_first(table.column(pipeline.time_column))
+        older, recent = np.split(order, [len(table) - held_out])
         return TrainingRows(table.take(pa.array(older)), table.take(pa.array(recent)), True)
     order = np.random.default_rng(policy.seed).permutation(len(table))
     fit, holdout = np.sort(order[held_out:]), np.sort(order[:held_out])
     return TrainingRows(table.take(pa.array(fit)), table.take(pa.array(holdout)))
 
 
-def _oldest_first(times: pa.ChunkedArray) -> NDArray[np.int64]:
+def oldest_first(times: pa.ChunkedArray) -> NDArray[np.int64]:
     """Return row numbers by time, missing times first, equal ones in order."""
     present = pc.is_valid(times).to_numpy()
     ticks = times.cast(pa.int64()) if pa.types.is_timestamp(times.type) else times

@@ -1,0 +1,110 @@
+"""What is said about a ranking without labels, and what is not."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import pynomaly as pn
+from pynomaly.application.strangest import Strangest
+from pynomaly.application.trust import Halves, rank_by_halves, rows_to_label, stability
+from pynomaly.domain.trust import Cloud, Stability, Trust
+
+ROWS = pa.table({"row_id": [f"r#{i}" for i in range(1, 401)], "x": np.arange(400.0)})
+
+
+def by(column: np.ndarray):
+    return lambda rows: column[: len(rows)]
+
+
+def test_equal_rankings_agree_and_opposite_ones_do_not() -> None:
+    up, down = np.arange(400.0), -np.arange(400.0)
+
+    same = stability(rank_by_halves(ROWS, (by(up), by(up)), seed=0))
+    opposite = stability(rank_by_halves(ROWS, (by(up), by(down)), seed=0))
+
+    assert (same.overlap, same.correlation) == (1.0, pytest.approx(1.0))
+    assert (opposite.overlap, opposite.correlation) == (0.0, pytest.approx(-1.0))
+    assert (same.top, same.chance) == (10, 10 / 400)
+
+
+def test_two_models_that_say_nothing_do_not_agree() -> None:
+    nothing = np.zeros(400)
+
+    found = stability(rank_by_halves(ROWS, (by(nothing), by(nothing)), seed=0))
+
+    assert abs(found.correlation) < 0.2
+    assert not found.is_stable
+
+
+def test_rows_to_label_are_those_on_top_and_those_in_dispute() -> None:
+    first = np.arange(1, 401)
+    second = first.copy()
+    second[[4, 300]] = [301, 5]
+    strangest = Strangest(10)
+    strangest.offer(ROWS, -np.arange(400.0))
+
+    rows = rows_to_label(strangest, Halves(ROWS, first, second), ["row_id"], 6)
+
+    assert [row.ids["row_id"] for row in rows[:3]] == ["r#1", "r#2", "r#3"]
+    disputed = {row.ids["row_id"]: row.ranks for row in rows[3:]}
+    assert disputed == {"r#5": (5, 301), "r#301": (301, 5)}
+
+
+def test_the_strangest_of_a_stream_are_those_of_the_whole() -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.integers(0, 30, 400).astype(float)
+    kept = Strangest(25)
+    for start in range(0, 400, 30):
+        kept.offer(ROWS.slice(start, 30), scores[start : start + 30])
+
+    best = np.argsort(-scores, kind="stable")[:25]
+    assert kept.rows.column("x").to_pylist() == best.astype(float).tolist()
+    np.testing.assert_array_equal(kept.scores, scores[best])
+
+
+STABLE = Stability(1_000, 10, 0.7, 0.01, 0.9)
+PLAIN = Cloud(far=0, beyond=1, share=0.01, bulk=0.5)
+
+
+@pytest.mark.parametrize(
+    ("stability", "cloud", "inconclusive"),
+    [
+        (STABLE, Cloud(far=0, beyond=40, share=0.0, bulk=0.5), False),
+        (STABLE, PLAIN, True),
+        (STABLE, Cloud(far=1, beyond=1, share=0.01, bulk=0.5), False),
+        (STABLE, Cloud(far=0, beyond=0, share=0.6, bulk=0.95), False),  # no plain cloud at all
+        (STABLE, None, False),
+        (Stability(1_000, 10, 0.1, 0.01, 0.9), None, True),
+        (Stability(1_000, 10, 0.7, 0.01, 0.2), None, True),
+    ],
+)
+def test_inconclusive_is_what_noise_or_another_sample_would_have_given_too(
+    stability: Stability, cloud: Cloud | None, inconclusive: bool
+) -> None:
+    trust = Trust(stability, cloud, rows=1_000, calibration_rows=1_000, alert_budget=0.01)
+
+    assert trust.inconclusive is inconclusive
+    assert trust.findings[0].startswith("Inconclusive") is inconclusive
+
+
+def test_stability_is_never_called_quality() -> None:
+    trust = Trust(STABLE, None, rows=1_000, calibration_rows=1_000, alert_budget=0.01)
+
+    assert "Stability is not quality" in trust.findings[0]
+
+
+def test_an_alert_budget_that_cannot_be_met_is_said() -> None:
+    trust = Trust(STABLE, None, rows=60, calibration_rows=60, alert_budget=0.01)
+
+    assert any("60 rows are few" in finding for finding in trust.findings)
+    assert any("No row can be flagged" in finding for finding in trust.findings)
+
+
+def test_one_gross_anomaly_in_noise_is_something_to_hold_on_to() -> None:
+    X = np.random.default_rng(2).normal(size=(500, 4))
+    X[77, 2] = 15.0
+
+    found = pn.detect(X, budget="quick")
+
+    assert found.top(1)["row_id"].tolist() == ["data#78"]
+    assert not found.trust.inconclusive
