@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +29,12 @@ Floats = NDArray[np.float64]
 
 _TEXT_LIMIT = 80
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-_SHARES = np.array(QUANTILE_SHARES)
+
+# A value beyond the quantile at share s leaves at most s, or 1 - s, of the rows outside.
+_AS_LOW = (*QUANTILE_SHARES, 1.0)
+"""Share of rows at least as low, by the number of quantiles that are not above."""
+_AS_HIGH = (1.0, *(1.0 - share for share in QUANTILE_SHARES))
+"""Share of rows at least as high, by the number of quantiles below."""
 
 
 def shares_as_unusual(encoding: Encoding, cells: pa.ChunkedArray) -> Floats:
@@ -43,10 +50,10 @@ def shares_as_unusual(encoding: Encoding, cells: pa.ChunkedArray) -> Floats:
     """
     match encoding:
         case NumericEncoding():
-            values = numbers(cells)
-            return np.where(
-                np.isnan(values), encoding.missing, np.minimum(*_outside(encoding, values))
-            )
+            values, quantiles = numbers(cells), np.array(encoding.quantiles)
+            as_low = np.array(_AS_LOW)[np.searchsorted(quantiles, values, side="right")]
+            as_high = np.array(_AS_HIGH)[np.searchsorted(quantiles, values, side="left")]
+            return np.where(np.isnan(values), encoding.missing, np.minimum(as_low, as_high))
         case CategoricalEncoding():
             tails = [*_tails(np.array(encoding.shares)), 0.0]
             return np.array(tails)[level_codes(encoding, cells)]
@@ -98,15 +105,6 @@ def cell_text(cell: Any) -> str:
     return text if len(text) <= _TEXT_LIMIT else f"{text[: _TEXT_LIMIT - 1]}…"
 
 
-def _outside(encoding: NumericEncoding, values: Floats) -> tuple[Floats, Floats]:
-    """Return the shares of training rows at least as low, and at least as high; upper bounds."""
-    quantiles = np.array(encoding.quantiles)
-    below = np.searchsorted(quantiles, values, side="left")
-    not_above = np.searchsorted(quantiles, values, side="right")
-    # A value beyond the quantile at share s leaves at most s, or 1 - s, of the rows outside.
-    return np.append(_SHARES, 1.0)[not_above], np.append(1.0, 1.0 - _SHARES)[below]
-
-
 def _tails(shares: Floats) -> Floats:
     """Return for each class the share of rows whose class is at most as frequent."""
     ordered = np.sort(shares)
@@ -114,27 +112,30 @@ def _tails(shares: Floats) -> Floats:
 
 
 def _numeric(encoding: NumericEncoding, cell: float | None) -> str:
-    quantile = dict(zip(QUANTILE_SHARES, encoding.quantiles, strict=True))
-    low, high = _number(quantile[0.25], math.floor), _number(quantile[0.75], math.ceil)
-    middle = f"half of rows lie between {low} and {high}"
+    quantiles = encoding.quantiles
     if cell is None or math.isnan(cell):
-        return f"{_missing(encoding.missing)}, {middle}"
-    lower, upper = (float(side[0]) for side in _outside(encoding, np.array([float(cell)])))
-    outside = min(lower, upper)
-    if outside > 0.25:
-        return middle
-    extreme, common, word, side, away = (
-        (1.0, 0.99, "above", "at most", math.ceil)
-        if upper <= lower
-        else (0.0, 0.01, "below", "at least", math.floor)
-    )
+        return f"{_missing(encoding.missing)}, {_middle(quantiles)}"
+    below, not_above = bisect_left(quantiles, cell), bisect_right(quantiles, cell)
+    as_low, as_high = _AS_LOW[not_above], _AS_HIGH[below]
+    if min(as_low, as_high) > 0.25:
+        return _middle(quantiles)
+    away: Callable[[float], int]
+    if as_high <= as_low:
+        outside, passed, common, extreme = as_high, quantiles[below - 1], 0.99, quantiles[-1]
+        side, beyond, away = "at most", "above", math.ceil
+    else:
+        outside, passed, common, extreme = as_low, quantiles[not_above], 0.01, quantiles[0]
+        side, beyond, away = "at least", "below", math.floor
     if outside > 0:
-        bound = quantile[min(QUANTILE_SHARES, key=lambda s: abs(s - abs(extreme - outside)))]
-        return f"{_share(1 - outside)} of rows are {side} {_number(bound, away)}"
-    text = f"no row is {word} {_number(quantile[extreme], away)}"
-    if quantile[common] != quantile[extreme]:
-        text += f", 99 % are {side} {_number(quantile[common], away)}"
-    return text
+        return f"{_share(1 - outside)} of rows are {side} {_number(passed, away)}"
+    text = f"no row is {beyond} {_number(extreme, away)}"
+    usual = quantiles[QUANTILE_SHARES.index(common)]
+    return text if usual == extreme else f"{text}, 99 % are {side} {_number(usual, away)}"
+
+
+def _middle(quantiles: tuple[float, ...]) -> str:
+    low, high = (quantiles[QUANTILE_SHARES.index(share)] for share in (0.25, 0.75))
+    return f"half of rows lie between {_number(low, math.floor)} and {_number(high, math.ceil)}"
 
 
 def _categorical(encoding: CategoricalEncoding, cell: Any) -> str:
@@ -188,7 +189,7 @@ def _share(share: float) -> str:
     return f"{100 * share:.3g} %"
 
 
-def _number(value: float, away: Any) -> str:
+def _number(value: float, away: Callable[[float], int]) -> str:
     """Return a bound with four significant digits, rounded away from the rows it bounds.
 
     >>> _number(312.0, math.ceil), _number(0.123412, math.ceil), _number(-1234.56, math.floor)
