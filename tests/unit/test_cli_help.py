@@ -5,7 +5,7 @@ import pytest
 from pynomaly.presentation.cli.main import main
 
 COMMANDS = [
-    "init", "run", "validate", "profile", "train", "release", "score", "report", "status",
+    "detect", "init", "run", "validate", "profile", "train", "release", "score", "report", "status",
     "history", "models", "models list", "detectors",
     "detectors list", "detectors show", "pipelines", "pipelines list", "config", "config show",
     "demo",
