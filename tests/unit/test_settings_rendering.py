@@ -71,7 +71,13 @@ def pipelines(draw):
         ),
         release=ReleasePolicy(min_first_recall=draw(shares)),
         decision=DecisionPolicy(
-            "alert_budget" if threshold is None else "threshold", draw(shares), threshold
+            draw(st.sampled_from(["fdr", "top_k", "alert_budget"]))
+            if threshold is None
+            else "threshold",
+            draw(shares),
+            threshold,
+            draw(shares),
+            draw(st.integers(1, 99)),
         ),
         schedules=draw(st.sampled_from([{}, {"train": "0 3 * * 1", "score": "*/5 * * * *"}])),
     )
