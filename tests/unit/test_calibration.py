@@ -7,11 +7,20 @@ import pyarrow as pa
 import pytest
 
 from pynomaly.application.calibration import CALIBRATION_FOLDS, Scorer, calibrate_on_unseen_rows
+from pynomaly.application.ensemble import fit_detector
+from pynomaly.application.preprocessing import encode, fit_preprocessing
+from pynomaly.application.scoring_rows import score_members
 from pynomaly.application.split import TrainingRows, fold_of_rows, training_rows
 from pynomaly.domain.datasets import Column, Dataset, Fingerprint, Schema, Snapshot
-from pynomaly.domain.pipelines import Pipeline, SourceSpec, TrainingPolicy
+from pynomaly.domain.decision import decide
+from pynomaly.domain.pipelines import DecisionPolicy, Pipeline, SourceSpec, TrainingPolicy
+from pynomaly.domain.scores import p_values
 from pynomaly.infrastructure.arrow.outputs import ParquetDatasetStore
 from pynomaly.infrastructure.filesystem.targets import open_local_target
+from pynomaly.infrastructure.kernels import FrozenKernels
+from pynomaly.infrastructure.pyod import PyodFitter
+
+KERNELS = FrozenKernels()
 
 
 def divided(folder: Path, times: list[int | None], *, seed: int = 0, **policy: object):
@@ -117,3 +126,44 @@ def test_a_hold_out_too_small_for_the_policy_does_not_calibrate() -> None:
     kept, calibration = unseen(500, 4_100, in_time_order=True, wanted=2_051)
 
     assert (len(kept), len(calibration.scores)) == (4_100, 500)
+
+
+def clean(rows: int, rng: np.random.Generator) -> pa.Table:
+    values = rng.standard_t(4, size=(rows, 3))
+    return pa.table({f"x{i}": values[:, i] for i in range(3)})
+
+
+def forest(table: pa.Table) -> Scorer:
+    schema = Schema(tuple(Column(f"x{i}", "numeric") for i in range(3)))
+    preprocessing = fit_preprocessing(table, schema)
+    members = fit_detector(
+        "iforest", {"n_estimators": 50}, encode(preprocessing, table), fitter=PyodFitter(KERNELS),
+        kernels=KERNELS, seed=0,
+    )  # fmt: skip
+    return lambda rows: score_members(members, encode(preprocessing, rows), KERNELS)
+
+
+@pytest.mark.parametrize(("fit", "holdout"), [(2_000, 8_000), (4_000, 1_000)])
+def test_clean_rows_get_uniform_p_values_and_a_budget_of_one_percent_flags_one_percent(
+    fit: int, holdout: int
+) -> None:
+    """From a hold-out and from fitted rows alike.
+
+    Bounds: p-values stray from uniform by no more than the calibration and the fresh rows each
+    stray from their distribution (DKW, 1e-6 each); the flagged share by 4 standard deviations.
+    """
+    rng = np.random.default_rng(0)
+    rows = TrainingRows(clean(fit, rng), clean(holdout, rng))
+    scorer = forest(rows.fit)
+    _, calibration = calibrate_on_unseen_rows(rows, scorer, forest, wanted=1_000, seed=0)
+    n, m = len(calibration.scores), 20_000
+    scores = scorer(clean(m, rng))
+
+    p = np.sort(p_values(calibration, scores))
+    flagged = decide(DecisionPolicy(budget=0.01), scores, calibration).mean()
+
+    assert n == 4_000
+    distance = np.abs(np.arange(1, m + 1) / m - p).max()
+    assert distance < sum(np.sqrt(np.log(2 / 1e-6) / (2 * size)) for size in (n, m)) + 1 / n
+    spread = np.sqrt(0.01 * 0.99 * (1 / n + 1 / m))
+    assert abs(flagged - 0.01) < 4 * spread
