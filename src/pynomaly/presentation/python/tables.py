@@ -41,19 +41,31 @@ def to_table(data: Any) -> pa.Table:
     ['x0', 'x1', 'x2']
     """
     if isinstance(data, pa.Table):
-        return data
+        return _without_views(data)
     if isinstance(data, pa.RecordBatch):
-        return pa.Table.from_batches([data])
+        return _without_views(pa.Table.from_batches([data]))
     if is_pandas(data):
         return _from_pandas(data)
     if hasattr(data, "__arrow_c_stream__"):
-        return pa.table(data)
+        return _without_views(pa.table(data))
     if isinstance(data, np.ndarray):
         return _from_array(data)
     raise TypeError(
         f"a {type(data).__name__} is no table; give a path, a pandas, polars or pyarrow table, or "
         "a numpy array of shape (n, d)"
     )
+
+
+def _without_views(table: pa.Table) -> pa.Table:
+    """Return the table with plain texts for string views, which pyarrow cannot take rows of."""
+    for i, field in enumerate(table.schema):
+        kind, categories = field.type, pa.types.is_dictionary(field.type)
+        if pa.types.is_string_view(kind.value_type if categories else kind):
+            column = table.column(i).cast(
+                pa.dictionary(kind.index_type, pa.string()) if categories else pa.string()
+            )
+            table = table.set_column(i, field.name, column)
+    return table
 
 
 def _from_pandas(frame: Any) -> pa.Table:

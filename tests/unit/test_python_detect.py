@@ -1,0 +1,159 @@
+"""``pynomaly.detect``: the same engine as the command line, on whatever holds a table."""
+
+import datetime
+import importlib.util
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+import pynomaly as pn
+from pynomaly.domain.errors import MalformedSourceError, NotTrainableError, OutputExistsError
+
+ROWS, STRANGE = 300, 42
+QUICK = {"budget": "quick", "detector": "pca"}
+
+
+@pytest.fixture(scope="module")
+def frame() -> pd.DataFrame:
+    """Mixed types with nulls, an index of its own, and one planted anomaly."""
+    rng = np.random.default_rng(0)
+    data = pd.DataFrame(
+        {
+            "amount": rng.normal(50, 5, ROWS),
+            "items": rng.integers(1, 9, ROWS),
+            "country": pd.Categorical(rng.choice(["DE", "FR", "US"], ROWS, p=[0.6, 0.3, 0.1])),
+            "channel": rng.choice(["web", "shop"], ROWS),
+            "vip": rng.random(ROWS) < 0.5,
+            "day": [datetime.date(2026, 1, 1) + datetime.timedelta(int(d)) for d in range(ROWS)],
+        },
+        index=pd.Index([f"order-{i}" for i in range(ROWS)], name="order"),
+    )
+    data.loc["order-7", ["amount", "channel"]] = None
+    data.loc[f"order-{STRANGE}", "amount"] = 500.0
+    return data
+
+
+def test_a_data_frame_keeps_its_index(frame: pd.DataFrame) -> None:
+    result = pn.detect(frame, budget="quick")
+
+    assert result.top(1).index.tolist() == [f"order-{STRANGE}"]
+    reasons = result.top(1)["reasons"].iloc[0]
+    assert reasons[0]["column"] == "amount"
+    assert reasons[0]["value"] == "500"
+    scored = result.to_frame()
+    assert scored.index.equals(frame.index)
+    assert frame.join(scored).loc[f"order-{STRANGE}", "is_anomaly"]
+    uses = {column.name: column.use for column in result.columns}
+    assert uses == {
+        "amount": "numeric", "items": "numeric", "country": "categorical",
+        "channel": "categorical", "vip": "boolean", "day": "datetime",
+    }  # fmt: skip
+
+
+def test_rows_that_cannot_be_read_are_missing_from_the_frame_and_kept_aside(
+    frame: pd.DataFrame,
+) -> None:
+    broken = frame.astype({"amount": object})
+    broken.iloc[5, 0] = "many"
+    broken.iloc[6, 0] = np.inf
+
+    result = pn.detect(broken, **QUICK)
+
+    assert len(result.to_frame()) == ROWS - 2
+    assert not {"order-5", "order-6"} & set(result.to_frame().index)
+    assert result.refused["row_id"].to_pylist() == ["data#6", "data#7"]
+    assert "'many' is not a number" in result.refused["reason"][0].as_py()
+
+
+def scores(data: object) -> list[float]:
+    return pn.detect(data, **QUICK).to_frame()["score"].tolist()
+
+
+def test_every_kind_of_table_gives_the_same_scores(frame: pd.DataFrame) -> None:
+    arrow = pa.Table.from_pandas(frame, preserve_index=False)
+
+    class Stream:
+        """What polars and others hand over."""
+
+        def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+            return arrow.__arrow_c_stream__(requested_schema)
+
+    views = arrow.set_column(3, "channel", arrow["channel"].cast(pa.string_view()))
+
+    assert scores(arrow) == scores(frame)
+    assert scores(views) == scores(frame)
+    assert scores(Stream()) == scores(frame)
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("polars"), reason="polars is not installed")
+def test_polars_frames_are_taken(frame: pd.DataFrame) -> None:
+    import polars
+
+    arrow = pa.Table.from_pandas(frame, preserve_index=False)
+
+    assert scores(polars.DataFrame(arrow)) == scores(frame)
+
+
+def test_an_array_gives_the_same_scores_as_its_frame() -> None:
+    X = np.random.default_rng(1).normal(size=(200, 3))
+
+    assert scores(X) == scores(pd.DataFrame(X, columns=["x0", "x1", "x2"]))
+
+
+def test_a_file_gives_the_same_scores_as_its_frame(tmp_path, frame: pd.DataFrame) -> None:
+    frame.to_parquet(tmp_path / "orders.parquet", index=False)
+
+    assert scores(tmp_path / "orders.parquet") == scores(frame)
+
+
+def test_the_same_question_gives_the_same_answer(frame: pd.DataFrame) -> None:
+    assert scores(frame) == scores(frame)
+
+
+def test_the_report_is_one_page_and_never_replaces_a_file_unasked(
+    tmp_path, frame: pd.DataFrame
+) -> None:
+    result = pn.detect(frame, **QUICK)
+    page = result.report(tmp_path / "r.html")
+
+    assert "amount 500 — " in page.read_text()
+    with pytest.raises(OutputExistsError):
+        result.report(page)
+    assert result.report(page, overwrite=True) == page
+    assert "Stability is not quality" in repr(result)
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "named"),
+    [
+        ([1, 2, 3], TypeError, "a list is no table"),
+        (np.zeros(5), ValueError, r"shape \(n, d\)"),
+        (np.zeros((5, 2), dtype=complex), ValueError, "complex"),
+        (pd.DataFrame(), MalformedSourceError, "0 rows"),
+        (pd.DataFrame([[1, 2]], columns=["a", "a"]), MalformedSourceError, "more than one column"),
+        (pd.DataFrame({"a": [1.0] * 30}), NotTrainableError, "no column to learn from"),
+    ],
+)
+def test_what_is_no_table_is_refused_by_name(data: object, error: type, named: str) -> None:
+    with pytest.raises(error, match=named):
+        pn.detect(data)
+
+
+def test_importing_pynomaly_imports_nothing_else() -> None:
+    program = (
+        "import sys, pynomaly; pynomaly.__version__; dir(pynomaly)\n"
+        "print([n for n in ('numpy', 'pyarrow', 'pandas', 'sklearn', 'click') if n in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_a_misspelt_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="detct"):
+        pn.detct  # noqa: B018
