@@ -74,17 +74,34 @@ def weighted_sum(
     """Return the weighted sum of distances from the standardised (d, n) rows to all references."""
     d, n = Z.shape
     out = np.zeros(n)
-    standard, tile = np.empty((d, _TILE)), np.empty(_TILE)
+    factor, shift = np.empty(d), np.empty(references.shape)
+    for j in range(d):
+        factor[j] = 1.0 / deviation[j]
+        for r in range(references.shape[1]):
+            shift[j, r] = -fma(mean[j], factor[j], references[j, r])
+    tile = np.empty(_TILE)
     for start in range(0, n, _TILE):
         size = min(_TILE, n - start)
         squared, scores = tile[:size], out[start : start + size]
-        for j in range(d):
-            middle, spread = mean[j], deviation[j]
-            row, into = Z[j, start : start + size], standard[j]
-            for i in range(size):
-                into[i] = (row[i] - middle) / spread
         for r in range(references.shape[1]):
-            _squared(standard, 0, references, r, squared)
+            squared[:] = 0.0
+            j = 0
+            while j + 4 <= d:
+                a, b, c, e = factor[j], factor[j + 1], factor[j + 2], factor[j + 3]
+                f, g, h, k = shift[j, r], shift[j + 1, r], shift[j + 2, r], shift[j + 3, r]
+                p, q = Z[j, start : start + size], Z[j + 1, start : start + size]
+                s, t = Z[j + 2, start : start + size], Z[j + 3, start : start + size]
+                for i in range(size):
+                    u, v = fma(p[i], a, f), fma(q[i], b, g)
+                    w, x = fma(s[i], c, h), fma(t[i], e, k)
+                    squared[i] = fma(x, x, fma(w, w, fma(v, v, fma(u, u, squared[i]))))
+                j += 4
+            while j < d:
+                a, f, p = factor[j], shift[j, r], Z[j, start : start + size]
+                for i in range(size):
+                    u = fma(p[i], a, f)
+                    squared[i] = fma(u, u, squared[i])
+                j += 1
             weight = weights[r]
             for i in range(size):
                 scores[i] = fma(weight, math.sqrt(squared[i]), scores[i])

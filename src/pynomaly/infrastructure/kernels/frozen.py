@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -56,13 +57,13 @@ class FrozenKernels:
     def score_members(self, members: Sequence[Member], X: Floats) -> Floats:
         """Return raw scores (members, n), higher = stranger; see the port."""
         X = np.ascontiguousarray(X, dtype=np.float64)
-        require_finite(X, members[0].detector if len(members) == 1 else "the ensemble")
         out = np.empty((len(members), len(X)))
         backend, compiled = _backend(), []
         for member, scores in zip(members, out, strict=True):
             if scorer := backend.SCORERS.get(member.detector):
                 compiled.append(_Task(member, scorer, _scaling(member), scores))
             else:
+                require_finite(X, member.detector)
                 scores[:] = self._foreign(member, X)
         size = min(max(_CHUNK_CELLS // max(1, X.shape[1]), _FEWEST_ROWS), _MOST_ROWS)
         starts = range(0, len(X), size)
@@ -99,6 +100,8 @@ def _score_chunk(
     backend: ModuleType, tasks: Sequence[_Task], X: Floats, size: int, start: int
 ) -> None:
     rows = X[start : start + size]
+    if tasks and not math.isfinite(rows.sum()):  # looked at here, where they are in the cache
+        require_finite(X, tasks[0].member.detector)
     scaled: dict[object, Floats] = {None: rows}
     for member, scorer, scaling, scores in tasks:
         try:

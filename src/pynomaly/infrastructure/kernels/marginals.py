@@ -13,28 +13,30 @@ __all__ = ["projections", "steps"]
 Floats = NDArray[np.float64]
 Whole = NDArray[np.int64]
 
-_TILE = 512
+_TILE = 128
 _FEW = 24  # thresholds that are faster counted than searched
 
 
 @inlined
-def _below(numbers: Floats, values: Floats, slot: Whole) -> None:
+def _below(numbers: Floats, values: Floats, slot: NDArray[np.uint64]) -> None:
     """Set slot to how many of the ascending values lie below each number."""
     slot[:] = 0
+    one = np.uint64(1)  # unsigned: an index that could be negative costs a step more
     if values.shape[0] <= _FEW:
         for value in values:
             for i in range(slot.shape[0]):
-                slot[i] += np.int64(value < numbers[i])
+                slot[i] += np.uint64(value < numbers[i])
         return
     # A binary search without guesses: all rows take the same steps.
     span = values.shape[0]
     while span > 1:
-        half = span // 2
+        half = np.uint64(span // 2)
         for i in range(slot.shape[0]):
-            slot[i] += half * np.int64(values[slot[i] + half - 1] < numbers[i])
-        span -= half
+            middle = slot[i] + half
+            slot[i] = middle if values[middle - one] < numbers[i] else slot[i]
+        span -= span // 2
     for i in range(slot.shape[0]):
-        slot[i] += np.int64(values[slot[i]] < numbers[i])
+        slot[i] += np.uint64(values[slot[i]] < numbers[i])
 
 
 @kernel(MATRIX, I64, I64, F64, F64, returns=types.float64[::1])
@@ -46,21 +48,22 @@ def steps(X: Floats, columns: Whole, starts: Whole, values: Floats, heights: Flo
     """
     n, d = X.shape[0], columns.shape[0]
     out = np.zeros(n)
-    lanes, places = np.empty(_TILE), np.empty(_TILE, dtype=np.int64)
+    lanes, places = np.empty(_TILE), np.empty(_TILE, dtype=np.uint64)
     for start in range(0, n, _TILE):
         size = min(_TILE, n - start)
         numbers, slot, scores = lanes[:size], places[:size], out[start : start + size]
+        rows = X[start : start + size]
         for j in range(d):
-            first, last, column = starts[j], starts[j + 1], columns[j]
+            first, last, column = starts[j], starts[j + 1], np.uint64(columns[j])
             thresholds = values[first:last]
             height = heights[2 * first + j : 2 * last + j + 1]
             for i in range(size):
-                numbers[i] = X[start + i, column]
+                numbers[i] = rows[i, column]
             _below(numbers, thresholds, slot)
-            top = last - first - 1
+            top = np.uint64(last - first - 1)
             for i in range(size):
-                equal = np.int64(thresholds[min(slot[i], top)] == numbers[i])
-                scores[i] += height[2 * slot[i] + equal]
+                equal = np.uint64(thresholds[min(slot[i], top)] == numbers[i])
+                scores[i] += height[slot[i] + slot[i] + equal]
     return out
 
 
@@ -76,7 +79,7 @@ def projections(
     n = Z.shape[1]
     cuts, width = columns.shape
     out = np.zeros(n)
-    lanes, places = np.empty(_TILE), np.empty(_TILE, dtype=np.int64)
+    lanes, places = np.empty(_TILE), np.empty(_TILE, dtype=np.uint64)
     for start in range(0, n, _TILE):
         size = min(_TILE, n - start)
         numbers, slot, scores = lanes[:size], places[:size], out[start : start + size]

@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 Whole = NDArray[np.int64]
 
 _TILE = 256
-_GLANCE = 32  # candidates looked at together: most hold nothing near enough
+_SEARCHED, _GLANCE, _LANES = 2_048, 32, 64
 
 
 @inlined
@@ -56,19 +56,55 @@ def _squared(
 
 
 @inlined
-def _insert(squared: Floats, first: int, near: Floats, place: Whole) -> None:
-    """Keep the k smallest, in order; of equals the earlier reference stays."""
-    k, size = near.shape[0], squared.shape[0]
-    for begin in range(0, size, _GLANCE):
-        end = min(begin + _GLANCE, size)
-        bound = near[k - 1]
-        closer = 0
-        for candidate in squared[begin:end]:
-            closer += int(candidate < bound)
-        if closer == 0:
+def _upper_bound(squared: Floats, k: int, minima: Floats) -> float:
+    """Return a number that at least k distances do not exceed, and few more than k.
+
+    It is the k-th smallest of the minima of 64 interleaved parts.
+    """
+    lanes = minima.shape[0]
+    if squared.shape[0] < 4 * lanes or 4 * k > 3 * lanes:
+        return math.inf
+    minima[:] = np.inf
+    for begin in range(0, squared.shape[0] - lanes + 1, lanes):
+        block = squared[begin : begin + lanes]
+        for lane in range(lanes):
+            minima[lane] = min(minima[lane], block[lane])
+    bound = math.inf
+    for lane in range(lanes):
+        smallest, rank = minima[lane], 0
+        for other in range(lanes):
+            rank += np.int64(minima[other] <= smallest)
+        bound = min(bound, smallest) if rank >= k else bound
+    return bound
+
+
+@inlined
+def _insert(
+    squared: Floats, first: int, near: Floats, place: Whole, minima: Floats,
+    closer: NDArray[np.uint64],
+) -> None:  # fmt: skip
+    """Keep the k smallest, in order; of equals the earlier reference stays.
+
+    Nearly everything is done without branches that depend on the data, which a processor would
+    guess wrong.
+    """
+    k = near.shape[0]
+    bound = near[k - 1]
+    if first == 0:
+        bound = _upper_bound(squared, k, minima)
+    for begin in range(0, squared.shape[0], _GLANCE):
+        block = squared[begin : begin + _GLANCE]
+        count = 0
+        for r in range(block.shape[0]):
+            count += np.int64(block[r] <= bound)
+        if count == 0:
             continue
-        for r in range(begin, end):
-            candidate = squared[r]
+        hits = np.uint64(0)
+        for r in range(block.shape[0]):
+            closer[hits] = r
+            hits += np.uint64(block[r] <= bound)
+        for hit in closer[:hits]:
+            candidate = block[hit]
             if candidate < near[k - 1]:
                 slot = k - 1
                 while slot > 0 and near[slot - 1] > candidate:
@@ -76,24 +112,25 @@ def _insert(squared: Floats, first: int, near: Floats, place: Whole) -> None:
                     place[slot] = place[slot - 1]
                     slot -= 1
                 near[slot] = candidate
-                place[slot] = first + r
+                place[slot] = first + begin + np.int64(hit)
 
 
 @inlined
 def _search(Z: Floats, references: Floats, near: Floats, place: Whole) -> None:
     """Set squared distances and numbers of each row's nearest references, nearest first."""
     n, m = Z.shape[1], references.shape[1]
-    here, there = np.empty(_TILE), np.empty(_TILE)
+    here, there = np.empty(_SEARCHED), np.empty(_SEARCHED)
+    minima, closer = np.empty(_LANES), np.empty(_GLANCE, dtype=np.uint64)
     near[:] = np.inf
     place[:] = 0
-    for first in range(0, m, _TILE):
-        size = min(_TILE, m - first)
+    for first in range(0, m, _SEARCHED):
+        size = min(_SEARCHED, m - first)
         for row in range(0, n, 2):
             other = min(row + 1, n - 1)
             _squared(Z, row, other, references, first, here[:size], there[:size])
-            _insert(here[:size], first, near[row], place[row])
+            _insert(here[:size], first, near[row], place[row], minima, closer)
             if other > row:
-                _insert(there[:size], first, near[other], place[other])
+                _insert(there[:size], first, near[other], place[other], minima, closer)
 
 
 @kernel(MATRIX, MATRIX, WHOLE, WHOLE, returns=types.float64[::1])
@@ -160,17 +197,21 @@ def nearest_of_each(Z: Floats, references: Floats, groups: int) -> Floats:
     """
     n, m = Z.shape[1], references.shape[1]
     out = np.empty(n)
-    here, there = np.empty(groups), np.empty(groups)
+    tile = groups * max(1, _TILE // groups)
+    here, there = np.empty(tile), np.empty(tile)
     nearest, nearest_there = np.empty(groups), np.empty(groups)
     for row in range(0, n, 2):
         other = min(row + 1, n - 1)
         nearest[:] = np.inf
         nearest_there[:] = np.inf
-        for first in range(0, m, groups):
-            _squared(Z, row, other, references, first, here, there)
-            for g in range(groups):
-                nearest[g] = min(nearest[g], here[g])
-                nearest_there[g] = min(nearest_there[g], there[g])
+        for first in range(0, m, tile):
+            size = min(tile, m - first)
+            _squared(Z, row, other, references, first, here[:size], there[:size])
+            for begin in range(0, size, groups):
+                a, b = here[begin : begin + groups], there[begin : begin + groups]
+                for g in range(groups):
+                    nearest[g] = min(nearest[g], a[g])
+                    nearest_there[g] = min(nearest_there[g], b[g])
         out[row], out[other] = _mean_root(nearest), _mean_root(nearest_there)
     return out
 

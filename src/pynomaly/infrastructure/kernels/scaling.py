@@ -7,11 +7,19 @@ from numba import types
 from numpy.typing import NDArray
 
 from pynomaly.infrastructure.kernels._elementary import asinh
-from pynomaly.infrastructure.kernels._jit import F64, I64, MATRIX, kernel
+from pynomaly.infrastructure.kernels._jit import F64, I64, MATRIX, inlined, kernel
 
 __all__ = ["robust"]
 
 Floats = NDArray[np.float64]
+
+_TILE = 64
+
+
+@inlined
+def _squash(ratio: float) -> float:
+    # Infinity would turn into NaN further on.
+    return asinh(min(max(ratio, -1e300), 1e300))
 
 
 @kernel(MATRIX, I64, F64, F64, returns=types.float64[:, ::1])
@@ -22,12 +30,19 @@ def robust(X: Floats, columns: NDArray[np.int64], center: Floats, scale: Floats)
     """
     n, d = X.shape[0], columns.shape[0]
     out = np.empty((d, n))
+    for start in range(0, n, _TILE):  # rows of a tile stay in the first-level cache
+        size = min(_TILE, n - start)
+        rows = X[start : start + size]
+        for j in range(d):
+            column, lanes = np.uint64(columns[j]), out[j, start : start + size]
+            for i in range(size):
+                lanes[i] = rows[i, column]
     for j in range(d):
-        column, middle, spread, lanes = columns[j], center[j], scale[j], out[j]
-        for i in range(n):
-            lanes[i] = X[i, column]
-        for i in range(n):
-            ratio = (lanes[i] - middle) / spread
-            # A tiny scale may overflow; infinity would turn into NaN further on.
-            lanes[i] = asinh(min(max(ratio, -1e300), 1e300))
+        middle, lanes, factor = center[j], out[j], 1.0 / scale[j]
+        if factor > 1e300:  # the inverse of a tiny scale overflows
+            for i in range(n):
+                lanes[i] = _squash((lanes[i] - middle) / scale[j])
+        else:
+            for i in range(n):
+                lanes[i] = _squash((lanes[i] - middle) * factor)
     return out

@@ -7,7 +7,7 @@ from numba import types
 from numpy.typing import NDArray
 
 from pynomaly.infrastructure.kernels._elementary import exp
-from pynomaly.infrastructure.kernels._jit import F64, MATRIX, NUMBER, kernel, table
+from pynomaly.infrastructure.kernels._jit import F64, MATRIX, NUMBER, inlined, kernel, table
 
 __all__ = ["forest"]
 
@@ -15,6 +15,36 @@ Floats = NDArray[np.float64]
 
 _TILE = 128
 _LN2 = 0.6931471805599453
+
+
+@inlined
+def _descend_three(
+    columns: NDArray[np.float32],
+    feature: NDArray[np.uint32],
+    limits: NDArray[np.float32],
+    node: NDArray[np.uint64],
+) -> None:
+    """Send rows through three levels at once, by asking all seven questions of all of them.
+
+    Answers are vectors; from the fourth level on there are too many questions.
+    """
+    r0, r1, r2, r3 = (
+        columns[feature[0]], columns[feature[1]], columns[feature[2]], columns[feature[3]],
+    )  # fmt: skip
+    r4, r5, r6 = columns[feature[4]], columns[feature[5]], columns[feature[6]]
+    t0, t1, t2, t3, t4, t5, t6 = (
+        limits[0], limits[1], limits[2], limits[3], limits[4], limits[5], limits[6],
+    )  # fmt: skip
+    for i in range(node.shape[0]):
+        first = np.uint64(r0[i] > t0)
+        left, right = np.uint64(r1[i] > t1), np.uint64(r2[i] > t2)
+        a, b = np.uint64(r3[i] > t3), np.uint64(r4[i] > t4)
+        c, e = np.uint64(r5[i] > t5), np.uint64(r6[i] > t6)
+        second = right if first else left
+        below_left = b if second else a
+        below_right = e if second else c
+        third = below_right if first else below_left
+        node[i] = np.uint64(7) + np.uint64(4) * first + np.uint64(2) * second + third
 
 
 @kernel(
@@ -34,14 +64,16 @@ def forest(
     Every tree is complete: node k has children 2k + 1 and 2k + 2, so a step is one comparison and
     no step depends on a guess.  A leaf above the last level has infinite thresholds below it, and
     its path length waits at its leftmost descendant.  ``feature`` and ``threshold`` are
-    (trees, 2^depth − 1), ``length`` is (trees, 2^depth).
+    (trees, 2^depth − 1), ``length`` is (trees, 2^depth), depth at least 3.
 
     Rows are compared as float32, as scikit-learn does.
     """
     n, d = X.shape
     trees, inner = feature.shape
     out = np.zeros(n)
-    rows = np.empty(_TILE * d, dtype=np.float32)
+    columns = np.empty((d, _TILE), dtype=np.float32)
+    cells = columns.reshape(d * _TILE)
+    places = feature * np.uint32(_TILE)  # where the column of each split begins in cells
     # Unsigned, here and below: an index that could be negative costs a step more.
     nodes = np.empty(_TILE, dtype=np.uint64)
     one, first_leaf = np.uint64(1), np.uint64(inner)
@@ -50,15 +82,15 @@ def forest(
         node, scores = nodes[:size], out[start : start + size]
         for i in range(size):
             for j in range(d):
-                rows[i * d + j] = np.float32(X[start + i, j] - center[j])
+                columns[j, i] = np.float32(X[start + i, j] - center[j])
         for t in range(trees):
-            splits, limits, lengths = feature[t], threshold[t], length[t]
-            node[:] = 0
-            level = 1
+            place, limits, lengths = places[t], threshold[t], length[t]
+            _descend_three(columns, feature[t], limits, node)
+            level = 8
             while level <= inner:
                 for i in range(size):
                     k = node[i]
-                    right = rows[np.uint64(i * d) + splits[k]] > limits[k]
+                    right = cells[place[k] + np.uint64(i)] > limits[k]
                     node[i] = k + k + one + np.uint64(right)
                 level *= 2
             for i in range(size):

@@ -33,7 +33,7 @@ def fit_iforest(params: Mapping[str, Any], X: Floats, seed: int, floors: Floats)
     )
     detector.fit(centred)
     forest = detector.detector_
-    depth = max(1, *(int(tree.tree_.max_depth) for tree in forest.estimators_))
+    depth = max(3, *(int(tree.tree_.max_depth) for tree in forest.estimators_))
     trees = [_complete(tree.tree_, depth) for tree in forest.estimators_]
     arrays: dict[str, NDArray[Any]] = {
         "center": center,
