@@ -5,49 +5,33 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from pynomaly.application.columns import column_uses
-from pynomaly.application.explain import explain
 from pynomaly.application.learn import LearnModel, budget_named, training_policy
 from pynomaly.application.ports.data import OutputSinks, OutputWriter, Source
 from pynomaly.application.ports.learning import Kernels
-from pynomaly.application.preprocessing import encode
 from pynomaly.application.profile import profile_source
 from pynomaly.application.raw_rows import divide, learning_rows, pipeline_of_the_moment
-from pynomaly.application.score import REASONS
-from pynomaly.application.scoring_rows import score_table
-from pynomaly.application.strangest import Strangest
+from pynomaly.application.scoring_pass import ScoringPass
 from pynomaly.application.trust import (
     compare_with_cloud,
     rank_by_halves,
     rows_to_label,
     stability,
 )
-from pynomaly.domain.datasets import ROW_ID
-from pynomaly.domain.decision import draw_line
-from pynomaly.domain.detection import Detection, Refusal, StrangeRow
-from pynomaly.domain.errors import (
-    ConfigurationError,
-    ConflictError,
-    IntegrityError,
-)
-from pynomaly.domain.models import Model
+from pynomaly.domain.detection import Detection
+from pynomaly.domain.errors import ConfigurationError
 from pynomaly.domain.pipelines import DecisionPolicy, Pipeline
-from pynomaly.domain.scores import Reason, p_values, severity
 from pynomaly.domain.trust import Trust
 
 __all__ = ["DetectAnomalies", "Question"]
 
-Floats = NDArray[np.float64]
-
 PROFILED_ROWS = 100_000
-KEPT_REFUSALS = 20
+"""Rows that tell what the columns hold, drawn uniformly from larger sources."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,41 +68,6 @@ class Question:
             raise ConfigurationError(
                 f"an alert budget of {self.alert_budget:g} is no share of rows",
                 hint="give a number between 0 and 1, e.g. 0.01 for one row in a hundred",
-            )
-
-
-@dataclass(slots=True)
-class _Pass:
-    """What one pass over the source has come to so far."""
-
-    strangest: Strangest
-    scored: int = 0
-    flagged: int = 0
-    quarantined: int = 0
-    refusals: list[Refusal] = field(default_factory=list)
-
-    def refuse(self, rows: pa.Table) -> None:
-        self.quarantined += len(rows)
-        for row in rows.slice(0, max(KEPT_REFUSALS - len(self.refusals), 0)).to_pylist():
-            self.refusals.append(Refusal(row[ROW_ID], row["reason"]))
-
-    def check(self, source: Source, content: str) -> None:
-        """Refuse a pass that did not see what was learnt from, or did not account for all of it.
-
-        Args:
-            source: As read.
-            content: Its digest when it was learnt from.
-        """
-        snapshot = source.snapshot()
-        if snapshot.fingerprint.content != content:
-            raise ConflictError(
-                f"{snapshot.uri} changed while it was read; nothing was written",
-                hint="run again when nobody writes to it",
-            )
-        if snapshot.rows != self.scored + self.quarantined:
-            raise IntegrityError(
-                f"{snapshot.uri}: {snapshot.rows:,} rows in, {self.scored:,} scored and "
-                f"{self.quarantined:,} quarantined do not add up; nothing was written"
             )
 
 
@@ -188,7 +137,6 @@ class DetectAnomalies:
         Raises:
             NotTrainableError: Too few rows or no usable column, or a named column is missing.
             ConfigurationError: A named column does not hold what it should; unknown detector.
-            DataRejectedError: Not one row could be read.
             OutputExistsError: An output exists and ``overwrite`` is false; nothing was computed.
             ConflictError: The source changed between the two readings.
             IntegrityError: Rows were lost or repeated on the way.
@@ -224,16 +172,18 @@ class DetectAnomalies:
             model = learned.model
             halves = rank_by_halves(rows, learned.halves, question.seed)
             clock.start("score")
-            passed = _Pass(Strangest(max(question.top, question.to_label)))
+            passed = ScoringPass(
+                model, pipeline, self.kernels, keep=max(question.top, question.to_label)
+            )
             for batch in source.batches(self.batch_rows):
-                conformed, turned_away = divide(batch, pipeline)
+                accepted, turned_away = divide(batch, pipeline)
                 if len(turned_away):
                     passed.refuse(turned_away)
                     on_refused(turned_away)
                     if refused is not None:
                         refused.write(turned_away)
-                if len(conformed):
-                    table = self._scored(model, pipeline, conformed, passed)
+                if len(accepted):
+                    table = passed.score(accepted)
                     on_scored(table)
                     if scored is not None:
                         scored.write(table)
@@ -270,7 +220,7 @@ class DetectAnomalies:
             calibration_rows=len(model.calibration.scores),
             known_labels=_label_counts(rows, pipeline),
             trust=trust,
-            top=self._top(model, pipeline, passed.strangest, question.top),
+            top=passed.top(question.top),
             to_label=rows_to_label(passed.strangest, halves, pipeline.keys, question.to_label),
             refusals=tuple(passed.refusals),
             seconds=clock.stop(),
@@ -281,58 +231,6 @@ class DetectAnomalies:
         if uri is None:
             return None
         return outputs.enter_context(self.sinks.writer(uri, overwrite=overwrite))
-
-    def _scored(self, model: Model, pipeline: Pipeline, rows: pa.Table, passed: _Pass) -> pa.Table:
-        """Return the output of one chunk, and keep count."""
-        scores = score_table(model, rows, self.kernels)
-        p = p_values(model.calibration, scores)
-        flags = draw_line(pipeline.decision, model.calibration, ()).flags(scores)
-        flagged = np.flatnonzero(flags)
-        found: list[list[dict[str, object]] | None] = [None] * len(rows)
-        reasons = self._reasons(model, rows.take(pa.array(flagged)), scores[flagged])
-        for row, why in zip(flagged, reasons, strict=True):
-            found[row] = [_as_struct(reason) for reason in why]
-        passed.scored += len(rows)
-        passed.flagged += len(flagged)
-        passed.strangest.offer(rows, scores)
-        table = rows.select(list(pipeline.keys))
-        for name, column in {
-            "score": pa.array(scores),
-            "p_value": pa.array(p),
-            "is_anomaly": pa.array(flags),
-            "severity": pa.array(severity(p)),
-            "reasons": pa.array(found, REASONS),
-        }.items():
-            table = table.append_column(name, column)
-        return table
-
-    def _top(
-        self, model: Model, pipeline: Pipeline, strangest: Strangest, count: int
-    ) -> tuple[StrangeRow, ...]:
-        rows, scores = strangest.rows.slice(0, count), strangest.scores[:count]
-        p = p_values(model.calibration, scores)
-        flags = draw_line(pipeline.decision, model.calibration, ()).flags(scores)
-        return tuple(
-            StrangeRow(ids, float(s), float(pv), float(sev), bool(flag), tuple(why))
-            for ids, s, pv, sev, flag, why in zip(
-                rows.select(list(pipeline.keys)).to_pylist(),
-                scores,
-                p,
-                severity(p),
-                flags,
-                self._reasons(model, rows, scores),
-                strict=True,
-            )
-        )
-
-    def _reasons(self, model: Model, rows: pa.Table, scores: Floats) -> list[list[Reason]]:
-        if not len(rows):
-            return []
-        return explain(model, rows, encode(model.preprocessing, rows), scores, self.kernels)
-
-
-def _as_struct(reason: Reason) -> dict[str, object]:
-    return asdict(reason)
 
 
 def _label_counts(rows: pa.Table, pipeline: Pipeline) -> tuple[int, int]:
