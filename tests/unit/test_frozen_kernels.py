@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -70,14 +72,17 @@ def test_hbos_equals_a_pyod_fit_on_new_rows(rows, bins):
     )
 
 
-@pytest.mark.parametrize("method", ["mean", "largest"])
-def test_neighbours_equal_brute_force(rows, method):
+@pytest.mark.parametrize("k", [1, 6, 7, 60])
+@pytest.mark.parametrize("method", ["mean", "largest", "median"])
+def test_neighbours_equal_brute_force(rows, method, k):
     train, fresh = rows
     scaling = RobustScaling.fit(train, np.zeros(train.shape[1]))
     gaps = scaling(fresh)[:, None, :] - scaling(train)[None]
-    nearest = np.sort(np.sqrt((gaps**2).sum(axis=2)), axis=1)[:, :7]
-    expected = nearest.mean(axis=1) if method == "mean" else nearest[:, -1]
-    member = FITTER.fit("knn", {"n_neighbors": 7, "method": method}, train, 0)
+    nearest = np.sort(np.sqrt((gaps**2).sum(axis=2)), axis=1)[:, :k]
+    expected = {"mean": nearest.mean, "largest": nearest.max}.get(
+        method, lambda axis: np.median(nearest, axis=axis)
+    )(axis=1)
+    member = FITTER.fit("knn", {"n_neighbors": k, "method": method}, train, 0)
     np.testing.assert_allclose(KERNELS.score(member, fresh), expected, rtol=1e-12)
 
 
@@ -101,6 +106,157 @@ def test_mixture_equals_scikit_learn_on_new_rows(rows):
     np.testing.assert_allclose(
         KERNELS.score(member, fresh), -fitted.score_samples(scaling(fresh)), rtol=1e-9
     )
+
+
+def _scaled(train, *others):
+    scaling = RobustScaling.fit(train, np.zeros(train.shape[1]))
+    return [scaling(rows) for rows in (train, *others)]
+
+
+def test_copod_equals_pyod_on_its_training_rows(rows):
+    from pyod.models.copod import COPOD
+
+    train, _ = rows
+    train = np.column_stack([train, -train[:, 0], np.tile([-1.0, 1.0], 200)])  # skews +, -, 0
+    member = FITTER.fit("copod", {}, train, 0)
+    np.testing.assert_allclose(
+        KERNELS.score(member, train), COPOD().fit(train).decision_scores_, rtol=1e-12
+    )
+
+
+def test_copod_counts_training_rows_on_the_side_of_the_longer_tail():
+    train = np.array([[0.0], [1.0], [1.0], [5.0]])
+    member = FITTER.fit("copod", {}, train, 0)
+    right = {-9.0: 1, 0.0: 1, 0.5: 4 / 3, 1.0: 4 / 3, 3.0: 4, 5.0: 4, 9.0: 4}
+    left = {-9.0: 4, 0.0: 4, 0.5: 4, 1.0: 4 / 3, 3.0: 4 / 3, 5.0: 1, 9.0: 1}
+    expected = [max(np.log(right[x]), np.log(right[x] * left[x]) / 2) for x in right]
+    np.testing.assert_allclose(KERNELS.score(member, np.array(list(right))[:, None]), expected)
+
+
+def _pyod(name):
+    from pyod.models.cblof import CBLOF
+    from pyod.models.inne import INNE
+    from pyod.models.loda import LODA
+    from pyod.models.lof import LOF
+    from pyod.models.mcd import MCD
+    from pyod.models.ocsvm import OCSVM
+
+    return {
+        "loda": LODA(random_state=5), "mcd": MCD(random_state=5), "cblof": CBLOF(random_state=5),
+        "inne": INNE(random_state=5), "lof": LOF(), "ocsvm": OCSVM(),
+    }[name]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["loda", "mcd", "cblof", "inne", "lof", "ocsvm"])
+def test_defaults_are_pyods_and_new_rows_score_as_there(rows, name):
+    train, fresh = rows
+    scaled_train, scaled_fresh = _scaled(train, fresh)
+    expected = _pyod(name).fit(scaled_train).decision_function(scaled_fresh)
+    member = FITTER.fit(name, {}, train, 5)
+    np.testing.assert_allclose(KERNELS.score(member, fresh), expected, rtol=1e-9, atol=1e-9)
+
+
+def test_clusters_of_one_size_all_count_as_large():
+    from sklearn.cluster import KMeans
+
+    corners = np.array([[0.0, 0.0], [0.0, 90.0], [90.0, 0.0], [90.0, 90.0]])
+    train = np.repeat(corners, 25, axis=0) + np.random.default_rng(0).normal(size=(100, 2))
+    # PyOD refuses: no four equal clusters but all of them hold 90 % of the rows.
+    member = FITTER.fit("cblof", {"n_clusters": 4, "beta": 10.0}, train, 0)
+    assert member.arrays["references"].shape == (2, 4)
+    (Z,) = _scaled(train)
+    expected = KMeans(4, random_state=0).fit(Z).transform(Z).min(axis=1)
+    np.testing.assert_allclose(KERNELS.score(member, train), expected, rtol=1e-9)
+
+
+def test_mcd_notices_a_column_that_is_constant_in_the_bulk():
+    rng = np.random.default_rng(0)
+    train = rng.normal(size=(400, 3))
+    train[:, 2] = rng.random(400) < 0.05
+    member = FITTER.fit("mcd", {}, train, 0)
+    plain, flagged = KERNELS.score(member, np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 1.0]]))
+    assert np.isfinite(flagged)
+    assert flagged > plain
+
+
+def test_mcd_projects_where_rows_are_few():
+    member = FITTER.fit("mcd", {}, np.random.default_rng(0).normal(size=(40, 30)), 0)
+    assert member.arrays["projection"].shape == (30, 8)
+
+
+@pytest.mark.parametrize(("name", "kept"), [("knn", 500), ("lof", 500)])
+def test_the_number_of_references_can_be_chosen(name, kept):
+    X = np.random.default_rng(0).normal(size=(900, 2))
+    member = FITTER.fit(name, {"max_references": kept}, X, 0)
+    assert member.arrays["references"].shape == (2, kept)
+
+
+def test_a_row_between_many_duplicates_scores_finitely_with_lof():
+    train = np.repeat(np.array([[0.0, 0.0], [1.0, 5.0], [2.0, -3.0]]), 60, axis=0)
+    member = FITTER.fit("lof", {}, train, 0)
+    near, far = KERNELS.score(member, np.array([[0.0, 0.0], [0.5, 1.0]]))
+    assert near == pytest.approx(1.0, rel=1e-4)
+    assert 1e6 < far < np.inf
+
+
+def test_hbos_borders_lie_exactly_where_scaled_rows_cross_them(rows):
+    train, _ = rows
+    member = FITTER.fit("hbos", {}, train, 0)
+    first, last = member.arrays["starts"][:2]
+    borders = member.arrays["values"][first:last]
+    at, beyond = np.repeat(train[:1], len(borders), 0), np.repeat(train[:1], len(borders), 0)
+    at[:, 0], beyond[:, 0] = borders, np.nextafter(borders, np.inf)
+    heights = member.arrays["heights"][0 : 2 * len(borders) + 1]
+    np.testing.assert_allclose(
+        KERNELS.score(member, beyond) - KERNELS.score(member, at),
+        heights[2::2] - heights[:-1:2], atol=1e-12,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_threads_and_chunks_change_no_bit(rows, monkeypatch, threads):
+    from pynomaly.infrastructure.kernels import frozen
+
+    train, fresh = rows
+    names = ("iforest", "copod", "loda", "gmm", "lof", "ocsvm", "inne", "subsample", "cluster")
+    members = [FITTER.fit(name, {}, train, 0) for name in names]
+    rows = np.concatenate([fresh] * 3)
+    whole = FrozenKernels(threads=1).score_members(members, rows)
+    for chunk in (64, 65, 257):
+        monkeypatch.setattr(frozen, "_CHUNK_CELLS", chunk * rows.shape[1])
+        kernels = FrozenKernels(threads=threads)
+        np.testing.assert_array_equal(kernels.score_members(members, rows), whole)
+
+
+def test_members_score_together_as_one_by_one(rows):
+    train, fresh = rows
+    members = [
+        FITTER.fit(name, {}, part, 0)
+        for part in (train, train[:300])
+        for name in ("mahalanobis", "iforest", "cluster")
+    ]
+    together = KERNELS.score_members(members, fresh)
+    np.testing.assert_array_equal(together, [KERNELS.score(member, fresh) for member in members])
+
+
+def test_all_cores_are_used_except_inside_workers(monkeypatch):
+    import os
+    import sys
+    import types
+
+    from pynomaly.infrastructure.kernels import frozen
+
+    monkeypatch.delenv("PREFECT__FLOW_RUN_ID", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
+    assert frozen._available() == 3
+    outside = types.SimpleNamespace(get_worker=lambda: (_ for _ in ()).throw(ValueError))
+    monkeypatch.setitem(sys.modules, "distributed", outside)
+    assert frozen._available() == 3
+    monkeypatch.setitem(sys.modules, "distributed", types.SimpleNamespace(get_worker=object))
+    assert frozen._available() == 1
+    monkeypatch.delitem(sys.modules, "distributed")
+    monkeypatch.setenv("PREFECT__FLOW_RUN_ID", "b7")
+    assert frozen._available() == 1
 
 
 def test_a_column_in_other_units_scores_the_same(rows):
@@ -130,6 +286,13 @@ def test_a_member_of_another_version_is_named():
     unknown = Member("lof2", {}, {}, Normalisation(0, 1, 0, 1))
     with pytest.raises(IntegrityError, match="no kernel for detector 'lof2'"):
         KERNELS.score(unknown, np.zeros((1, 1)))
+
+
+def test_a_member_with_other_arrays_is_named(rows):
+    member = FITTER.fit("knn", {}, rows[0], 0)
+    arrays = {name: array for name, array in member.arrays.items() if name != "neighbours"}
+    with pytest.raises(IntegrityError, match="the frozen 'knn' has no 'neighbours'"):
+        KERNELS.score(replace(member, arrays=arrays), rows[1])
 
 
 def test_library_versions_are_recorded():

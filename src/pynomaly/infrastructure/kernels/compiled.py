@@ -114,6 +114,23 @@ def _ocsvm(a: Arrays, params: Mapping[str, Any], Z: Floats) -> Floats:
     )
 
 
+def _grown_forest(a: Arrays, params: Mapping[str, Any], X: Floats) -> Floats:
+    from pynomaly.infrastructure.kernels import labels
+
+    return labels.grown_forest(
+        X, a["center"], a["feature"], a["threshold"], a["child"], a["share"], a["roots"],
+        float(a["doubt"][0]),
+    )  # fmt: skip
+
+
+def _logistic(a: Arrays, params: Mapping[str, Any], X: Floats) -> Floats:
+    from pynomaly.infrastructure.kernels import labels
+
+    return labels.logistic(
+        X, a["middle"], a["spread"], a["weights"], a["slope"], float(a["intercept"][0])
+    )
+
+
 SCORERS: Mapping[str, Callable[[Arrays, Mapping[str, Any], Floats], Floats]] = {
     "iforest": _iforest,
     "ecod": _steps,
@@ -131,6 +148,8 @@ SCORERS: Mapping[str, Callable[[Arrays, Mapping[str, Any], Floats], Floats]] = {
     "mahalanobis": _mahalanobis,
     "cluster": _groups,
     "subsample": _subsample,
+    "grown_forest": _grown_forest,
+    "logistic": _logistic,
 }
 """Of a member's arrays and parameters, and rows: scaled (d, n) where it holds a scaling, else raw
 (n, d)."""

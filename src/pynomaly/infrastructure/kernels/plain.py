@@ -162,6 +162,32 @@ def _ocsvm(a: Arrays, params: Params, Z: Floats) -> Floats:
     return np.asarray(-(_added((similar * a["weights"]).T) + a["intercept"][0]))
 
 
+def _grown_forest(a: Arrays, params: Params, X: Floats) -> Floats:
+    with np.errstate(over="ignore"):
+        rows = (X - a["center"]).astype(np.float32)
+    every, total = np.arange(len(X)), np.zeros(len(X))
+    for root in a["roots"]:
+        node = np.full(len(X), root)
+        while np.any(inside := a["child"][node] != 0):
+            right = rows[every, a["feature"][node]] > a["threshold"][node]
+            node = np.where(inside, a["child"][node] + right, node)
+        total += a["share"][node]
+    p, doubt = total / len(a["roots"]), a["doubt"][0]
+    return np.asarray(np.log((p + doubt) / (1.0 - p + doubt)))
+
+
+def _logistic(a: Arrays, params: Params, X: Floats) -> Floats:
+    total = np.full(len(X), a["intercept"][0])
+    features = len(a["middle"])
+    for j in np.flatnonzero(a["weights"]):
+        with np.errstate(over="ignore"):
+            ratio = (X[:, j] - a["middle"][j]) / a["spread"][j]
+        total += a["weights"][j] * np.arcsinh(np.clip(ratio, -1e300, 1e300))
+    for k, slope in enumerate(a["slope"]):
+        total += slope * X[:, features + k]
+    return total
+
+
 SCORERS: Mapping[str, Callable[[Arrays, Params, Floats], Floats]] = {
     "iforest": _iforest,
     "ecod": _steps,
@@ -179,4 +205,6 @@ SCORERS: Mapping[str, Callable[[Arrays, Params, Floats], Floats]] = {
     "mahalanobis": _mahalanobis,
     "cluster": _groups,
     "subsample": _subsample,
+    "grown_forest": _grown_forest,
+    "logistic": _logistic,
 }

@@ -73,7 +73,7 @@ def _upper_bound(squared: Floats, k: int, minima: Floats) -> float:
     for lane in range(lanes):
         smallest, rank = minima[lane], 0
         for other in range(lanes):
-            rank += np.int64(minima[other] <= smallest)
+            rank += int(minima[other] <= smallest)
         bound = min(bound, smallest) if rank >= k else bound
     return bound
 
@@ -96,7 +96,7 @@ def _insert(
         block = squared[begin : begin + _GLANCE]
         count = 0
         for r in range(block.shape[0]):
-            count += np.int64(block[r] <= bound)
+            count += int(block[r] <= bound)
         if count == 0:
             continue
         hits = np.uint64(0)
