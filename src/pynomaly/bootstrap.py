@@ -264,7 +264,7 @@ class Platform:
     @cached_property
     def kernels(self) -> Kernels:
         """Score frozen detectors."""
-        return detector_kernels()
+        return detector_kernels(self.settings.scoring.threads)
 
     @cached_property
     def fitter(self) -> DetectorFitter:

@@ -233,3 +233,9 @@ def test_policies_that_nobody_sets_are_those_of_the_domain(tmp_path):
 def test_the_configuration_of_this_repository_is_valid(environment):
     settings = load_settings(REPOSITORY, {"PYNOMALY_ENV": environment})
     assert settings.project == REPOSITORY
+
+
+def test_threads_are_left_to_the_machine_unless_set(project):
+    folder = project(base__s="home: a\n")
+    assert load_settings(folder, {}).scoring.threads is None
+    assert load_settings(folder, {"PYNOMALY_SCORING__THREADS": "2"}).scoring.threads == 2

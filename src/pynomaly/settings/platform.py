@@ -41,9 +41,10 @@ class MlflowSettings:
 
 @dataclass(frozen=True, slots=True)
 class ScoringSettings:
-    """Streaming: rows held in memory at once."""
+    """Scoring: rows held in memory at once, and threads; None for all cores there are."""
 
     batch_rows: int
+    threads: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,7 @@ def load_settings(start: Path | None = None, environ: Mapping[str, str] | None =
         home=home,
         records=RecordsSettings(resolve_uri(records_url, project)),
         mlflow=MlflowSettings(resolve_uri(tracking_uri, project)),
-        scoring=ScoringSettings(document.scoring.batch_rows),
+        scoring=ScoringSettings(document.scoring.batch_rows, document.scoring.threads),
         profiling=ProfilingSettings(document.profiling.sample_rows),
         tree=tree,
     )

@@ -123,6 +123,7 @@ class ScoringSection(Section):
     """Streaming of data."""
 
     batch_rows: Count
+    threads: Count | None
 
 
 class ProfilingSection(Section):
