@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from pynomaly.application.ports.learning import Kernels
 from pynomaly.application.preprocessing import encode
-from pynomaly.domain.models import Member, Model
-from pynomaly.domain.scores import combine
+from pynomaly.domain.models import Head, Member, Model
+from pynomaly.domain.scores import combine, normalise
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["BLOCK_ROWS", "score_matrix", "score_members", "score_table"]
+__all__ = ["BLOCK_ROWS", "head_rows", "score_matrix", "score_members", "score_table"]
 
 Floats = NDArray[np.float64]
 
@@ -50,15 +50,42 @@ def score_matrix(model: Model, X: Floats, kernels: Kernels) -> Floats:
         X: (n, d) matrix made by the model's preprocessing.
         kernels: Score its members.
     """
-    return score_members(model.members, X, kernels)
+    return score_members(model.members, X, kernels, model.head)
 
 
-def score_members(members: Sequence[Member], X: Floats, kernels: Kernels) -> Floats:
-    """Return (n,) combined scores of encoded rows by some members."""
+def score_members(
+    members: Sequence[Member], X: Floats, kernels: Kernels, head: Head | None = None
+) -> Floats:
+    """Return (n,) combined scores of encoded rows by some members, and by what labels taught."""
     scores = np.empty(len(X))
     for start in range(0, len(X), BLOCK_ROWS):
         block = X[start : start + BLOCK_ROWS]
-        scores[start : start + BLOCK_ROWS] = combine(
-            tuple(kernels.score_members(members, block)), members
-        )
+        if head is None:
+            found = combine(tuple(kernels.score_members(members, block)), members)
+        else:
+            rows = head_rows(members, block, kernels)
+            found = head.weight * rows[:, -1]
+            for log_odds in kernels.score_members(head.parts, rows):
+                found += log_odds
+        scores[start : start + BLOCK_ROWS] = found
     return scores
+
+
+def head_rows(members: Sequence[Member], X: Floats, kernels: Kernels) -> Floats:
+    """Return what a head reads: the features, the normalised score by every member, their mean.
+
+    Args:
+        members: Label-free, k of them.
+        X: (n, d) encoded rows.
+        kernels: Score the members.
+
+    Returns:
+        (n, d + k + 1), the last column being the label-free score itself.
+    """
+    raw = kernels.score_members(members, X)
+    rows = np.empty((len(X), X.shape[1] + len(members) + 1))
+    rows[:, : X.shape[1]] = X
+    for column, (scores, member) in enumerate(zip(raw, members, strict=True), start=X.shape[1]):
+        rows[:, column] = normalise(scores, member.normalisation)
+    rows[:, -1] = combine(tuple(raw), members)
+    return rows

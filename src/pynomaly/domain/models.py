@@ -2,7 +2,7 @@
 
 Scoring a row is: encode it with :class:`Preprocessing` into float64 features, score those with
 every :class:`Member`, put each on a common scale with :class:`Normalisation`, and average.
-Higher is stranger.
+Where labels taught something, a :class:`Head` adds it.  Higher is stranger.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ __all__ = [
     "Calibration",
     "CategoricalEncoding",
     "Encoding",
+    "Head",
     "Member",
     "Model",
     "ModelCard",
@@ -169,6 +170,22 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
+class Head:
+    """What labels teach on top of the label-free score.
+
+    A row's score is ``weight`` × its label-free score plus the log-odds that each part gives it.
+    Parts read the row's features, then its normalised score by every member, then their mean.
+
+    Args:
+        parts: Frozen classifiers, at least one; their raw scores are log-odds, not normalised.
+        weight: Of the label-free score; the fewer labels, the larger.
+    """
+
+    parts: tuple[Member, ...]
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
 class Calibration:
     """Held-out scores that turn a score into a conformal p-value.
 
@@ -192,6 +209,7 @@ class ModelCard:
         training_rows: Rows fitted on.
         seed: Of everything random.
         library_versions: Package → version, of what fitted it.
+        labels: What labels did for the model and why, for people; empty where there are none.
     """
 
     pipeline: str
@@ -202,6 +220,7 @@ class ModelCard:
     training_rows: int
     seed: int
     library_versions: Mapping[str, str]
+    labels: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +233,7 @@ class Model:
         preprocessing: Encoder.
         members: At least one.
         calibration: For p-values.
+        head: What labels taught; None where the score is label-free.
     """
 
     card: ModelCard
@@ -221,3 +241,4 @@ class Model:
     preprocessing: Preprocessing
     members: tuple[Member, ...]
     calibration: Calibration
+    head: Head | None = None

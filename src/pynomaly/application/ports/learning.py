@@ -18,7 +18,15 @@ if TYPE_CHECKING:
 
     from pynomaly.domain.models import Model
 
-__all__ = ["DetectorFitter", "Kernels", "ModelStore", "Trial", "Tuner", "TuningResult"]
+__all__ = [
+    "DetectorFitter",
+    "Kernels",
+    "LabelFitter",
+    "ModelStore",
+    "Trial",
+    "Tuner",
+    "TuningResult",
+]
 
 Floats = NDArray[np.float64]
 
@@ -69,6 +77,39 @@ class DetectorFitter(Protocol):
 
     def library_versions(self) -> Mapping[str, str]:
         """Return the versions of everything that took part in fitting."""
+
+
+class LabelFitter(Protocol):
+    """Fits classifiers on labelled rows with scikit-learn and freezes them to arrays."""
+
+    def fit(
+        self,
+        X: Floats,
+        scores: Floats,
+        labels: Floats,
+        seed: int,
+        *,
+        floors: Floats | None = None,
+        trees: int = 100,
+    ) -> tuple[Member, ...]:
+        """Fit, freeze, and check the frozen log-odds against the fitted classifiers.
+
+        Args:
+            X: (n, d) encoded features.
+            scores: (n, k) normalised scores of the same rows by label-free members, and their mean.
+            labels: (n,) 1 = anomaly, 0 = normal, NaN = unknown; a known anomaly and a row that is
+                none are the least.
+            seed: Equal seeds give bit-identical arrays.
+            floors: (d,) smallest spread a feature may be scaled by; none where None.
+            trees: In the forest.
+
+        Returns:
+            Parts of a head: their kernels read rows of ``[X, scores]`` and give log-odds.
+
+        Raises:
+            NotTrainableError: No known anomaly, or nothing to tell it from.
+            IntegrityError: Frozen and fitted log-odds disagree.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from pynomaly.domain.models import (
     Calibration,
     CategoricalEncoding,
     Encoding,
+    Head,
     Member,
     Model,
     ModelCard,
@@ -29,7 +30,7 @@ __all__ = ["FORMAT_VERSION", "from_document", "to_document"]
 
 Arrays = dict[str, NDArray[Any]]
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 _ENCODINGS: Mapping[str, type[NumericEncoding | CategoricalEncoding | TimeEncoding]] = {
     "numeric": NumericEncoding,
@@ -47,18 +48,6 @@ def to_document(model: Model) -> tuple[bytes, Arrays]:
         _REFERENCES: model.preprocessing.references,
         _CALIBRATION: model.calibration.scores,
     }
-    members = []
-    for number, member in enumerate(model.members):
-        keys = {name: f"members.{number}.{name}" for name in member.arrays}
-        arrays |= {key: member.arrays[name] for name, key in keys.items()}
-        members.append(
-            {
-                "detector": member.detector,
-                "params": dict(member.params),
-                "normalisation": asdict(member.normalisation),
-                "arrays": keys,
-            }
-        )
     document = {
         "format_version": FORMAT_VERSION,
         "card": {
@@ -77,11 +66,31 @@ def to_document(model: Model) -> tuple[bytes, Arrays]:
             "references": _REFERENCES,
         },
         "combination": _COMBINATION,
-        "members": members,
+        "members": _entries("members", model.members, arrays),
         "calibration": {"scores": _CALIBRATION},
+        "head": None
+        if model.head is None
+        else {"parts": _entries("head", model.head.parts, arrays), "weight": model.head.weight},
     }
     text = json.dumps(document, sort_keys=True, indent=1, allow_nan=False)
     return text.encode(), arrays
+
+
+def _entries(place: str, members: tuple[Member, ...], arrays: Arrays) -> list[dict[str, Any]]:
+    """Return what the document says of members, and add their arrays."""
+    entries = []
+    for number, member in enumerate(members):
+        keys = {name: f"{place}.{number}.{name}" for name in member.arrays}
+        arrays |= {key: member.arrays[name] for name, key in keys.items()}
+        entries.append(
+            {
+                "detector": member.detector,
+                "params": dict(member.params),
+                "normalisation": asdict(member.normalisation),
+                "arrays": keys,
+            }
+        )
+    return entries
 
 
 def from_document(content: bytes, arrays: Arrays) -> Model:
@@ -127,17 +136,32 @@ def _model(document: dict[str, Any], take: Callable[[str], NDArray[Any]]) -> Mod
             tuple(preprocessing["owners"]),
             take(preprocessing["references"]).astype(np.float64),
         ),
-        tuple(
-            Member(
-                member["detector"],
-                member["params"],
-                {name: take(key) for name, key in member["arrays"].items()},
-                Normalisation(**member["normalisation"]),
-            )
-            for member in document["members"]
-        ),
+        _members(document["members"], take),
         Calibration(take(document["calibration"]["scores"]).astype(np.float64)),
+        _head(document["head"], take),
     )
+
+
+def _members(
+    entries: list[dict[str, Any]], take: Callable[[str], NDArray[Any]]
+) -> tuple[Member, ...]:
+    return tuple(
+        Member(
+            entry["detector"],
+            entry["params"],
+            {name: take(key) for name, key in entry["arrays"].items()},
+            Normalisation(**entry["normalisation"]),
+        )
+        for entry in entries
+    )
+
+
+def _head(entry: dict[str, Any] | None, take: Callable[[str], NDArray[Any]]) -> Head | None:
+    if entry is None:
+        return None
+    if not entry["parts"]:
+        raise ValueError("a head without parts")
+    return Head(_members(entry["parts"], take), float(entry["weight"]))
 
 
 def _encoding(entry: dict[str, Any]) -> Encoding:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pynomaly.infrastructure.pyod.frozen import Frozen
 
-__all__ = ["fit_iforest"]
+__all__ = ["fit_iforest", "float32_below"]
 
 Floats = NDArray[np.float64]
 
@@ -54,7 +54,7 @@ def _complete(tree: Any, depth: int) -> tuple[NDArray[np.uint32], NDArray[np.flo
     feature = np.zeros(inner, dtype=np.uint32)
     threshold = np.full(inner, np.inf, dtype=np.float32)
     length = np.zeros(inner + 1)
-    limits = _float32_below(tree.threshold)
+    limits = float32_below(tree.threshold)
     paths = tree.compute_node_depths() - 1.0 + _average_path_length(tree.n_node_samples)
     waiting = [(0, 0)]
     while waiting:
@@ -72,7 +72,7 @@ def _complete(tree: Any, depth: int) -> tuple[NDArray[np.uint32], NDArray[np.flo
     return feature, threshold, length
 
 
-def _float32_below(values: Floats) -> NDArray[np.float32]:
+def float32_below(values: Floats) -> NDArray[np.float32]:
     """Round down: for a float32 x, x ≤ value exactly when x ≤ the rounded value."""
     rounded = values.astype(np.float32)
     above = rounded.astype(np.float64) > values
