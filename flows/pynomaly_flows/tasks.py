@@ -106,6 +106,7 @@ def _trained(result: TrainedModel) -> Facts:
         "certified": detector(result.detector).certified,
         "fitted_rows": result.fitted_rows,
         "metrics": dict(result.metrics),
+        "labels": result.labels,
     }
 
 

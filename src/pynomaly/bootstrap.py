@@ -23,7 +23,13 @@ if TYPE_CHECKING:
     from pynomaly.application.gate import GateVersion
     from pynomaly.application.learn import LearnModel
     from pynomaly.application.ports.data import DatasetStore, OutputSinks, Source, Sources
-    from pynomaly.application.ports.learning import DetectorFitter, Kernels, ModelStore, Tuner
+    from pynomaly.application.ports.learning import (
+        DetectorFitter,
+        Kernels,
+        LabelFitter,
+        ModelStore,
+        Tuner,
+    )
     from pynomaly.application.ports.quality import DataValidator
     from pynomaly.application.ports.records import Records
     from pynomaly.application.ports.registry import ModelRegistry
@@ -49,6 +55,7 @@ __all__ = [
     "data_sources",
     "detector_fitter",
     "detector_kernels",
+    "label_fitter",
     "model_folders",
     "model_learner",
     "output_sinks",
@@ -100,6 +107,17 @@ def detector_fitter(kernels: Kernels, tolerance: float | None = None) -> Detecto
     from pynomaly.infrastructure.pyod.fitter import PyodFitter
 
     return PyodFitter(kernels) if tolerance is None else PyodFitter(kernels, tolerance)
+
+
+def label_fitter(kernels: Kernels) -> LabelFitter:
+    """Return what fits and freezes classifiers on labelled rows; it needs no settings.
+
+    Args:
+        kernels: Score frozen copies in the self-test.
+    """
+    from pynomaly.infrastructure.pyod.labels import SklearnLabelFitter
+
+    return SklearnLabelFitter(kernels)
 
 
 def data_sources() -> Sources:
@@ -272,6 +290,11 @@ class Platform:
         return detector_fitter(self.kernels)
 
     @cached_property
+    def label_fitter(self) -> LabelFitter:
+        """Fits what labels teach."""
+        return label_fitter(self.kernels)
+
+    @cached_property
     def tuner(self) -> Tuner:
         """Searches for better detectors."""
         from pynomaly.infrastructure.optuna.tuner import OptunaTuner
@@ -352,6 +375,7 @@ class Platform:
             self.kernels,
             self.model_store,
             self._artifacts / "models",
+            self.label_fitter,
         )
 
     @cached_property

@@ -24,7 +24,7 @@ import pyarrow as pa
 from pynomaly.application.gates.integrity import certified
 from pynomaly.application.train import FitModel
 from pynomaly.application.tune import TuneDetector
-from pynomaly.bootstrap import detector_fitter, detector_kernels, model_folders
+from pynomaly.bootstrap import detector_fitter, detector_kernels, label_fitter, model_folders
 from pynomaly.domain.datasets import Dataset, Fingerprint, Snapshot
 from pynomaly.infrastructure.arrow.outputs import ParquetDatasetStore
 from pynomaly.infrastructure.filesystem.targets import open_local_target
@@ -52,7 +52,7 @@ fitter = detector_fitter(kernels)
 choice = TuneDetector(store, fitter, kernels, OptunaTuner(Path("studies")))(
     pipeline, dataset, "run"
 )
-fit = FitModel(store, fitter, kernels, model_folders(), Path("models"))
+fit = FitModel(store, fitter, kernels, model_folders(), Path("models"), label_fitter(kernels))
 trained = fit(pipeline, dataset, choice, "run")
 model = model_folders().load(Path(trained.folder), trained.manifest_digest)
 scores = load_scorer(Path(trained.folder), trained.manifest_digest).score(

@@ -17,9 +17,11 @@ from pynomaly.infrastructure.kernels import FrozenKernels
 from pynomaly.infrastructure.modelfolder import FolderModelStore
 from pynomaly.infrastructure.optuna.tuner import OptunaTuner
 from pynomaly.infrastructure.pyod.fitter import PyodFitter
+from pynomaly.infrastructure.pyod.labels import SklearnLabelFitter
 
 KERNELS = FrozenKernels()
 FITTER = PyodFitter(KERNELS)
+LABELLER = SklearnLabelFitter(KERNELS)
 
 
 def pipeline(**training: object) -> Pipeline:
@@ -43,7 +45,7 @@ def train(folder: Path, job: Pipeline, rows: int) -> TrainedModel:
     choice = TuneDetector(store, FITTER, KERNELS, OptunaTuner(folder / "studies"))(
         job, dataset, "run"
     )
-    fit = FitModel(store, FITTER, KERNELS, FolderModelStore(), folder / "models")
+    fit = FitModel(store, FITTER, KERNELS, FolderModelStore(), folder / "models", LABELLER)
     return fit(job, dataset, choice, "run")
 
 

@@ -6,13 +6,7 @@ import numpy as np
 import pytest
 
 from pynomaly.application.ports.learning import Trial, TuningResult
-from pynomaly.application.tuning import (
-    LABEL_FREE_MARGIN,
-    LabelFreeObjective,
-    LabelledObjective,
-    choose,
-    enough_labels,
-)
+from pynomaly.application.tuning import LABEL_FREE_MARGIN, LabelFreeObjective, choose
 from pynomaly.domain.detectors import FAMILIES, complete
 from pynomaly.domain.errors import NotTrainableError
 from pynomaly.infrastructure.kernels import FrozenKernels
@@ -169,30 +163,6 @@ def test_an_inverted_detector_has_no_consensus(label_free):
     assert broken("knn", {}) < 0.5 < label_free("knn", {})
 
 
-def test_labels_measure_on_held_out_folds():
-    X, labels = _rows()
-    objective = LabelledObjective(X, labels, fitter=FITTER, kernels=KERNELS, seed=0)
-    noise = np.random.default_rng(1).permutation(labels)
-    guess = LabelledObjective(X, noise, fitter=FITTER, kernels=KERNELS, seed=0)
-    assert objective("knn", {}) > 0.8 > 0.3 > guess("knn", {})
-    assert objective.folds("knn", {}).shape == (4,)
-
-
-def test_unknown_labels_are_fitted_on_but_not_measured():
-    X, labels = _rows()
-    some = np.where(np.arange(len(labels)) % 2, labels, np.nan)
-    assert enough_labels(some)
-    objective = LabelledObjective(X, some, fitter=FITTER, kernels=KERNELS, seed=0)
-    assert objective("knn", {}) > 0.8
-
-
-def test_too_few_labels_are_refused():
-    labels = np.where(np.arange(200) < 9, 1.0, 0.0)
-    assert not enough_labels(labels)
-    with pytest.raises(NotTrainableError, match="9 known anomalies"):
-        LabelledObjective(np.zeros((200, 2)), labels, fitter=FITTER, kernels=KERNELS, seed=0)
-
-
 def _result(incumbent, challenger):
     trials = (Trial(0, "ecod", {}, incumbent, 1.0), Trial(1, "knn", {}, challenger, 1.0))
     return TuningResult(trials, max(trials, key=lambda t: -1.0 if t.value is None else t.value))
@@ -210,12 +180,3 @@ def _result(incumbent, challenger):
 )
 def test_the_incumbent_stays_unless_clearly_beaten(incumbent, challenger, chosen):
     assert choose(_result(incumbent, challenger), LABEL_FREE_MARGIN).detector == chosen
-
-
-def test_with_labels_the_margin_is_the_standard_error_of_the_advantage():
-    X, labels = _rows(300)
-    objective = LabelledObjective(X, labels, fitter=FITTER, kernels=KERNELS, seed=0)
-    difference = objective.folds("knn", {}) - objective.folds("ecod", {})
-    expected = difference.std(ddof=1) / 2
-    assert objective.margin(_result(0.1, 0.9)) == pytest.approx(expected)
-    assert objective.margin(_result(0.9, 0.1)) == 0.0

@@ -80,6 +80,7 @@ class RegisterModel:
                         "objective": choice.objective,
                         "trials": str(len(choice.trials)),
                         "seed": str(pipeline.training.seed),
+                        "labels": trained.labels or "none",
                         **{f"detector.{k}": str(v) for k, v in choice.params.items()},
                     },
                     metrics=trained.metrics,

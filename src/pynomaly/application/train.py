@@ -15,15 +15,16 @@ from numpy.typing import NDArray
 from pynomaly.application.calibration import Scorer, calibrate_on_unseen_rows
 from pynomaly.application.ensemble import fit_detector
 from pynomaly.application.ports.data import DatasetStore
-from pynomaly.application.ports.learning import DetectorFitter, Kernels, ModelStore
+from pynomaly.application.ports.learning import DetectorFitter, Kernels, LabelFitter, ModelStore
 from pynomaly.application.preprocessing import encode, fit_preprocessing
 from pynomaly.application.scoring_rows import score_members, score_table
-from pynomaly.application.split import known_labels, training_rows
+from pynomaly.application.split import TrainingRows, known_labels, training_rows
+from pynomaly.application.supervised import Supervised, fit_head, fit_supervised
 from pynomaly.application.tune import Choice
 from pynomaly.domain.datasets import EXPECTED_SCORE, Dataset
 from pynomaly.domain.decision import calibration_rows_wanted
 from pynomaly.domain.evaluation import average_precision, roc_auc
-from pynomaly.domain.models import Calibration, Member, Model, ModelCard, Preprocessing
+from pynomaly.domain.models import Calibration, Head, Member, Model, ModelCard, Preprocessing
 from pynomaly.domain.pipelines import Pipeline
 
 __all__ = ["FitModel", "TrainedModel"]
@@ -45,6 +46,7 @@ class TrainedModel:
         params: Its parameters.
         fitted_rows: Rows it was fitted on.
         metrics: Measured on held-out rows; label metrics only where labels exist.
+        labels: What labels did for the model and why, for people; empty where there are none.
     """
 
     folder: str
@@ -54,17 +56,21 @@ class TrainedModel:
     params: Mapping[str, Any]
     fitted_rows: int
     metrics: Mapping[str, float] = field(default_factory=dict)
+    labels: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class FitModel:
-    """Fit the chosen detector, calibrate it on rows it has not seen, and write its folder."""
+    """Fit the chosen detector, let labels shape its score as far as they prove that they should,
+    calibrate it on ordinary rows it has not seen, and write its folder.
+    """
 
     datasets: DatasetStore
     fitter: DetectorFitter
     kernels: Kernels
     store: ModelStore
     models_folder: Path
+    label_fitter: LabelFitter
 
     def __call__(
         self, pipeline: Pipeline, dataset: Dataset, choice: Choice, run_id: str
@@ -84,13 +90,24 @@ class FitModel:
         policy = pipeline.training
         rows = training_rows(pipeline, dataset, self.datasets)
         preprocessing, members = self._fit(pipeline, choice, rows.fit)
-        holdout, calibration = calibrate_on_unseen_rows(
-            rows,
-            self._scorer(preprocessing, members),
-            lambda table: self._scorer(*self._fit(pipeline, choice, table)),
+        supervised = self._supervised(pipeline, rows.fit, preprocessing, members)
+        ordinary, (anomalies, held_out_anomalies) = _known_anomalies_apart(rows, pipeline)
+
+        def refit(others: pa.Table) -> Scorer:
+            # Known anomalies never calibrate, so every fold may learn from all of them.
+            table = pa.concat_tables([others, anomalies])
+            encoding, again = self._fit(pipeline, choice, table)
+            head = supervised.head and self._head(pipeline, table, encoding, again)
+            return self._scorer(encoding, again, head)
+
+        kept, calibration = calibrate_on_unseen_rows(
+            ordinary,
+            self._scorer(preprocessing, members, supervised.head),
+            refit,
             wanted=calibration_rows_wanted(pipeline.decision),
             seed=policy.seed,
         )
+        holdout = pa.concat_tables([kept, held_out_anomalies]).combine_chunks()
         model = Model(
             ModelCard(
                 pipeline=pipeline.name,
@@ -101,11 +118,13 @@ class FitModel:
                 training_rows=len(rows.fit),
                 seed=policy.seed,
                 library_versions=self.fitter.library_versions(),
+                labels=supervised.reason,
             ),
             pipeline.features,
             preprocessing,
             members,
             calibration,
+            supervised.head,
         )
         folder, digest = self._save(model, _golden(model, holdout, self.kernels))
         # Named after the model: a run taken up again never changes what gates of another read.
@@ -118,11 +137,15 @@ class FitModel:
             choice.detector,
             choice.params,
             len(rows.fit),
-            _metrics(
-                score_table(model, holdout, self.kernels),
-                calibration,
-                known_labels(holdout, pipeline),
-            ),
+            {
+                **_metrics(
+                    score_table(model, holdout, self.kernels),
+                    calibration,
+                    known_labels(holdout, pipeline),
+                ),
+                **supervised.metrics,
+            },
+            supervised.reason,
         )
 
     def _fit(
@@ -141,8 +164,52 @@ class FitModel:
         )
         return preprocessing, members
 
-    def _scorer(self, preprocessing: Preprocessing, members: tuple[Member, ...]) -> Scorer:
-        return lambda table: score_members(members, encode(preprocessing, table), self.kernels)
+    def _supervised(
+        self,
+        pipeline: Pipeline,
+        table: pa.Table,
+        preprocessing: Preprocessing,
+        members: tuple[Member, ...],
+    ) -> Supervised:
+        """Let labels speak; a pipeline without any has nothing to say."""
+        labels = known_labels(table, pipeline)
+        if labels is None:
+            return Supervised(None, "")
+        return fit_supervised(
+            encode(preprocessing, table),
+            labels,
+            members,
+            fitter=self.label_fitter,
+            kernels=self.kernels,
+            seed=pipeline.training.seed,
+            floors=preprocessing.floors,
+        )
+
+    def _head(
+        self,
+        pipeline: Pipeline,
+        table: pa.Table,
+        preprocessing: Preprocessing,
+        members: tuple[Member, ...],
+    ) -> Head:
+        labels = known_labels(table, pipeline)
+        assert labels is not None  # a head came from them
+        return fit_head(
+            encode(preprocessing, table),
+            labels,
+            members,
+            fitter=self.label_fitter,
+            kernels=self.kernels,
+            seed=pipeline.training.seed,
+            floors=preprocessing.floors,
+        )
+
+    def _scorer(
+        self, preprocessing: Preprocessing, members: tuple[Member, ...], head: Head | None
+    ) -> Scorer:
+        return lambda table: score_members(
+            members, encode(preprocessing, table), self.kernels, head
+        )
 
     def _save(self, model: Model, golden: pa.Table) -> tuple[Path, str]:
         """Write the folder, which becomes visible whole under its digest."""
@@ -155,6 +222,22 @@ class FitModel:
             if not folder.exists():
                 written.rename(folder)
         return folder, digest
+
+
+def _known_anomalies_apart(
+    rows: TrainingRows, pipeline: Pipeline
+) -> tuple[TrainingRows, tuple[pa.Table, pa.Table]]:
+    """Return the rows without known anomalies, and those of either part.
+
+    A p-value says how often an *ordinary* row scores as high; known anomalies would raise it.
+    """
+    parts = []
+    for table in (rows.fit, rows.holdout):
+        labels = known_labels(table, pipeline)
+        known = np.zeros(len(table), dtype=bool) if labels is None else labels == 1
+        parts.append((table.filter(pa.array(~known)), table.filter(pa.array(known))))
+    (fit, anomalies), (holdout, held_out_anomalies) = parts
+    return TrainingRows(fit, holdout, rows.in_time_order), (anomalies, held_out_anomalies)
 
 
 def _golden(model: Model, holdout: pa.Table, kernels: Kernels) -> pa.Table:

@@ -9,13 +9,8 @@ from typing import Any
 from pynomaly.application.ports.data import DatasetStore
 from pynomaly.application.ports.learning import DetectorFitter, Kernels, Trial, Tuner
 from pynomaly.application.preprocessing import encode, fit_preprocessing
-from pynomaly.application.split import known_labels, training_rows
-from pynomaly.application.tuning import (
-    LabelFreeObjective,
-    LabelledObjective,
-    choose,
-    enough_labels,
-)
+from pynomaly.application.split import training_rows
+from pynomaly.application.tuning import LabelFreeObjective, choose
 from pynomaly.domain.datasets import Dataset
 from pynomaly.domain.pipelines import Pipeline
 
@@ -29,7 +24,7 @@ class Choice:
     Args:
         detector: Family to fit.
         params: Its parameters.
-        objective: ``average_precision`` where labels exist, else ``consensus_stability``.
+        objective: What was maximised.
         trials: Everything that was tried.
     """
 
@@ -70,16 +65,9 @@ class TuneDetector:
         rows = training_rows(pipeline, dataset, self.datasets).fit
         preprocessing = fit_preprocessing(rows, pipeline.features)
         X, floors = encode(preprocessing, rows), preprocessing.floors
-        labels = known_labels(rows, pipeline)
-        objective: LabelFreeObjective | LabelledObjective
-        if labels is not None and enough_labels(labels):
-            objective = LabelledObjective(
-                X, labels, fitter=self.fitter, kernels=self.kernels, seed=policy.seed, floors=floors
-            )
-        else:
-            objective = LabelFreeObjective(
-                X, fitter=self.fitter, kernels=self.kernels, seed=policy.seed, floors=floors
-            )
+        objective = LabelFreeObjective(
+            X, fitter=self.fitter, kernels=self.kernels, seed=policy.seed, floors=floors
+        )
         result = self.tuner.tune(
             f"{pipeline.name}-{run_id}",
             policy.detectors,

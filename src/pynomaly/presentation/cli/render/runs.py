@@ -53,7 +53,9 @@ def _trained(facts: Facts) -> str:
     text = f"{detector_name(facts)} on {number(facts['fitted_rows'])} rows"
     measured = facts.get("metrics", {})
     known = [f"{n.replace('_', ' ')} {number(measured[n])}" for n in _QUALITY if n in measured]
-    return ", ".join([text, *known])
+    # The whole sentence, with its numbers, is in the model card and in the document.
+    said, _, _ = facts.get("labels", "").partition(":")
+    return ", ".join([text, *known]) + (f". {said}" if said else "")
 
 
 def _registered(facts: Facts) -> str:
