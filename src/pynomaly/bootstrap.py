@@ -171,7 +171,7 @@ def model_learner() -> LearnModel:
     from pynomaly.infrastructure.optuna.tuner import OptunaTuner
 
     kernels = detector_kernels()
-    return LearnModel(detector_fitter(kernels), kernels, OptunaTuner(None))
+    return LearnModel(detector_fitter(kernels), label_fitter(kernels), kernels, OptunaTuner(None))
 
 
 def anomaly_detection() -> DetectAnomalies:

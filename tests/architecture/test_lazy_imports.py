@@ -59,6 +59,7 @@ def test_the_check_itself_notices_a_heavy_import():
 @pytest.mark.parametrize(
     ("module", "heavy"),
     [
+        ("pynomaly", [*HEAVY, "click", "rich"]),
         ("pynomaly.bootstrap", HEAVY),
         (
             "pynomaly.settings",

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from command_line import Cli
+from pynomaly.domain.evaluation import roc_auc
 
 QUICK = ("--budget", "quick", "--detector", "pca")
 """Milliseconds to fit; what a test is about is rarely the ensemble."""
@@ -186,6 +187,53 @@ def test_on_noise_it_says_that_there_is_nothing_to_hold_on_to(
     assert "edge of a plain cloud" in found["trust"]["findings"][1]
     assert len(found["to_label"]) == 10
     assert found["next"] == ["pynomaly detect noise.csv --label label"]
+
+
+def test_labels_teach_what_no_strangeness_tells(folder: Path, cli: Cli) -> None:
+    rng = np.random.default_rng(6)
+    data = pd.DataFrame(rng.normal(size=(600, 4)), columns=list("abcd"))
+    sought = rng.permutation(600)[:60]
+    data.loc[sought, "b"] = rng.normal(1.0, 0.1, 60)  # nothing about them is rare
+    data.loc[sought, "c"] = rng.normal(-1.0, 0.1, 60)
+    data["y"] = np.nan
+    data.loc[sought[:30], "y"] = 1
+    data.loc[np.setdiff1d(np.arange(200), sought), "y"] = 0
+    data.to_csv("labelled.csv", index=False)
+    data.drop(columns="y").to_csv("plain.csv", index=False)
+
+    def found(file: str, *options: str) -> tuple[dict, float]:
+        options = (*options, "--out", f"{file}.parquet", *QUICK, "--json")
+        document = cli("detect", file, *options).json
+        scores = pd.read_parquet(f"{file}.parquet")["score"].to_numpy()
+        unseen = np.setdiff1d(np.arange(200, 600), sought[:30])
+        return document, roc_auc(np.isin(unseen, sought).astype(int), scores[unseen])
+
+    _, without = found("plain.csv")
+    document, taught = found("labelled.csv", "--label", "y")
+
+    assert without < 0.6
+    assert taught > 0.95
+    normal = int((data["y"] == 0).sum())
+    assert document["known_labels"] == [30, normal]
+    assert document["trust"]["findings"][0].startswith("Labels shape the score (30 known")
+    assert {c["name"]: c["use"] for c in document["columns"]}["y"] == "label"
+    known = {f"labelled.csv#{i + 1}" for i in np.flatnonzero(data["y"].notna())}
+    assert not known & {row["ids"]["row_id"] for row in document["to_label"]}
+    assert document["next"] == ["pynomaly detect labelled.csv --label y"]
+
+
+def test_every_labelled_row_of_a_large_file_is_learnt_from(folder: Path, cli: Cli) -> None:
+    rng = np.random.default_rng(7)
+    data = pd.DataFrame(rng.normal(size=(9_000, 3)), columns=list("abc")).round(4)
+    data["y"] = ""
+    data.loc[8_900:8_919, "y"] = "1"
+    data.to_csv("large.csv", index=False)
+
+    found = cli("detect", "large.csv", "--label", "y", *QUICK, "--json").json
+
+    assert found["fitted_rows"] == 2_500
+    assert found["known_labels"] == [20, 0]
+    assert found["calibration_rows"] == 9_000 - 2_500
 
 
 def write(name: str, text: str) -> str:

@@ -14,6 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from pynomaly import AnomalyDetector
+from pynomaly.domain.evaluation import roc_auc
 
 
 @parametrize_with_checks([AnomalyDetector(detector="pca")])
@@ -130,6 +131,62 @@ def test_missing_numbers_are_imputed_not_refused(X: np.ndarray) -> None:
     holes[::9, 1] = np.nan
 
     assert np.isfinite(AnomalyDetector(detector="pca").fit(holes).anomaly_scores(holes)).all()
+
+
+@pytest.fixture(scope="module")
+def hidden() -> tuple[np.ndarray, np.ndarray]:
+    """Rows of which the anomalies are nowhere near an edge, and which they are."""
+    rng = np.random.default_rng(6)
+    X = rng.normal(size=(600, 4))
+    truth = np.arange(600) < 60
+    X[truth, 1:3] = rng.normal(1.0, 0.1, (60, 2))
+    return X, truth
+
+
+@pytest.mark.parametrize("unknown", [-1, np.nan, None])
+def test_partial_labels_are_used(hidden: tuple[np.ndarray, np.ndarray], unknown: object) -> None:
+    X, truth = hidden
+    y = np.where(truth, 1, 0).astype(object)
+    y[30:60] = unknown
+    y[400:] = unknown
+    unseen = np.r_[30:60, 400:600]
+
+    taught = AnomalyDetector(detector="pca").fit(X, y)
+    alone = AnomalyDetector(detector="pca").fit(X)
+
+    assert roc_auc(truth[unseen].astype(int), taught.anomaly_scores(X[unseen])) > 0.95
+    assert roc_auc(truth[unseen].astype(int), alone.anomaly_scores(X[unseen])) < 0.6
+    assert taught.labels_.startswith("Labels shape the score (30 known")
+    assert alone.labels_ == ""
+
+
+@pytest.mark.parametrize(
+    "y", [np.arange(400), ["ham", "spam"] * 200, np.zeros(400), np.linspace(0, 1, 400)]
+)
+def test_a_y_that_is_no_label_is_ignored(X: np.ndarray, y: object) -> None:
+    with_y = AnomalyDetector(detector="pca").fit(X, y)
+
+    np.testing.assert_array_equal(
+        with_y.anomaly_scores(X), AnomalyDetector(detector="pca").fit(X).anomaly_scores(X)
+    )
+
+
+def test_labels_survive_pandas_missing_values(hidden: tuple[np.ndarray, np.ndarray]) -> None:
+    X, truth = hidden
+    y = pd.Series(truth).astype("boolean")
+    y[400:] = pd.NA
+
+    assert (
+        "(60 known anomalies, 340 known normal)"
+        in AnomalyDetector(detector="pca").fit(X, y).labels_
+    )
+
+
+def test_predictions_are_not_mistaken_for_labels(X: np.ndarray) -> None:
+    detector = AnomalyDetector(detector="pca")
+
+    with pytest.raises(ValueError, match="predictions of an outlier detector"):
+        detector.fit(X, detector.fit_predict(X))
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,11 @@ import pytest
 import pynomaly as pn
 from pynomaly.application.strangest import Strangest
 from pynomaly.application.trust import Halves, rank_by_halves, rows_to_label, stability
+from pynomaly.domain.datasets import Schema
+from pynomaly.domain.pipelines import Pipeline, SourceSpec
 from pynomaly.domain.trust import Cloud, Stability, Trust
 
+PIPELINE = Pipeline("p", SourceSpec(""), Schema(()))
 ROWS = pa.table({"row_id": [f"r#{i}" for i in range(1, 401)], "x": np.arange(400.0)})
 
 
@@ -43,10 +46,11 @@ def test_rows_to_label_are_those_on_top_and_those_in_dispute() -> None:
     strangest = Strangest(10)
     strangest.offer(ROWS, -np.arange(400.0))
 
-    rows = rows_to_label(strangest, Halves(ROWS, first, second), ["row_id"], 6)
+    rows = rows_to_label(strangest, Halves(ROWS, first, second), PIPELINE, 6)
 
-    assert [row.ids["row_id"] for row in rows[:3]] == ["r#1", "r#2", "r#3"]
-    disputed = {row.ids["row_id"]: row.ranks for row in rows[3:]}
+    top = [row.ids["row_id"] for row in rows if row.because == "top"]
+    disputed = {row.ids["row_id"]: row.ranks for row in rows if row.because == "disputed"}
+    assert top == ["r#1", "r#2", "r#3", "r#4"]
     assert disputed == {"r#5": (5, 301), "r#301": (301, 5)}
 
 

@@ -34,6 +34,10 @@ PROFILED_ROWS = 100_000
 """Rows that tell what the columns hold, drawn uniformly from larger sources."""
 
 
+KEPT_TO_LABEL = 50
+"""Strangest rows from which to choose some to label; those on top may be labelled already."""
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """What to look for anomalies in, and how.
@@ -172,9 +176,7 @@ class DetectAnomalies:
             model = learned.model
             halves = rank_by_halves(rows, learned.halves, question.seed)
             clock.start("score")
-            passed = ScoringPass(
-                model, pipeline, self.kernels, keep=max(question.top, question.to_label)
-            )
+            passed = ScoringPass(model, pipeline, self.kernels, keep=question.top + KEPT_TO_LABEL)
             for batch in source.batches(self.batch_rows):
                 accepted, turned_away = divide(batch, pipeline)
                 if len(turned_away):
@@ -190,7 +192,9 @@ class DetectAnomalies:
             passed.check(source, content)
         trust = Trust(
             stability=stability(halves),
-            cloud=compare_with_cloud(
+            cloud=None
+            if model.head is not None
+            else compare_with_cloud(
                 model,
                 rows,
                 passed.strangest.rows,
@@ -201,6 +205,7 @@ class DetectAnomalies:
             rows=len(rows),
             calibration_rows=len(model.calibration.scores),
             alert_budget=question.alert_budget,
+            labels=model.card.labels,
         )
         return Detection(
             source=question.uri,
@@ -221,7 +226,7 @@ class DetectAnomalies:
             known_labels=_label_counts(rows, pipeline),
             trust=trust,
             top=passed.top(question.top),
-            to_label=rows_to_label(passed.strangest, halves, pipeline.keys, question.to_label),
+            to_label=rows_to_label(passed.strangest, halves, pipeline, question.to_label),
             refusals=tuple(passed.refusals),
             seconds=clock.stop(),
             model=model,

@@ -5,7 +5,7 @@ The engine behind ``pynomaly detect``, ``pynomaly.detect`` and ``pynomaly.Anomal
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -14,18 +14,19 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pynomaly.application.calibration import Fit, Scorer
+from pynomaly.application.calibration import Scorer
 from pynomaly.application.ensemble import fit_detector
-from pynomaly.application.ports.learning import DetectorFitter, Kernels, Tuner
+from pynomaly.application.ports.learning import DetectorFitter, Kernels, LabelFitter, Tuner
 from pynomaly.application.preprocessing import MIN_TRAINING_ROWS, encode, fit_preprocessing
+from pynomaly.application.resampling import Resampling
 from pynomaly.application.scoring_rows import score_members
-from pynomaly.application.split import fold_of_rows, oldest_first
+from pynomaly.application.split import known_labels, oldest_first
+from pynomaly.application.supervised import Supervised, fit_head, fit_supervised
 from pynomaly.application.tuning import LabelFreeObjective, choose
 from pynomaly.domain.detectors import FAMILIES
 from pynomaly.domain.errors import ConfigurationError
-from pynomaly.domain.models import Calibration, Member, Model, ModelCard, Preprocessing
+from pynomaly.domain.models import Head, Member, Model, ModelCard, Preprocessing
 from pynomaly.domain.pipelines import Pipeline, TrainingPolicy
-from pynomaly.domain.scores import calibrate
 
 __all__ = [
     "BUDGETS",
@@ -37,11 +38,6 @@ __all__ = [
 ]
 
 Floats = NDArray[np.float64]
-
-MIN_SPARE_ROWS = 2_000
-MAX_SPARE_ROWS = 20_000
-"""Rows beyond those fitted on calibrate by themselves if there are this many; more than 20,000 add
-nothing, for severity is full at p = 1/10,000."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,31 +130,31 @@ class _Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class _CrossFit:
-    """Scores of rows by models that have not seen them, and those models."""
-
-    scores: Floats
-    scorers: tuple[Scorer, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class LearnModel:
-    """Choose a detector, fit it, and calibrate it on rows it has not seen."""
+    """Choose a detector, fit it, and calibrate it on rows it has not seen.
+
+    Args:
+        fitter: Fits and freezes detectors.
+        label_fitter: Fits and freezes what labels teach.
+        kernels: Score.
+        tuner: Searches.
+    """
 
     fitter: DetectorFitter
+    label_fitter: LabelFitter
     kernels: Kernels
     tuner: Tuner
 
     def __call__(
-        self, table: pa.Table, pipeline: Pipeline, budget: Budget, *, spare: pa.Table | None = None
+        self, table: pa.Table, pipeline: Pipeline, budget: Budget, *, spare: pa.Table
     ) -> Learned:
         """Return a calibrated model.
 
         Args:
             table: Conformed rows to fit on, anomalies among them or not.
-            pipeline: Names features, families to search, the time column and the seed.
+            pipeline: Names features, families to search, label and time column, and the seed.
             budget: What it may cost.
-            spare: Further conformed rows of the same kind, drawn at random, to calibrate on.
+            spare: Further rows of the same kind without labels, drawn at random, to calibrate on.
 
         Raises:
             NotTrainableError: Fewer than ten rows, or no column that varies.
@@ -166,18 +162,26 @@ class LearnModel:
         rows = table
         if pipeline.time_column is not None:
             rows = table.take(pa.array(oldest_first(table.column(pipeline.time_column))))
-        seed, blocked = pipeline.training.seed, pipeline.time_column is not None
+        seed = pipeline.training.seed
         choice = self._choose(rows, pipeline, budget)
         preprocessing = fit_preprocessing(rows, pipeline.features)
-        members = self._fit(rows, preprocessing, choice, seed)
+        members = self._members(rows, preprocessing, choice, seed)
+        taught = self._taught(rows, preprocessing, members, pipeline)
 
         def fit(part: pa.Table) -> Scorer:
             # Of a handful of rows the whole table's encoding has to do.
             own = len(part) >= MIN_TRAINING_ROWS
             encoding = fit_preprocessing(part, pipeline.features) if own else preprocessing
-            return self._scorer(encoding, self._fit(part, encoding, choice, seed))
+            refitted = self._members(part, encoding, choice, seed)
+            head = None
+            if taught is not None and taught.head is not None:
+                head = self._head(part, encoding, refitted, pipeline)
+            return self._scorer(encoding, refitted, head)
 
-        halves = _cross_fit(rows, fit, 2, seed, blocked=blocked)
+        resampling = Resampling.of(rows, pipeline, fit)
+        halves = resampling.cross_fit(2)
+        head = taught.head if taught else None
+        scorer = self._scorer(preprocessing, members, head)
         return Learned(
             Model(
                 ModelCard(
@@ -189,42 +193,18 @@ class LearnModel:
                     training_rows=len(rows),
                     seed=seed,
                     library_versions=self.fitter.library_versions(),
+                    labels=taught.reason if taught else "",
                 ),
                 pipeline.features,
                 preprocessing,
                 members,
-                self._calibration(
-                    rows, spare, self._scorer(preprocessing, members), fit, halves, budget, pipeline
-                ),
+                resampling.calibration(halves, scorer, spare, budget.folds),
+                head=head,
             ),
             choice.by,
             choice.trials,
             (halves.scorers[0], halves.scorers[1]),
         )
-
-    def _calibration(
-        self,
-        rows: pa.Table,
-        spare: pa.Table | None,
-        scorer: Scorer,
-        fit: Fit,
-        halves: _CrossFit,
-        budget: Budget,
-        pipeline: Pipeline,
-    ) -> Calibration:
-        """Calibrate on rows that were left over if they are many, else across folds.
-
-        Source: cross-conformal prediction, Vovk (2015); blocks, Chernozhukov et al. (2018).
-        """
-        blocked = pipeline.time_column is not None
-        # Rows left over lie between those fitted on, in time; blocks keep neighbours apart.
-        if spare is not None and len(spare) >= MIN_SPARE_ROWS and not blocked:
-            return calibrate(scorer(spare.slice(0, MAX_SPARE_ROWS)))
-        if budget.folds == len(halves.scorers):
-            return calibrate(halves.scores)
-        seed = pipeline.training.seed
-        folds = min(budget.folds, len(rows) // 2)
-        return calibrate(_cross_fit(rows, fit, folds, seed, blocked=blocked).scores)
 
     def _choose(self, rows: pa.Table, pipeline: Pipeline, budget: Budget) -> _Choice:
         policy = pipeline.training
@@ -256,7 +236,7 @@ class LearnModel:
             len(result.trials),
         )
 
-    def _fit(
+    def _members(
         self, rows: pa.Table, preprocessing: Preprocessing, choice: _Choice, seed: int
     ) -> tuple[Member, ...]:
         return fit_detector(
@@ -269,18 +249,46 @@ class LearnModel:
             floors=preprocessing.floors,
         )
 
-    def _scorer(self, preprocessing: Preprocessing, members: tuple[Member, ...]) -> Scorer:
-        return lambda rows: score_members(members, encode(preprocessing, rows), self.kernels)
+    def _taught(
+        self,
+        rows: pa.Table,
+        preprocessing: Preprocessing,
+        members: tuple[Member, ...],
+        pipeline: Pipeline,
+    ) -> Supervised | None:
+        labels = known_labels(rows, pipeline)
+        if labels is None:
+            return None
+        return fit_supervised(
+            encode(preprocessing, rows),
+            labels,
+            members,
+            fitter=self.label_fitter,
+            kernels=self.kernels,
+            seed=pipeline.training.seed,
+            floors=preprocessing.floors,
+        )
 
+    def _head(
+        self,
+        rows: pa.Table,
+        preprocessing: Preprocessing,
+        members: tuple[Member, ...],
+        pipeline: Pipeline,
+    ) -> Head:
+        labels = known_labels(rows, pipeline)
+        assert labels is not None  # there is a head only where there are labels
+        return fit_head(
+            encode(preprocessing, rows),
+            labels,
+            members,
+            fitter=self.label_fitter,
+            kernels=self.kernels,
+            seed=pipeline.training.seed,
+            floors=preprocessing.floors,
+        )
 
-def _cross_fit(
-    rows: pa.Table, fit: Callable[[pa.Table], Scorer], folds: int, seed: int, *, blocked: bool
-) -> _CrossFit:
-    """Score every row by a model that was fitted on the other folds."""
-    fold = fold_of_rows(len(rows), folds, seed, blocked=blocked)
-    scores, scorers = np.empty(len(rows)), []
-    for k in range(folds):
-        inside = fold == k
-        scorers.append(fit(rows.filter(pa.array(~inside))))
-        scores[inside] = scorers[k](rows.filter(pa.array(inside)))
-    return _CrossFit(scores, tuple(scorers))
+    def _scorer(
+        self, preprocessing: Preprocessing, members: tuple[Member, ...], head: Head | None
+    ) -> Scorer:
+        return lambda rows: score_members(members, encode(preprocessing, rows), self.kernels, head)

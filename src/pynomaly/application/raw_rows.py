@@ -68,27 +68,37 @@ def learning_rows(
         pipeline: Declares kinds, label and seed.
         size: Rows to fit on at most.
     """
-    seed = pipeline.training.seed
     rows, _ = divide(SourceBatch(sample), pipeline)
-    chosen, rest = split_rows(rows, size, seed)
-    if pipeline.label_column is None:
-        return chosen, rest
-    labelled, _ = sample_rows(_labelled(source, pipeline, pipeline.label_column), size, seed)
-    unlabelled = chosen.filter(pc.is_null(chosen.column(pipeline.label_column)))
-    if not len(labelled):
-        return chosen, rest
-    unlabelled = unlabelled.slice(0, max(size - len(labelled), 0))
-    # A row to calibrate on must not be among those fitted on.
-    rest = rest.filter(pc.is_null(rest.column(pipeline.label_column)))
-    return pa.concat_tables([labelled, unlabelled]).combine_chunks(), rest
+    seed, label = pipeline.training.seed, pipeline.label_column
+    if label is not None:
+        labelled, _ = sample_rows(_labelled(source, pipeline, label), size, seed)
+        if len(labelled):
+            unlabelled = rows.filter(pc.is_null(rows.column(label)))
+            rows = pa.concat_tables([labelled, unlabelled]).combine_chunks()
+    return split_rows(rows, size, seed, label)
 
 
-def split_rows(rows: pa.Table, size: int, seed: int) -> tuple[pa.Table, pa.Table]:
-    """Return ``size`` rows drawn uniformly, in order, and the others in random order."""
-    if len(rows) <= size:
-        return rows, rows.slice(0, 0)
+def split_rows(
+    rows: pa.Table, size: int, seed: int, label: str | None = None
+) -> tuple[pa.Table, pa.Table]:
+    """Return ``size`` rows drawn uniformly, in order, and the others in random order.
+
+    Args:
+        rows: Conformed.
+        size: Rows to fit on at most.
+        seed: Of the draw.
+        label: Column of labels; labelled rows are drawn first, and never among the others.
+    """
     order = np.random.default_rng(seed).permutation(len(rows))
-    return rows.take(pa.array(np.sort(order[:size]))), rows.take(pa.array(order[size:]))
+    unknown = np.ones(len(rows), dtype=np.bool_)
+    if label is not None:
+        unknown = pc.is_null(rows.column(label), nan_is_null=True).to_numpy()
+        order = order[np.argsort(unknown[order], kind="stable")]
+    others = order[size:]
+    return (
+        rows.take(pa.array(np.sort(order[:size]))),
+        rows.take(pa.array(others[unknown[others]])),
+    )
 
 
 def _labelled(source: Source, pipeline: Pipeline, label: str) -> Iterator[pa.Table]:

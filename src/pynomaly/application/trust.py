@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from statistics import NormalDist
 
 import numpy as np
@@ -14,9 +14,11 @@ from pynomaly.application.calibration import Scorer
 from pynomaly.application.ports.learning import Kernels
 from pynomaly.application.preprocessing import encode
 from pynomaly.application.scoring_rows import score_members
+from pynomaly.application.split import known_labels
 from pynomaly.application.strangest import Strangest
 from pynomaly.domain.detection import ToLabel
 from pynomaly.domain.models import Model
+from pynomaly.domain.pipelines import Pipeline
 from pynomaly.domain.trust import Cloud, Stability
 
 __all__ = ["Halves", "compare_with_cloud", "rank_by_halves", "rows_to_label", "stability"]
@@ -28,6 +30,8 @@ JUDGED_ROWS = 5_000
 TOP_SHARE, MIN_TOP = 0.01, 10
 CLOUD_ROWS = 20_000
 UNSUSPICIOUS = 0.9
+DISPUTED_RATIO = 2
+"""A row is disputed that one half counts among the strangest and the other ranks twice as low."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +178,7 @@ def _chi_squared(probability: float, d: int) -> float:
 
 
 def rows_to_label(
-    strangest: Strangest, halves: Halves, keys: Sequence[str], count: int
+    strangest: Strangest, halves: Halves, pipeline: Pipeline, count: int
 ) -> tuple[ToLabel, ...]:
     """Return rows whose label would teach most: those on top, and those the halves dispute.
 
@@ -184,23 +188,30 @@ def rows_to_label(
     Args:
         strangest: Of the whole source.
         halves: Two opinions about rows learnt from.
-        keys: Columns that identify a row.
-        count: How many, half of each kind as far as there are.
+        pipeline: Says what identifies a row, and which labels are known.
+        count: How many, up to half of them disputed.
     """
-    top = strangest.rows.select(list(keys)).slice(0, count - count // 2).to_pylist()
-    chosen = [ToLabel(ids, "top") for ids in top]
+    keys = list(pipeline.keys)
     best = np.minimum(halves.first, halves.second)
     worst = np.maximum(halves.first, halves.second)
-    contested = np.flatnonzero((best <= halves.top) & (worst > halves.top))
+    contested = np.flatnonzero(
+        (best <= halves.top) & (worst >= DISPUTED_RATIO * best) & _unlabelled(halves.rows, pipeline)
+    )
     contested = contested[np.argsort(best[contested] / worst[contested], kind="stable")]
-    for row in contested:
-        if len(chosen) == count:
-            break
-        ids = halves.rows.select(list(keys)).slice(int(row), 1).to_pylist()[0]
-        if ids not in top:
-            ranks = (int(halves.first[row]), int(halves.second[row]))
-            chosen.append(ToLabel(ids, "disputed", ranks))
-    return tuple(chosen)
+    contested = contested[: count // 2]
+    names = halves.rows.select(keys).take(pa.array(contested)).to_pylist()
+    disputed = [
+        ToLabel(ids, "disputed", (int(halves.first[row]), int(halves.second[row])))
+        for ids, row in zip(names, contested, strict=True)
+    ]
+    open_rows = strangest.rows.filter(pa.array(_unlabelled(strangest.rows, pipeline)))
+    top = (ids for ids in open_rows.select(keys).to_pylist() if ids not in names)
+    return (*(ToLabel(ids, "top") for ids in islice(top, count - len(disputed))), *disputed)
+
+
+def _unlabelled(rows: pa.Table, pipeline: Pipeline) -> NDArray[np.bool_]:
+    labels = known_labels(rows, pipeline)
+    return np.ones(len(rows), dtype=np.bool_) if labels is None else np.isnan(labels)
 
 
 def _ranks(scores: Floats, rng: np.random.Generator) -> Ranks:

@@ -96,6 +96,7 @@ class Trust:
         rows: Learnt from.
         calibration_rows: Behind the p-values.
         alert_budget: Share of ordinary rows that may be flagged.
+        labels: What known labels did for the scores, in a sentence; empty where there are none.
     """
 
     stability: Stability
@@ -103,6 +104,7 @@ class Trust:
     rows: int
     calibration_rows: int
     alert_budget: float
+    labels: str = ""
 
     @property
     def inconclusive(self) -> bool:
@@ -124,8 +126,10 @@ class Trust:
         if self.inconclusive:
             yield (
                 "Inconclusive: without labels there is nothing here to hold on to. Do not act on "
-                "this ranking; label a few rows (below) and run again with --label."
+                "this ranking; label a few rows and run again with them."
             )
+        if self.labels:
+            yield self.labels
         if self.cloud is not None and self.cloud.explains_the_scores:
             yield (
                 "The strangest rows are no stranger than the edge of a plain cloud of random "
@@ -153,5 +157,5 @@ class Trust:
             yield (
                 f"No row can be flagged at a budget of {self.alert_budget:.2g}: p-values from "
                 f"{self.calibration_rows:,} rows do not go below "
-                f"{1 / (self.calibration_rows + 1):.2g}. Raise --alert-budget or give more rows."
+                f"{1 / (self.calibration_rows + 1):.2g}. Raise the alert budget or give more rows."
             )

@@ -30,6 +30,7 @@ from pynomaly.domain.detectors import FAMILIES
 from pynomaly.domain.errors import PynomalyError
 from pynomaly.domain.pipelines import DecisionPolicy, Pipeline, SourceSpec
 from pynomaly.domain.scores import Reason, p_values
+from pynomaly.presentation.python.labels import partial_labels
 from pynomaly.presentation.python.tables import is_table, to_table
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
     Attributes:
         offset_: ``decision_function(X) = score_samples(X) - offset_``.
         columns_: What every column was taken for; name → ``numeric``, ``categorical``, ….
+        labels_: What labels did for the model, in a sentence; empty where there were none.
         model_: The frozen model: arrays and tables, no code.
         n_features_in_: Columns seen in :meth:`fit`.
         feature_names_in_: Their names, where ``X`` had names.
@@ -106,10 +108,15 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
 
         Args:
             X: (n, d) rows, anomalies among them or not.
-            y: Ignored, present for API consistency.
+            y: (n,) labels: 1 = anomaly, 0 = ordinary, −1 or NaN = unknown.  They are used where
+                ``y`` holds nothing else and at least one 1, as far as they prove their worth on
+                held-out rows; ``labels_`` says what became of them.  A ``y`` with other values
+                (classes of another task, say) is ignored, as scikit-learn wants it.
 
         Raises:
-            ValueError: Fewer rows than can teach anything, infinities, a wrong parameter.
+            ValueError: Fewer rows than can teach anything, infinities, a wrong parameter, or a
+                ``y`` of 1 and −1 alone that is mostly 1: what :meth:`predict` gives, where 1
+                means ordinary.
         """
         self._validate_params()
         with _as_value_errors():
@@ -118,17 +125,23 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             table = self._table(X, reset=True)
             schema = Schema(declared_columns(table))
             rows = _conformed(table, schema)
+            labels = partial_labels(y, len(rows))
+            name = next(n for n in ("y", "y_", "y__", "labels of y") if n not in schema.names)
+            if labels is not None:
+                rows = rows.append_column(name, pa.array(labels, pa.float64()))
             pipeline = Pipeline(
                 "estimator",
                 SourceSpec(""),
                 schema,
+                label_column=None if labels is None else name,
                 training=training_policy(self.detector, seed),
                 decision=DecisionPolicy(budget=self.alert_budget),
             )
-            chosen, spare = split_rows(rows, budget.fit_rows, seed)
+            chosen, spare = split_rows(rows, budget.fit_rows, seed, pipeline.label_column)
             learned = model_learner()(chosen, pipeline, budget, spare=spare)
             self.columns_ = {column.name: column.kind for column in schema.columns}
             self.model_: Model = learned.model
+            self.labels_ = learned.model.card.labels
             self.offset_ = self._offset(rows)
         return self
 

@@ -135,8 +135,10 @@ def _refused(detection: Detection) -> Iterator[RenderableType]:
 
 
 def _to_label(detection: Detection, again: str) -> Iterator[RenderableType]:
+    column = again.rpartition(" ")[2]
+    there = any(c.use == "label" for c in detection.columns)
     yield table(
-        "label these first",
+        "label these next" if there else "label these first",
         [*detection.to_label[0].ids, "because"],
         [
             (
@@ -148,6 +150,6 @@ def _to_label(detection: Detection, again: str) -> Iterator[RenderableType]:
             for row in detection.to_label
         ],
     )
-    column = again.rpartition(" ")[2]
-    yield f"add a column {column} with 1 = anomaly, 0 = normal, empty = unknown, then:"
+    what = "fill in the column" if there else "add a column"
+    yield f"{what} {clean(column)} (1 = anomaly, 0 = normal, empty = unknown), then:"
     yield f"  {clean(again)}"
