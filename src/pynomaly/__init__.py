@@ -17,20 +17,21 @@ __version__: str
 
 __all__ = ["AnomalyDetector", "DetectionResult", "__version__", "detect"]
 
-_HOMES = {"AnomalyDetector": "estimator", "DetectionResult": "detection", "detect": "detection"}
+_HOMES = {
+    "AnomalyDetector": "pynomaly.presentation.python.estimator",
+    "DetectionResult": "pynomaly.presentation.python.detection",
+    "__version__": "pynomaly.version",
+    "detect": "pynomaly.presentation.python.detection",
+}
 
 
 def __getattr__(name: str) -> Any:
     """Import what is asked for when it is asked for: ``import pynomaly`` alone costs nothing."""
     from importlib import import_module
 
-    if name == "__version__":
-        from importlib.metadata import version
-
-        return version("pynomaly-platform")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"pynomaly.presentation.python.{_HOMES[name]}"), name)
+    return getattr(import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pynomaly import __version__
 from pynomaly.domain.errors import IntegrityError
+from pynomaly.version import __version__
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pynomaly import __version__
 from pynomaly.domain.decision import score_threshold
 from pynomaly.domain.pipelines import DecisionPolicy
 from pynomaly.infrastructure.reports import formats, markdown
+from pynomaly.version import __version__
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -60,7 +60,7 @@ class _LazyGroup(Group):
 
 def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
-        from pynomaly import __version__
+        from pynomaly.version import __version__
 
         click.echo(f"pynomaly {__version__}")
         ctx.exit()
