@@ -76,8 +76,8 @@ class SklearnLabelFitter:
         require_finite(rows, "labels")
         checked = np.unique(np.linspace(0, len(rows) - 1, _CHECKED_ROWS).astype(np.int64))
         checked = np.union1d(checked, known[:_CHECKED_ROWS])
-        scaling = RobustScaling.fit(X, np.zeros(X.shape[1]) if floors is None else floors)
         with reproducible():
+            scaling = RobustScaling.fit(X, np.zeros(X.shape[1]) if floors is None else floors)
             fitted = (
                 _forest(rows, labels, seed, trees, checked),
                 _logistic(rows, scaling, X.shape[1], labels, checked),

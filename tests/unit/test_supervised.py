@@ -1,0 +1,220 @@
+"""What labels teach, when it is believed, and that it is frozen faithfully."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from pynomaly.application.ensemble import fit_detector
+from pynomaly.application.scoring_rows import head_rows, score_members
+from pynomaly.application.supervised import fit_head, fit_supervised, read_labels
+from pynomaly.domain.errors import DataRejectedError, IntegrityError, NotTrainableError
+from pynomaly.domain.evaluation import average_precision
+from pynomaly.infrastructure.kernels import FrozenKernels, plain
+from pynomaly.infrastructure.pyod import PyodFitter
+from pynomaly.infrastructure.pyod.labels import SklearnLabelFitter
+
+KERNELS = FrozenKernels()
+FITTER, LABELLER = PyodFitter(KERNELS), SklearnLabelFitter(KERNELS)
+ROWS = 1_200
+
+
+def _hidden(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Rows whose anomalies nothing label-free can see: ordinary values in one corner."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(ROWS, 4))
+    y = ((X[:, 0] > 0.8) & (X[:, 1] > 0.8)).astype(int)
+    return X, y
+
+
+@pytest.fixture(scope="module")
+def members():
+    return fit_detector("iforest", {}, _hidden()[0], fitter=FITTER, kernels=KERNELS, seed=0)
+
+
+@pytest.fixture(scope="module")
+def head(members):
+    X, y = _hidden()
+    return fit_head(X, _some(y, 30, 60), members, fitter=LABELLER, kernels=KERNELS, seed=0)
+
+
+def _some(y: np.ndarray, anomalies: int, normal: int) -> np.ndarray:
+    labels = np.full(len(y), np.nan)
+    labels[np.flatnonzero(y == 1)[:anomalies]] = 1.0
+    labels[np.flatnonzero(y == 0)[:normal]] = 0.0
+    return labels
+
+
+def _supervise(labels, members, X=None):
+    return fit_supervised(
+        _hidden()[0] if X is None else X, labels, members, fitter=LABELLER, kernels=KERNELS, seed=0
+    )
+
+
+def test_a_few_labels_find_what_nothing_label_free_can_see(members):
+    _, y = _hidden()
+    unseen, truth = _hidden(1)
+    found = _supervise(_some(y, 15, 30), members)
+    before = average_precision(truth, score_members(members, unseen, KERNELS))
+    after = average_precision(truth, score_members(members, unseen, KERNELS, found.head))
+    assert found.regime == "labelled"
+    assert before < 0.2 < 0.6 < after
+
+
+def test_known_anomalies_alone_are_enough(members):
+    _, y = _hidden()
+    unseen, truth = _hidden(1)
+    found = _supervise(_some(y, 10, 0), members)
+    before = average_precision(truth, score_members(members, unseen, KERNELS))
+    after = average_precision(truth, score_members(members, unseen, KERNELS, found.head))
+    assert found.metrics["known_normal"] == 0
+    assert after > 2 * before
+
+
+def test_useless_labels_leave_the_score_alone(members):
+    believed = []
+    for seed in range(10):
+        labels = np.full(ROWS, np.nan)
+        labels[np.random.default_rng(seed).permutation(ROWS)[:200]] = 0.0
+        labels[np.flatnonzero(labels == 0)[::8]] = 1.0
+        believed.append(_supervise(labels, members).head is not None)
+    assert sum(believed) <= 1  # one in a hundred is what the level of the test allows
+
+
+def test_without_a_known_anomaly_the_score_stays_label_free(members):
+    nothing = np.full(ROWS, np.nan)
+    normal = np.zeros(ROWS)
+    for labels in (nothing, normal):
+        found = _supervise(labels, members)
+        assert (found.head, found.regime) == (None, "label_free")
+        assert found.reason.startswith("Label-free: no anomaly is known")
+        assert found.metrics["labels_used"] == 0.0
+
+
+def test_a_single_anomaly_is_believed_where_the_label_free_score_agrees(members):
+    X, _ = _hidden()
+    order = np.argsort(score_members(members, X, KERNELS))
+    for row, believed in ((order[-1], True), (order[0], False)):
+        labels = np.full(ROWS, np.nan)
+        labels[row] = 1.0
+        found = _supervise(labels, members)
+        assert (found.head is not None) == believed
+        assert "cannot be checked by holding it out" in found.reason
+
+
+def test_the_reason_gives_numbers_with_an_interval(members):
+    _, y = _hidden()
+    found = _supervise(_some(y, 15, 30), members)
+    lower, upper = found.metrics["labels_gain_lower"], found.metrics["labels_gain_upper"]
+    assert found.reason.startswith("Labels shape the score (15 known anomalies, 30 known normal)")
+    assert f"(difference {lower:+.2f} to {upper:+.2f})" in found.reason
+    assert f"{found.metrics['labels_roc_auc']:.2f}" in found.reason
+
+
+def test_the_label_free_score_weighs_less_the_more_anomalies_are_known(members):
+    X, y = _hidden()
+    weights = [
+        fit_head(X, _some(y, n, 20), members, fitter=LABELLER, kernels=KERNELS, seed=0).weight
+        for n in (1, 4, 25)
+    ]
+    assert weights == [1.0, 0.5, 0.2]
+
+
+def test_frozen_trees_decide_as_scikit_learn_does(members, monkeypatch):
+    from sklearn.tree import DecisionTreeClassifier
+
+    grown = []
+    grow = DecisionTreeClassifier.fit  # extremely randomised trees inherit it
+
+    def fit(self, *args, **kwargs):
+        grown.append(grow(self, *args, **kwargs))
+        return self
+
+    monkeypatch.setattr(DecisionTreeClassifier, "fit", fit)
+    X, y = _hidden()
+    head = fit_head(X, _some(y, 30, 60), members, fitter=LABELLER, kernels=KERNELS, seed=0)
+    rows = head_rows(members, _hidden(2)[0], KERNELS)
+    forest = head.parts[0]
+    seen = (rows - forest.arrays["center"]).astype(np.float32)
+    p = np.mean([tree.predict_proba(seen)[:, 1] for tree in grown], axis=0)
+    expected = np.log((p + 0.02) / (1.02 - p))
+    assert len(grown) == 100
+    np.testing.assert_allclose(KERNELS.score(forest, rows), expected, atol=1e-12)
+
+
+def test_values_on_a_threshold_go_the_way_scikit_learn_sends_them(members, head):
+    forest = head.parts[0]
+    inner = np.flatnonzero(forest.arrays["child"])[:200]
+    X = np.zeros((len(inner), 4 + len(members) + 1))
+    X[np.arange(len(inner)), forest.arrays["feature"][inner]] = forest.arrays["threshold"][inner]
+    X += forest.arrays["center"]
+    np.testing.assert_allclose(
+        KERNELS.score(forest, X), plain.SCORERS["grown_forest"](forest.arrays, {}, X), atol=1e-12
+    )
+
+
+def test_a_damaged_copy_is_refused(members):
+    class Damaged(FrozenKernels):
+        def score(self, member, X):
+            return super().score(member, X) + 1e-3
+
+    X, y = _hidden()
+    with pytest.raises(IntegrityError, match="grown_forest: the frozen classifier disagrees"):
+        fit_head(
+            X, _some(y, 5, 5), members,
+            fitter=SklearnLabelFitter(Damaged()), kernels=KERNELS, seed=0,
+        )  # fmt: skip
+
+
+def test_a_row_scores_the_same_alone_in_any_batch_and_in_threads(members, head):
+    X = _hidden(3)[0]
+    whole = score_members(members, X, KERNELS, head)
+    alone = np.array([score_members(members, X[i : i + 1], KERNELS, head)[0] for i in range(100)])
+    assert alone.tobytes() == whole[:100].tobytes()
+    backwards = score_members(members, X[::-1], KERNELS, head)[::-1]
+    assert backwards.tobytes() == whole.tobytes()
+    with ThreadPoolExecutor(4) as pool:
+        for scores in pool.map(lambda _: score_members(members, X, KERNELS, head), range(8)):
+            assert scores.tobytes() == whole.tobytes()
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_numpy_gives_the_same_log_odds_without_numba(members, head, number):
+    rows = head_rows(members, _hidden(3)[0], KERNELS)
+    part = head.parts[number]
+    expected = plain.SCORERS[part.detector](part.arrays, part.params, rows)
+    np.testing.assert_allclose(KERNELS.score(part, rows), expected, rtol=1e-9, atol=1e-9)
+
+
+def test_equal_seeds_give_bit_identical_heads(members, head):
+    X, y = _hidden()
+    again = fit_head(X, _some(y, 30, 60), members, fitter=LABELLER, kernels=KERNELS, seed=0)
+    other = fit_head(X, _some(y, 30, 60), members, fitter=LABELLER, kernels=KERNELS, seed=1)
+    for one, two in zip(head.parts, again.parts, strict=True):
+        for name, array in one.arrays.items():
+            assert array.tobytes() == two.arrays[name].tobytes()
+    assert other.parts[0].arrays["share"].tobytes() != head.parts[0].arrays["share"].tobytes()
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_huge_and_tiny_magnitudes_give_finite_scores(scale):
+    X, y = _hidden()
+    X = np.column_stack([X * scale, np.ones(ROWS)])
+    few = fit_detector("ecod", {}, X, fitter=FITTER, kernels=KERNELS, seed=0)
+    head = fit_head(X, _some(y, 5, 5), few, fitter=LABELLER, kernels=KERNELS, seed=0)
+    assert np.isfinite(score_members(few, X, KERNELS, head)).all()
+
+
+def test_nothing_to_tell_apart_is_refused(members):
+    for labels in (np.full(ROWS, np.nan), np.ones(ROWS)):
+        with pytest.raises(NotTrainableError, match="nothing to tell apart"):
+            fit_head(_hidden()[0], labels, members, fitter=LABELLER, kernels=KERNELS, seed=0)
+    assert _supervise(np.ones(ROWS), members).head is None
+
+
+def test_labels_that_are_none_are_refused_by_row():
+    assert np.isnan(read_labels(np.array([-1, 1, 0]))[0])
+    with pytest.raises(DataRejectedError, match="the label of row 2 is 7"):
+        read_labels(np.array([0.0, 1.0, 7.0]))
