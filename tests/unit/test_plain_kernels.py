@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 
+from pynomaly.application.ensemble import fit_detector
 from pynomaly.domain.detectors import CATALOGUE
 from pynomaly.domain.models import Member
 from pynomaly.infrastructure.kernels import FrozenKernels, compiled, plain
@@ -46,7 +47,10 @@ def members() -> dict[str, Member]:
     single = [
         name for name, entry in CATALOGUE.items() if entry.certified and name != "self_cleaning"
     ]
-    fitted = {name: FITTER.fit(name, {}, X, 0) for name in single}
+    fitted = {
+        name: fit_detector(name, {}, X, fitter=FITTER, kernels=KERNELS, seed=0)[0]
+        for name in single
+    }
     for method in ("largest", "median"):
         fitted[f"knn_{method}"] = FITTER.fit("knn", {"method": method}, X, 0)
     fitted["gmm_wide"] = FITTER.fit("gmm", {}, rng.normal(size=(300, 70)), 0)

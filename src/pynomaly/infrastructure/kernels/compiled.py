@@ -80,10 +80,10 @@ def _mahalanobis(a: Arrays, params: Mapping[str, Any], Z: Floats) -> Floats:
 
 
 def _knn(a: Arrays, params: Mapping[str, Any], Z: Floats) -> Floats:
-    from pynomaly.infrastructure.kernels import references
+    from pynomaly.infrastructure.kernels import neighbours
 
     method = METHODS.index(params["method"])
-    return references.neighbours(Z, a["references"], int(a["neighbours"][0]), method)
+    return neighbours.neighbours(Z, a["references"], int(a["neighbours"][0]), method)
 
 
 def _lof(a: Arrays, params: Mapping[str, Any], Z: Floats) -> Floats:

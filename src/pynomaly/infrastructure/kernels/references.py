@@ -1,4 +1,4 @@
-"""Distances to many references: neighbours, subsamples, hyperspheres, support vectors.
+"""Distances to many references: neighbourhoods, subsamples, hyperspheres, support vectors.
 
 References are the lanes and are taken a tile at a time, so that they stay in a near cache while
 two rows at once pass by; one row alone is as fast as a row of a batch.
@@ -15,65 +15,89 @@ from numpy.typing import NDArray
 from pynomaly.infrastructure.kernels._elementary import exp
 from pynomaly.infrastructure.kernels._jit import F64, MATRIX, NUMBER, WHOLE, fma, inlined, kernel
 
-__all__ = ["hyperspheres", "local_outlier", "nearest_of_each", "neighbours", "support"]
+__all__ = [
+    "hyperspheres",
+    "local_outlier",
+    "nearest_of_each",
+    "search",
+    "squared_distances",
+    "support",
+]
 
 Floats = NDArray[np.float64]
 Whole = NDArray[np.int64]
 
-_TILE = 256
-_SEARCHED, _GLANCE, _LANES = 2_048, 32, 64
+_TILE, _GLANCE, _LANES = 2_048, 32, 64
 
 
 @inlined
-def _squared(
+def squared_distances(
     Z: Floats, row: int, other: int, references: Floats, first: int, here: Floats, there: Floats
 ) -> None:
-    """Set squared distances of two rows to references first, first + 1, …; columns in order."""
+    """Set squared distances of two rows to references first, first + 1, …; columns in order.
+
+    Rows and references may change places, bit for bit.
+    """
     d, last = Z.shape[0], first + here.shape[0]
     here[:] = 0.0
     there[:] = 0.0
     j = 0
-    while j + 4 <= d:
-        a, b, c, e = Z[j, row], Z[j + 1, row], Z[j + 2, row], Z[j + 3, row]
-        f, g, h, k = Z[j, other], Z[j + 1, other], Z[j + 2, other], Z[j + 3, other]
+    # Eight columns at a time, so that sums are loaded and stored once for sixteen additions.
+    while j + 8 <= d:
+        a0, a1, a2, a3 = Z[j, row], Z[j + 1, row], Z[j + 2, row], Z[j + 3, row]
+        a4, a5, a6, a7 = Z[j + 4, row], Z[j + 5, row], Z[j + 6, row], Z[j + 7, row]
+        b0, b1, b2, b3 = Z[j, other], Z[j + 1, other], Z[j + 2, other], Z[j + 3, other]
+        b4, b5, b6, b7 = Z[j + 4, other], Z[j + 5, other], Z[j + 6, other], Z[j + 7, other]
         # Slices, because an index that could be negative keeps the loop from becoming vectors.
-        p, q = references[j, first:last], references[j + 1, first:last]
-        s, t = references[j + 2, first:last], references[j + 3, first:last]
+        r0, r1 = references[j, first:last], references[j + 1, first:last]
+        r2, r3 = references[j + 2, first:last], references[j + 3, first:last]
+        r4, r5 = references[j + 4, first:last], references[j + 5, first:last]
+        r6, r7 = references[j + 6, first:last], references[j + 7, first:last]
         for r in range(here.shape[0]):
-            u, v, w, x = a - p[r], b - q[r], c - s[r], e - t[r]
-            here[r] = fma(x, x, fma(w, w, fma(v, v, fma(u, u, here[r]))))
-            u, v, w, x = f - p[r], g - q[r], h - s[r], k - t[r]
-            there[r] = fma(x, x, fma(w, w, fma(v, v, fma(u, u, there[r]))))
-        j += 4
+            x0, x1, x2, x3 = r0[r], r1[r], r2[r], r3[r]
+            x4, x5, x6, x7 = r4[r], r5[r], r6[r], r7[r]
+            total = _add_four(a0 - x0, a1 - x1, a2 - x2, a3 - x3, here[r])
+            here[r] = _add_four(a4 - x4, a5 - x5, a6 - x6, a7 - x7, total)
+            total = _add_four(b0 - x0, b1 - x1, b2 - x2, b3 - x3, there[r])
+            there[r] = _add_four(b4 - x4, b5 - x5, b6 - x6, b7 - x7, total)
+        j += 8
     while j < d:
-        a, f = Z[j, row], Z[j, other]
-        p = references[j, first:last]
+        a0, b0, r0 = Z[j, row], Z[j, other], references[j, first:last]
         for r in range(here.shape[0]):
-            u, v = a - p[r], f - p[r]
+            u, v = a0 - r0[r], b0 - r0[r]
             here[r] = fma(u, u, here[r])
             there[r] = fma(v, v, there[r])
         j += 1
 
 
 @inlined
+def _add_four(a: float, b: float, c: float, d: float, total: float) -> float:
+    return fma(d, d, fma(c, c, fma(b, b, fma(a, a, total))))
+
+
+@inlined
 def _upper_bound(squared: Floats, k: int, minima: Floats) -> float:
     """Return a number that at least k distances do not exceed, and few more than k.
 
-    It is the k-th smallest of the minima of 64 interleaved parts.
+    Distances are folded in halves, the smaller one of two staying, until about 2k are left; it is
+    the k-th smallest of those.
     """
-    lanes = minima.shape[0]
-    if squared.shape[0] < 4 * lanes or 4 * k > 3 * lanes:
+    part = squared.shape[0] // 2
+    if part < 2 * k:
         return math.inf
-    minima[:] = np.inf
-    for begin in range(0, squared.shape[0] - lanes + 1, lanes):
-        block = squared[begin : begin + lanes]
-        for lane in range(lanes):
-            minima[lane] = min(minima[lane], block[lane])
+    left, right = squared[:part], squared[part : 2 * part]
+    for i in range(part):
+        minima[i] = min(left[i], right[i])
+    while part // 2 >= 3 * k // 2 and part >= 64:
+        part //= 2
+        right = minima[part : 2 * part]
+        for i in range(part):
+            minima[i] = min(minima[i], right[i])
     bound = math.inf
-    for lane in range(lanes):
-        smallest, rank = minima[lane], 0
-        for other in range(lanes):
-            rank += int(minima[other] <= smallest)
+    for smallest in minima[:part]:
+        rank = 0
+        for i in range(part):
+            rank += int(minima[i] <= smallest)
         bound = min(bound, smallest) if rank >= k else bound
     return bound
 
@@ -88,7 +112,7 @@ def _insert(
     Nearly everything is done without branches that depend on the data, which a processor would
     guess wrong.
     """
-    k = near.shape[0]
+    k, zero, one = near.shape[0], np.uint64(0), np.uint64(1)  # unsigned indices are cheaper
     bound = near[k - 1]
     if first == 0:
         bound = _upper_bound(squared, k, minima)
@@ -106,51 +130,31 @@ def _insert(
         for hit in closer[:hits]:
             candidate = block[hit]
             if candidate < near[k - 1]:
-                slot = k - 1
-                while slot > 0 and near[slot - 1] > candidate:
-                    near[slot] = near[slot - 1]
-                    place[slot] = place[slot - 1]
-                    slot -= 1
+                slot = np.uint64(k - 1)
+                while slot > zero and near[slot - one] > candidate:
+                    near[slot] = near[slot - one]
+                    place[slot] = place[slot - one]
+                    slot -= one
                 near[slot] = candidate
                 place[slot] = first + begin + np.int64(hit)
 
 
 @inlined
-def _search(Z: Floats, references: Floats, near: Floats, place: Whole) -> None:
+def search(Z: Floats, references: Floats, near: Floats, place: Whole) -> None:
     """Set squared distances and numbers of each row's nearest references, nearest first."""
     n, m = Z.shape[1], references.shape[1]
-    here, there = np.empty(_SEARCHED), np.empty(_SEARCHED)
-    minima, closer = np.empty(_LANES), np.empty(_GLANCE, dtype=np.uint64)
+    here, there = np.empty(_TILE), np.empty(_TILE)
+    minima, closer = np.empty(_TILE // 2), np.empty(_GLANCE, dtype=np.uint64)
     near[:] = np.inf
     place[:] = 0
-    for first in range(0, m, _SEARCHED):
-        size = min(_SEARCHED, m - first)
+    for first in range(0, m, _TILE):
+        size = min(_TILE, m - first)
         for row in range(0, n, 2):
             other = min(row + 1, n - 1)
-            _squared(Z, row, other, references, first, here[:size], there[:size])
+            squared_distances(Z, row, other, references, first, here[:size], there[:size])
             _insert(here[:size], first, near[row], place[row], minima, closer)
             if other > row:
                 _insert(there[:size], first, near[other], place[other], minima, closer)
-
-
-@kernel(MATRIX, MATRIX, WHOLE, WHOLE, returns=types.float64[::1])
-def neighbours(Z: Floats, references: Floats, k: int, method: int) -> Floats:
-    """Return the mean (0), largest (1) or median (2) distance to the k nearest references."""
-    n = Z.shape[1]
-    near, place = np.empty((n, k)), np.empty((n, k), dtype=np.int64)
-    _search(Z, references, near, place)
-    out = np.empty(n)
-    for row in range(n):
-        if method == 1:
-            out[row] = math.sqrt(near[row, k - 1])
-        elif method == 2:
-            out[row] = 0.5 * (math.sqrt(near[row, (k - 1) // 2]) + math.sqrt(near[row, k // 2]))
-        else:
-            total = 0.0
-            for slot in range(k):
-                total += math.sqrt(near[row, slot])
-            out[row] = total / k
-    return out
 
 
 @kernel(MATRIX, MATRIX, WHOLE, F64, F64, returns=types.float64[::1])
@@ -162,7 +166,7 @@ def local_outlier(Z: Floats, references: Floats, k: int, reach: Floats, density:
     """
     n = Z.shape[1]
     near, place = np.empty((n, k)), np.empty((n, k), dtype=np.int64)
-    _search(Z, references, near, place)
+    search(Z, references, near, place)
     out = np.empty(n)
     for row in range(n):
         distance, dense = 0.0, 0.0
@@ -206,7 +210,7 @@ def nearest_of_each(Z: Floats, references: Floats, groups: int) -> Floats:
         nearest_there[:] = np.inf
         for first in range(0, m, tile):
             size = min(tile, m - first)
-            _squared(Z, row, other, references, first, here[:size], there[:size])
+            squared_distances(Z, row, other, references, first, here[:size], there[:size])
             for begin in range(0, size, groups):
                 a, b = here[begin : begin + groups], there[begin : begin + groups]
                 for g in range(groups):
@@ -227,26 +231,34 @@ def hyperspheres(
     """
     n, m = Z.shape[1], references.shape[1]
     out = np.empty(n)
-    here, there = np.empty(groups), np.empty(groups)
+    tile = groups * max(1, _TILE // groups)
+    here, there = np.empty(tile), np.empty(tile)
     value, value_there = np.empty(groups), np.empty(groups)
     for row in range(0, n, 2):
         other = min(row + 1, n - 1)
         value[:] = 1.0
         value_there[:] = 1.0
-        for first in range(0, m, groups):
-            _squared(Z, row, other, references, first, here, there)
-            rim, inside = radius[first : first + groups], ratio[first : first + groups]
-            for g in range(groups):
-                value[g] = inside[g] if here[g] <= rim[g] else value[g]
-                value_there[g] = inside[g] if there[g] <= rim[g] else value_there[g]
+        for first in range(0, m, tile):
+            size = min(tile, m - first)
+            squared_distances(Z, row, other, references, first, here[:size], there[:size])
+            for begin in range(0, size, groups):
+                end = begin + groups
+                a, b = here[begin:end], there[begin:end]
+                rim = radius[first + begin : first + end]
+                inside = ratio[first + begin : first + end]
+                for g in range(groups):
+                    value[g] = inside[g] if a[g] <= rim[g] else value[g]
+                    value_there[g] = inside[g] if b[g] <= rim[g] else value_there[g]
         out[row], out[other] = _mean(value), _mean(value_there)
     return out
 
 
 @inlined
 def _add(squared: Floats, weights: Floats, gamma: float, lanes: Floats) -> None:
-    for r in range(squared.shape[0]):
-        lanes[r] = fma(weights[r], exp(-gamma * squared[r]), lanes[r])
+    for begin in range(0, squared.shape[0], _LANES):
+        block, weight = squared[begin : begin + _LANES], weights[begin : begin + _LANES]
+        for r in range(block.shape[0]):
+            lanes[r] = fma(weight[r], exp(-gamma * block[r]), lanes[r])
 
 
 @kernel(MATRIX, MATRIX, F64, NUMBER, NUMBER, returns=types.float64[::1])
@@ -257,12 +269,12 @@ def support(
     n, m = Z.shape[1], references.shape[1]
     out = np.empty(n)
     here, there = np.empty(_TILE), np.empty(_TILE)
-    lanes = np.zeros((n, _TILE))  # as many sums, added up at the end: always in this order
+    lanes = np.zeros((n, _LANES))  # as many sums, added up at the end: always in this order
     for first in range(0, m, _TILE):
         size = min(_TILE, m - first)
         for row in range(0, n, 2):
             other = min(row + 1, n - 1)
-            _squared(Z, row, other, references, first, here[:size], there[:size])
+            squared_distances(Z, row, other, references, first, here[:size], there[:size])
             _add(here[:size], weights[first : first + size], gamma, lanes[row])
             if other > row:
                 _add(there[:size], weights[first : first + size], gamma, lanes[other])
