@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pynomaly.application.explain import explain
@@ -43,6 +44,7 @@ class ScoringPass:
     def __init__(self, model: Model, pipeline: Pipeline, kernels: Kernels, *, keep: int) -> None:
         self._model = model
         self._keys = list(pipeline.keys)
+        self._time = pipeline.time_column
         self._line = draw_line(pipeline.decision, model.calibration, ())
         self._kernels = kernels
         self.strangest = Strangest(keep)
@@ -113,17 +115,25 @@ class ScoringPass:
         rows, scores = self.strangest.rows.slice(0, count), self.strangest.scores[:count]
         p = p_values(self._model.calibration, scores)
         return tuple(
-            StrangeRow(ids, float(score), float(p), float(severe), bool(flag), tuple(why))
-            for ids, score, p, severe, flag, why in zip(
+            StrangeRow(ids, float(score), float(p), float(severe), bool(flag), tuple(why), when)
+            for ids, score, p, severe, flag, why, when in zip(
                 rows.select(self._keys).to_pylist(),
                 scores,
                 p,
                 severity(p),
                 self._line.flags(scores),
                 self._reasons(rows, scores),
+                self._times(rows),
                 strict=True,
             )
         )
+
+    def _times(self, rows: pa.Table) -> list[str | None]:
+        if self._time is None:
+            return [None] * len(rows)
+        seconds = rows.column(self._time).cast(pa.timestamp("s", tz="UTC"), safe=False)
+        spelled: list[str | None] = pc.strftime(seconds, format="%Y-%m-%dT%H:%M:%SZ").to_pylist()
+        return spelled
 
     def _reasons(self, rows: pa.Table, scores: Floats) -> list[list[Reason]]:
         if not len(rows):

@@ -44,6 +44,7 @@ class StrangeRow:
         severity: 0–100.
         is_anomaly: Whether the alert budget flags it.
         reasons: Why, the strongest first.
+        time: When it happened, ISO 8601; None where no time column was named or it is missing.
     """
 
     ids: Mapping[str, str]
@@ -52,6 +53,7 @@ class StrangeRow:
     severity: float
     is_anomaly: bool
     reasons: tuple[Reason, ...]
+    time: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from pynomaly.domain.datasets import ROW_ID
 from pynomaly.presentation.cli.render.base import clean, number, share, table
 
 if TYPE_CHECKING:
@@ -81,12 +82,22 @@ def detection_lines(
         [(c.name, c.use, "; ".join([c.why, *c.notes])) for c in detection.columns],
     )
     yield from _learnt(detection)
+    timed = any(row.time for row in detection.top)
+    short = _short(detection)
     yield table(
         "strangest rows",
-        [*detection.top[0].ids, "#severity", "#p-value", "flagged", "because"],
+        [
+            *detection.top[0].ids,
+            *(["time"] if timed else []),
+            "#severity",
+            "#p-value",
+            "flagged",
+            "because",
+        ],
         [
             (
-                *row.ids.values(),
+                *short(row.ids),
+                *([(row.time or "").replace("T", " ").rstrip("Z")] if timed else []),
                 f"{row.severity:.0f}",
                 f"{row.p_value:.2g}",
                 "yes" if row.is_anomaly else "no",
@@ -125,6 +136,15 @@ def _learnt(detection: Detection) -> Iterator[RenderableType]:
     yield ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in detection.seconds.items())
 
 
+def _short(detection: Detection) -> Callable[[Mapping[str, str]], Iterable[str]]:
+    """Return how to name rows: of a single file their numbers are enough."""
+    named = [row.ids for row in detection.top] + [row.ids for row in detection.to_label]
+    files = {ids.get(ROW_ID, "").rpartition("#")[0] for ids in named}
+    if list(named[0]) != [ROW_ID] or len(files) > 1:
+        return lambda ids: ids.values()
+    return lambda ids: ["#" + ids[ROW_ID].rpartition("#")[2]]
+
+
 def _refused(detection: Detection) -> Iterator[RenderableType]:
     yield table(
         f"{number(detection.quarantined)} of {number(detection.rows)} rows could not be read and "
@@ -137,12 +157,13 @@ def _refused(detection: Detection) -> Iterator[RenderableType]:
 def _to_label(detection: Detection, again: str) -> Iterator[RenderableType]:
     column = again.rpartition(" ")[2]
     there = any(c.use == "label" for c in detection.columns)
+    short = _short(detection)
     yield table(
         "label these next" if there else "label these first",
         [*detection.to_label[0].ids, "because"],
         [
             (
-                *row.ids.values(),
+                *short(row.ids),
                 "on top"
                 if row.ranks is None
                 else f"disputed: rank {row.ranks[0]:,} and {row.ranks[1]:,} in two halves",
