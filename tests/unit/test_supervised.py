@@ -144,6 +144,35 @@ def test_frozen_trees_decide_as_scikit_learn_does(members, monkeypatch):
     np.testing.assert_allclose(KERNELS.score(forest, rows), expected, atol=1e-12)
 
 
+def test_frozen_boosting_decides_as_scikit_learn_does(members, monkeypatch):
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    boosted = []
+    boost = HistGradientBoostingClassifier.fit
+
+    def fit(self, *args, **kwargs):
+        boosted.append(boost(self, *args, **kwargs))
+        return self
+
+    monkeypatch.setattr(HistGradientBoostingClassifier, "fit", fit)
+    X, y = _hidden()
+    head = fit_head(X, _some(y, 30, 60), members, fitter=LABELLER, kernels=KERNELS, seed=0)
+    part = head.parts[2]
+    rows = head_rows(members, _hidden(2)[0], KERNELS)
+    inner = np.flatnonzero(part.arrays["child"])
+    rows[np.arange(len(inner)), part.arrays["feature"][inner]] = part.arrays["threshold"][inner]
+    expected = 0.5 * boosted[0].decision_function(rows)
+    np.testing.assert_allclose(KERNELS.score(part, rows), expected, atol=1e-12)
+
+
+def test_boosting_waits_for_more_than_ten_of_each_kind(members):
+    X, y = _hidden()
+    for anomalies, normal, parts in ((10, 40, 2), (40, 10, 2), (11, 11, 3)):
+        labels = _some(y, anomalies, normal)
+        head = fit_head(X, labels, members, fitter=LABELLER, kernels=KERNELS, seed=0)
+        assert len(head.parts) == parts
+
+
 def test_values_on_a_threshold_go_the_way_scikit_learn_sends_them(members, head):
     forest = head.parts[0]
     inner = np.flatnonzero(forest.arrays["child"])[:200]
@@ -180,7 +209,7 @@ def test_a_row_scores_the_same_alone_in_any_batch_and_in_threads(members, head):
             assert scores.tobytes() == whole.tobytes()
 
 
-@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("number", [0, 1, 2])
 def test_numpy_gives_the_same_log_odds_without_numba(members, head, number):
     rows = head_rows(members, _hidden(3)[0], KERNELS)
     part = head.parts[number]

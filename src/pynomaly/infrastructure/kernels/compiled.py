@@ -114,6 +114,14 @@ def _ocsvm(a: Arrays, params: Mapping[str, Any], Z: Floats) -> Floats:
     )
 
 
+def _surrogate(a: Arrays, params: Mapping[str, Any], Z: Floats) -> Floats:
+    from pynomaly.infrastructure.kernels import leaves
+
+    return leaves.mean_leaf(
+        Z, a["feature"], a["threshold"], a["child"], a["value"], a["roots"], a["depths"]
+    )
+
+
 def _grown_forest(a: Arrays, params: Mapping[str, Any], X: Floats) -> Floats:
     from pynomaly.infrastructure.kernels import labels
 
@@ -121,6 +129,14 @@ def _grown_forest(a: Arrays, params: Mapping[str, Any], X: Floats) -> Floats:
         X, a["center"], a["feature"], a["threshold"], a["child"], a["share"], a["roots"],
         float(a["doubt"][0]),
     )  # fmt: skip
+
+
+def _boosted_trees(a: Arrays, params: Mapping[str, Any], X: Floats) -> Floats:
+    from pynomaly.infrastructure.kernels import labels
+
+    return labels.boosted_trees(
+        X, a["feature"], a["threshold"], a["child"], a["value"], a["roots"], float(a["start"][0])
+    )
 
 
 def _logistic(a: Arrays, params: Mapping[str, Any], X: Floats) -> Floats:
@@ -148,7 +164,9 @@ SCORERS: Mapping[str, Callable[[Arrays, Mapping[str, Any], Floats], Floats]] = {
     "mahalanobis": _mahalanobis,
     "cluster": _groups,
     "subsample": _subsample,
+    "surrogate": _surrogate,
     "grown_forest": _grown_forest,
+    "boosted_trees": _boosted_trees,
     "logistic": _logistic,
 }
 """Of a member's arrays and parameters, and rows: scaled (d, n) where it holds a scaling, else raw

@@ -1,4 +1,4 @@
-"""Classifiers that labels taught: grown trees and a logistic regression, as log-odds."""
+"""Classifiers that labels taught: grown and boosted trees, logistic regression; as log-odds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pynomaly.infrastructure.kernels._elementary import asinh, log
 from pynomaly.infrastructure.kernels._jit import F32, F64, I32, I64, MATRIX, NUMBER, kernel
 
-__all__ = ["grown_forest", "logistic"]
+__all__ = ["boosted_trees", "grown_forest", "logistic"]
 
 Floats = NDArray[np.float64]
 
@@ -47,6 +47,34 @@ def grown_forest(
             total += share[node]
         p = total / trees
         out[i] = log((p + doubt) / (1.0 - p + doubt))
+    return out
+
+
+@kernel(MATRIX, I32, F64, I32, F64, I64, NUMBER, returns=types.float64[::1])
+def boosted_trees(
+    X: Floats,
+    feature: NDArray[np.int32],
+    threshold: Floats,
+    child: NDArray[np.int32],
+    value: Floats,
+    roots: NDArray[np.int64],
+    start: float,
+) -> Floats:
+    """Return start + Σ value of the leaf that the row reaches in each tree.
+
+    Laid out as in :func:`grown_forest`; rows are compared as float64, as scikit-learn does here.
+    """
+    n = X.shape[0]
+    out = np.empty(n)
+    for i in range(n):
+        total = start
+        for t in range(roots.shape[0]):
+            node = roots[t]
+            while child[node] != 0:
+                right = X[i, feature[node]] > threshold[node]
+                node = np.int64(child[node]) + np.int64(right)
+            total += value[node]
+        out[i] = total
     return out
 
 

@@ -5,7 +5,7 @@ No sum runs along rows and none is left to BLAS, so a row's score is its own her
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -162,18 +162,44 @@ def _ocsvm(a: Arrays, params: Params, Z: Floats) -> Floats:
     return np.asarray(-(_added((similar * a["weights"]).T) + a["intercept"][0]))
 
 
-def _grown_forest(a: Arrays, params: Params, X: Floats) -> Floats:
-    with np.errstate(over="ignore"):
-        rows = (X - a["center"]).astype(np.float32)
-    every, total = np.arange(len(X)), np.zeros(len(X))
+def _surrogate(a: Arrays, params: Params, Z: Floats) -> Floats:
+    rows, every = Z.astype(np.float32), np.arange(Z.shape[1])
+    total = np.zeros(Z.shape[1])
+    for root, depth in zip(a["roots"], a["depths"], strict=True):
+        node = np.full(Z.shape[1], root)
+        for _ in range(depth):
+            right = rows[a["feature"][node], every] > a["threshold"][node]
+            node = a["child"][node] + right
+        total += a["value"][node]
+    return total / len(a["roots"])
+
+
+def _leaves(a: Arrays, rows: NDArray[Any]) -> Iterator[NDArray[np.int64]]:
+    """Yield, tree by tree, the leaf that each row reaches."""
+    every = np.arange(len(rows))
     for root in a["roots"]:
-        node = np.full(len(X), root)
+        node = np.full(len(rows), root)
         while np.any(inside := a["child"][node] != 0):
             right = rows[every, a["feature"][node]] > a["threshold"][node]
             node = np.where(inside, a["child"][node] + right, node)
-        total += a["share"][node]
+        yield node
+
+
+def _grown_forest(a: Arrays, params: Params, X: Floats) -> Floats:
+    with np.errstate(over="ignore"):
+        rows = (X - a["center"]).astype(np.float32)
+    total = np.zeros(len(X))
+    for leaf in _leaves(a, rows):
+        total += a["share"][leaf]
     p, doubt = total / len(a["roots"]), a["doubt"][0]
     return np.asarray(np.log((p + doubt) / (1.0 - p + doubt)))
+
+
+def _boosted_trees(a: Arrays, params: Params, X: Floats) -> Floats:
+    total = np.full(len(X), a["start"][0])
+    for leaf in _leaves(a, X):
+        total += a["value"][leaf]
+    return total
 
 
 def _logistic(a: Arrays, params: Params, X: Floats) -> Floats:
@@ -205,6 +231,8 @@ SCORERS: Mapping[str, Callable[[Arrays, Params, Floats], Floats]] = {
     "mahalanobis": _mahalanobis,
     "cluster": _groups,
     "subsample": _subsample,
+    "surrogate": _surrogate,
     "grown_forest": _grown_forest,
+    "boosted_trees": _boosted_trees,
     "logistic": _logistic,
 }
