@@ -250,6 +250,9 @@ WRONG = {
     "a constant table": (
         lambda: (write("c.csv", "a,b\n" + "1,x\n" * 50),), 2, "is always '1'",
     ),
+    "rows nearly all alike": (
+        lambda: (write("n.csv", "a\n" + "1\n" * 80 + "2\n"), "--budget", "quick"), 2, "too much alike",
+    ),
     "texts alone": (
         lambda: (
             write("t.csv", "a\n" + "".join(f"the {i}th story of a long night\n" for i in range(60))),
@@ -283,6 +286,15 @@ def test_what_is_wrong_is_named_with_its_documented_exit_code(
     assert outcome.code == code, outcome.out
     assert named in outcome.error
     assert outcome.json["error"]["exit_code"] == code
+
+
+def test_with_a_time_column_rows_say_when_they_happened(file: str, cli: Cli) -> None:
+    arguments = ("detect", file, "--id", "txn_id", "--time", "ts", *QUICK)
+
+    rows = {row["ids"]["txn_id"]: row["time"] for row in cli(*arguments, "--json").json["top"]}
+
+    assert rows["t0010"] == "2026-01-05T08:10:00Z"
+    assert "2026-01-05 08:10:00" in cli(*arguments).out
 
 
 def test_a_folder_of_files_is_one_table(folder: Path, cli: Cli) -> None:

@@ -44,6 +44,8 @@ def test_a_data_frame_keeps_its_index(frame: pd.DataFrame) -> None:
     reasons = result.top(1)["reasons"].iloc[0]
     assert reasons[0]["column"] == "amount"
     assert reasons[0]["value"] == "500"
+    assert result.top(1)["because"].iloc[0].startswith("amount 500 — ")
+    assert len(result.top(ROWS)) == ROWS
     scored = result.to_frame()
     assert scored.index.equals(frame.index)
     assert frame.join(scored).loc[f"order-{STRANGE}", "is_anomaly"]

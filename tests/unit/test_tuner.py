@@ -54,6 +54,13 @@ def test_equal_seeds_give_equal_studies(tmp_path):
     assert _outcome(_tune(tmp_path / "c", seed=2)) != _outcome(one)
 
 
+def test_a_study_in_memory_is_the_same_and_leaves_nothing_behind(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    in_memory = _outcome(_tune(None))
+    assert list(tmp_path.iterdir()) == []
+    assert in_memory == _outcome(_tune(tmp_path / "kept"))
+
+
 def test_a_finished_study_is_not_run_again(tmp_path):
     first = _tune(tmp_path)
     seen: list[Trial] = []

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pynomaly.application.calibration import Fit, Scorer
 from pynomaly.application.split import fold_of_rows, known_labels
+from pynomaly.domain.errors import NotTrainableError
 from pynomaly.domain.models import Calibration
 from pynomaly.domain.pipelines import Pipeline
 from pynomaly.domain.scores import calibrate
@@ -88,9 +89,19 @@ class Resampling:
         for k in range(folds):
             inside = fold == k
             others = self.ordinary.filter(pa.array(~inside))
-            scorers.append(self.fit(pa.concat_tables([others, self.anomalies]).combine_chunks()))
+            scorers.append(self._fitted(pa.concat_tables([others, self.anomalies])))
             scores[inside] = scorers[k](self.ordinary.filter(pa.array(inside)))
         return CrossFit(scores, tuple(scorers))
+
+    def _fitted(self, part: pa.Table) -> Scorer:
+        try:
+            return self.fit(part.combine_chunks())
+        except NotTrainableError as error:
+            raise NotTrainableError(
+                f"the rows are too much alike: {len(part):,} of {len(self.ordinary):,} drawn at "
+                f"random teach nothing ({error.message})",
+                hint="give more rows, or columns that vary more often",
+            ) from error
 
     def calibration(
         self, halves: CrossFit, scorer: Scorer, spare: pa.Table, folds: int

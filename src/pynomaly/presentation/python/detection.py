@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,6 +15,7 @@ from pynomaly.application.detect import Question
 from pynomaly.bootstrap import anomaly_detection, data_sources, page_reports, table_source
 from pynomaly.domain.datasets import ROW_ID
 from pynomaly.domain.pipelines import SourceSpec
+from pynomaly.domain.scores import Reason
 from pynomaly.presentation.python.tables import is_pandas, to_table
 from pynomaly.settings import resolve_uri, write_text
 
@@ -145,7 +147,7 @@ class DetectionResult:
         return frame
 
     def top(self, count: int = 10) -> pd.DataFrame:
-        """Return the strangest rows, strangest first.
+        """Return the strangest rows, strangest first, and ``because``: their reasons in words.
 
         Args:
             count: How many.  The first hundred have reasons even where they are not flagged.
@@ -153,11 +155,12 @@ class DetectionResult:
         frame = self.to_frame()
         scores = frame["score"].to_numpy()
         top = frame.iloc[np.argsort(-scores, kind="stable")[:count]].copy()
-        known = [
-            [{name: getattr(reason, name) for name in reason.__slots__} for reason in row.reasons]
-            for row in self.found.top[:count]
-        ]
+        known = [[asdict(reason) for reason in row.reasons] for row in self.found.top[:count]]
         top["reasons"] = [*known, *top["reasons"].iloc[len(known) :]]
+        top["because"] = [
+            "" if reasons is None else "; ".join(Reason(**reason).sentence for reason in reasons)
+            for reasons in top["reasons"]
+        ]
         return top
 
     def report(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
