@@ -33,7 +33,7 @@ _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Su
 # A value beyond the quantile at share s leaves at most s, or 1 - s, of the rows outside.
 _AS_LOW = (*QUANTILE_SHARES, 1.0)
 """Share of rows at least as low, by the number of quantiles that are not above."""
-_AS_HIGH = (1.0, *(1.0 - share for share in QUANTILE_SHARES))
+_AS_HIGH = (1.0, *(round(1.0 - share, 4) for share in QUANTILE_SHARES))
 """Share of rows at least as high, by the number of quantiles below."""
 
 
