@@ -155,6 +155,15 @@ def _by_library(member: Member, train: Floats) -> Scorer:
             d = a["means"].shape[1]
             mixture.weights_ = np.exp(a["constants"] - logs + 0.5 * d * np.log(2 * np.pi))
             return lambda Z: -mixture.score_samples(Z)
+        case "surrogate":
+            from sklearn.ensemble import ExtraTreesRegressor
+
+            forest = ExtraTreesRegressor(
+                int(member.params["trees"]), min_samples_leaf=int(member.params["min_leaf"]),
+                max_features=0.5, bootstrap=True, random_state=0,
+            )  # fmt: skip
+            Z = np.arcsinh((train[:, a["columns"]] - a["center"]) / a["scale"])
+            return forest.fit(Z, KERNELS.score(member, train)).predict
         case other:
             raise SystemExit(f"the ensemble has a member this benchmark cannot compose: {other}")
 

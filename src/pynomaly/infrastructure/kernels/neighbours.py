@@ -16,7 +16,7 @@ __all__ = ["neighbours"]
 Floats = NDArray[np.float64]
 
 _TILE = 128
-_MOST_SIFTED, _FEWEST_LANES = 24, 16
+_MOST_SIFTED, _FEWEST_LANES = 20 * 1_024, 16  # references · neighbours, and rows
 
 
 @inlined
@@ -63,7 +63,7 @@ def _sifted(Z: Floats, start: int, references: Floats, near: Floats) -> None:
 
 @inlined
 def _searched(Z: Floats, references: Floats, near: Floats) -> None:
-    """Set the same, for few rows or many neighbours."""
+    """Set the same, for few rows, many references or many neighbours."""
     k, n = near.shape
     found, place = np.empty((n, k)), np.empty((n, k), dtype=np.int64)
     search(Z, references, found, place)
@@ -77,7 +77,7 @@ def neighbours(Z: Floats, references: Floats, k: int, method: int) -> Floats:
     """Return the mean (0), largest (1) or median (2) distance to the k nearest references."""
     n = Z.shape[1]
     near = np.empty((k, n))
-    if k > _MOST_SIFTED or n < _FEWEST_LANES:
+    if k * references.shape[1] > _MOST_SIFTED or n < _FEWEST_LANES:
         _searched(Z, references, near)
     else:
         for start in range(0, n, _TILE):

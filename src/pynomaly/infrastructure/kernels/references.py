@@ -61,6 +61,16 @@ def squared_distances(
             total = _add_four(b0 - x0, b1 - x1, b2 - x2, b3 - x3, there[r])
             there[r] = _add_four(b4 - x4, b5 - x5, b6 - x6, b7 - x7, total)
         j += 8
+    if j + 4 <= d:
+        a0, a1, a2, a3 = Z[j, row], Z[j + 1, row], Z[j + 2, row], Z[j + 3, row]
+        b0, b1, b2, b3 = Z[j, other], Z[j + 1, other], Z[j + 2, other], Z[j + 3, other]
+        r0, r1 = references[j, first:last], references[j + 1, first:last]
+        r2, r3 = references[j + 2, first:last], references[j + 3, first:last]
+        for r in range(here.shape[0]):
+            x0, x1, x2, x3 = r0[r], r1[r], r2[r], r3[r]
+            here[r] = _add_four(a0 - x0, a1 - x1, a2 - x2, a3 - x3, here[r])
+            there[r] = _add_four(b0 - x0, b1 - x1, b2 - x2, b3 - x3, there[r])
+        j += 4
     while j < d:
         a0, b0, r0 = Z[j, row], Z[j, other], references[j, first:last]
         for r in range(here.shape[0]):
