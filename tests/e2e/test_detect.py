@@ -231,9 +231,9 @@ def test_every_labelled_row_of_a_large_file_is_learnt_from(folder: Path, cli: Cl
 
     found = cli("detect", "large.csv", "--label", "y", *QUICK, "--json").json
 
-    assert found["fitted_rows"] == 2_500
+    assert found["fitted_rows"] == 4_000
     assert found["known_labels"] == [20, 0]
-    assert found["calibration_rows"] == 9_000 - 2_500
+    assert found["calibration_rows"] == 9_000 - 4_000
 
 
 def write(name: str, text: str) -> str:

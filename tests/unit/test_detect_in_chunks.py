@@ -118,5 +118,5 @@ def test_the_strangest_rows_come_from_the_whole_source_not_from_the_sample(monke
 
     found = detection(1_000)(TableSource(pa.table(data), "rows"), QUESTION)
 
-    assert found.fitted_rows == 2_500
+    assert found.fitted_rows == 4_000
     assert [row.ids["row_id"] for row in found.top[:2]] == ["rows#8", "rows#7991"]

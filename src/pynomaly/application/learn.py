@@ -63,7 +63,7 @@ BUDGETS: Mapping[str, Budget] = MappingProxyType(
     {
         budget.name: budget
         for budget in (
-            Budget("quick", 2_500, 2, 0, None),
+            Budget("quick", 4_000, 2, 0, None),
             Budget("default", 20_000, 5, 12, 8.0),
             Budget("thorough", 50_000, 10, 80, 120.0),
         )
