@@ -67,19 +67,20 @@ def test_the_strangest_of_a_stream_are_those_of_the_whole() -> None:
 
 
 STABLE = Stability(1_000, 10, 0.7, 0.01, 0.9)
+SHAPED = Cloud(far=3, beyond=40, share=0.0, bulk=0.5)
 PLAIN = Cloud(far=0, beyond=1, share=0.01, bulk=0.5)
 
 
 @pytest.mark.parametrize(
     ("stability", "cloud", "inconclusive"),
     [
-        (STABLE, Cloud(far=0, beyond=40, share=0.0, bulk=0.5), False),
+        (STABLE, SHAPED, False),
         (STABLE, PLAIN, True),
         (STABLE, Cloud(far=1, beyond=1, share=0.01, bulk=0.5), False),
         (STABLE, Cloud(far=0, beyond=0, share=0.6, bulk=0.95), False),  # no plain cloud at all
-        (STABLE, None, False),
-        (Stability(1_000, 10, 0.1, 0.01, 0.9), None, True),
-        (Stability(1_000, 10, 0.7, 0.01, 0.2), None, True),
+        (Stability(1_000, 10, 0.1, 0.01, 0.9), SHAPED, True),
+        (Stability(1_000, 10, 0.7, 0.01, 0.2), SHAPED, True),
+        (Stability(1_000, 10, 0.1, 0.01, 0.2), None, False),  # labels have proved their worth
     ],
 )
 def test_inconclusive_is_what_noise_or_another_sample_would_have_given_too(

@@ -108,9 +108,13 @@ class Trust:
 
     @property
     def inconclusive(self) -> bool:
-        """Whether there is nothing to hold on to without labels."""
-        nothing = self.cloud is not None and self.cloud.explains_the_scores
-        return nothing or not self.stability.is_stable
+        """Whether there is nothing to hold on to without labels.
+
+        Scores that labels shaped had to prove themselves on labelled rows; nothing else is asked.
+        """
+        if self.cloud is None:
+            return False
+        return self.cloud.explains_the_scores or not self.stability.is_stable
 
     @property
     def can_flag(self) -> bool:
