@@ -13,7 +13,7 @@ __all__ = ["forest"]
 
 Floats = NDArray[np.float64]
 
-_TILE = 128
+_TILE = 256
 _LN2 = 0.6931471805599453
 
 
@@ -80,9 +80,11 @@ def forest(
     for start in range(0, n, _TILE):
         size = min(_TILE, n - start)
         node, scores = nodes[:size], out[start : start + size]
-        for i in range(size):
-            for j in range(d):
-                columns[j, i] = np.float32(X[start + i, j] - center[j])
+        rows = X[start : start + size]
+        for j in range(d):
+            column, middle = columns[j], center[j]
+            for i in range(size):
+                column[i] = np.float32(rows[i, j] - middle)
         for t in range(trees):
             place, limits, lengths = places[t], threshold[t], length[t]
             _descend_three(columns, feature[t], limits, node)
