@@ -92,6 +92,9 @@ def compare_with_cloud(
 ) -> Cloud:
     """Score a featureless cloud with the same model, and see whether the table stands out.
 
+    Neither the points of the cloud nor the table's rows are known to what scores them here: the
+    rows' scores are those of calibration.
+
     Args:
         model: What scored the rows.
         rows: Conformed rows it was fitted on.
@@ -103,12 +106,14 @@ def compare_with_cloud(
     X = encode(model.preprocessing, rows)
     scores = score_members(model.members, X, kernels)
     cloud = _NormalCloud.around(X, X[scores <= np.quantile(scores, UNSUSPICIOUS)])
-    drawn = score_members(model.members, cloud.draw(max(CLOUD_ROWS, 4 * len(X)), seed), kernels)
+    unseen = model.calibration.scores
+    points = cloud.draw(max(CLOUD_ROWS, 4 * len(unseen)), seed)
+    drawn = score_members(model.members, points, kernels)
     return Cloud(
         far=int(cloud.cannot_reach(encode(model.preprocessing, strangest), total).sum()),
-        beyond=int((scores > np.quantile(drawn, 1 - 1 / len(X))).sum()),
-        share=float((drawn > np.quantile(scores, 0.99)).mean()),
-        bulk=float((drawn > np.median(scores)).mean()),
+        beyond=int((unseen > np.quantile(drawn, 1 - 1 / len(unseen))).sum()),
+        share=float((drawn > np.quantile(unseen, 0.99)).mean()),
+        bulk=float((drawn > np.median(unseen)).mean()),
     )
 
 
