@@ -80,6 +80,7 @@ PLAIN = Cloud(far=0, beyond=1, share=0.01, bulk=0.5)
         (STABLE, Cloud(far=0, beyond=0, share=0.6, bulk=0.95), False),  # no plain cloud at all
         (Stability(1_000, 10, 0.1, 0.01, 0.9), SHAPED, True),
         (Stability(1_000, 10, 0.7, 0.01, 0.2), SHAPED, True),
+        (Stability(1_000, 10, 0.9, 0.01, 0.2), SHAPED, False),  # only ordinary rows swap places
         (Stability(1_000, 10, 0.1, 0.01, 0.2), None, False),  # labels have proved their worth
     ],
 )

@@ -19,6 +19,9 @@ MIN_CORRELATION = 0.5
 MIN_OVERLAP = 0.3
 """Of the strangest rows of one half's model, the other's should share at least so many."""
 
+CLEAR_OVERLAP = 0.75
+"""With so many in common the order of the ordinary rows does not matter."""
+
 FEW_ROWS = 200
 """With fewer rows one percent are one or two rows, and any figure about them is luck."""
 
@@ -51,6 +54,8 @@ class Stability:
     @property
     def is_stable(self) -> bool:
         """Whether another sample would have led to much the same rows."""
+        if self.overlap >= CLEAR_OVERLAP:
+            return True
         return self.correlation >= MIN_CORRELATION and self.overlap >= MIN_OVERLAP
 
 
