@@ -68,7 +68,11 @@ def kernel(*arguments: types.Type, returns: types.Type) -> Callable[[_F], _F]:
 
 
 def inlined(function: _F) -> _F:
-    """Compile a part of kernels, which the compiler dissolves into them."""
+    """Compile a part of kernels, which the compiler dissolves into them.
+
+    The cache on disk watches a kernel's own file only: while changing a part, delete
+    ``__pycache__`` here (installing a new version does).
+    """
     return cast("_F", njit(**_OPTIONS)(function))
 
 

@@ -95,15 +95,15 @@ def _lof(a: Arrays, params: Mapping[str, Any], Z: Floats) -> Floats:
 
 
 def _subsample(a: Arrays, params: Mapping[str, Any], Z: Floats) -> Floats:
-    from pynomaly.infrastructure.kernels import references
+    from pynomaly.infrastructure.kernels import samples
 
-    return references.nearest_of_each(Z, a["references"], int(a["groups"][0]))
+    return samples.nearest_of_each(Z, a["references"], int(a["groups"][0]))
 
 
 def _inne(a: Arrays, params: Mapping[str, Any], Z: Floats) -> Floats:
-    from pynomaly.infrastructure.kernels import references
+    from pynomaly.infrastructure.kernels import samples
 
-    return references.hyperspheres(Z, a["references"], int(a["groups"][0]), a["radius"], a["ratio"])
+    return samples.hyperspheres(Z, a["references"], int(a["groups"][0]), a["radius"], a["ratio"])
 
 
 def _ocsvm(a: Arrays, params: Mapping[str, Any], Z: Floats) -> Floats:

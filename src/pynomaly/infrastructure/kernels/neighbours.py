@@ -9,7 +9,7 @@ from numba import types
 from numpy.typing import NDArray
 
 from pynomaly.infrastructure.kernels._jit import MATRIX, WHOLE, inlined, kernel
-from pynomaly.infrastructure.kernels.references import search, squared_distances
+from pynomaly.infrastructure.kernels._nearest import search, squared_distances
 
 __all__ = ["neighbours"]
 
