@@ -33,9 +33,13 @@ def ensemble():
     return _fit("self_cleaning", _contaminated()[0])
 
 
-def test_it_is_six_detectors_on_each_of_two_cleaned_remainders(ensemble):
-    kinds = ["knn", "subsample", "mahalanobis", "cluster", "gmm", "iforest"]
-    assert [member.detector for member in ensemble] == kinds * 2
+def test_it_is_the_same_detectors_on_each_of_three_cleaned_remainders_and_a_surrogate(ensemble):
+    kinds = ["knn", "subsample", "mahalanobis"]
+    assert [member.detector for member in ensemble] == [*kinds * 3, "surrogate"]
+
+
+def test_the_surrogate_weighs_as_much_as_all_others_together(ensemble):
+    assert ensemble[-1].weight == sum(member.weight for member in ensemble[:-1])
 
 
 def test_it_finds_anomalies_in_the_data_it_learned_from(ensemble):
@@ -66,10 +70,11 @@ def test_cleaning_removes_the_planted_anomalies_from_what_is_learned(ensemble):
     assert gap_clean > gap_dirty
 
 
-def test_a_second_round_cleans_again():
+@pytest.mark.parametrize("rounds", [1, 2])
+def test_every_round_cleans_and_only_the_last_one_is_kept(rounds):
     X, labels = _contaminated(300)
-    members = _fit("self_cleaning", X, {"rounds": 2})
-    assert len(members) == 12
+    members = _fit("self_cleaning", X, {"rounds": rounds})
+    assert len(members) == 10
     assert roc_auc(labels, score_members(members, X, KERNELS)) > 0.9
 
 

@@ -1,7 +1,8 @@
 """A fitted model as plain data: tables, arrays and numbers, nothing that can execute.
 
 Scoring a row is: encode it with :class:`Preprocessing` into float64 features, score those with
-every :class:`Member`, put each on a common scale with :class:`Normalisation`, and average.
+every :class:`Member`, put each on a common scale with :class:`Normalisation`, and take the
+weighted mean.
 Where labels taught something, a :class:`Head` adds it.  Higher is stranger.
 """
 
@@ -161,12 +162,14 @@ class Member:
         params: What it was fitted with.
         arrays: Everything its kernel needs, feature scaling included.
         normalisation: Of its raw scores.
+        weight: In the mean of an ensemble, above 0.
     """
 
     detector: str
     params: Mapping[str, Any]
     arrays: Mapping[str, NDArray[Any]]
     normalisation: Normalisation
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,7 @@ def normalise(scores: Floats, normalisation: Normalisation) -> Floats:
 
 
 def combine(member_scores: Sequence[Floats], members: Sequence[Member]) -> Floats:
-    """Return the mean of the members' normalised scores, higher = stranger.
+    """Return the weighted mean of the members' normalised scores, higher = stranger.
 
     Args:
         member_scores: One (n,) array of raw scores per member.
@@ -105,8 +105,8 @@ def combine(member_scores: Sequence[Floats], members: Sequence[Member]) -> Float
     # One addition after the other: numpy's own mean may change its order with the batch size.
     total = np.zeros_like(member_scores[0])
     for scores, member in zip(member_scores, members, strict=True):
-        total += normalise(scores, member.normalisation)
-    return total / len(members)
+        total += member.weight * normalise(scores, member.normalisation)
+    return total / sum(member.weight for member in members)
 
 
 def calibrate(held_out_scores: Floats) -> Calibration:

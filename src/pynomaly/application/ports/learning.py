@@ -75,6 +75,30 @@ class DetectorFitter(Protocol):
             IntegrityError: Frozen and fitted scores disagree.
         """
 
+    def imitate(
+        self,
+        scores: Floats,
+        X: Floats,
+        seed: int,
+        floors: Floats | None = None,
+    ) -> tuple[Member, Floats]:
+        """Fit a surrogate: trees that learn to tell a row's score from its features.
+
+        Args:
+            scores: (n,) of the rows, by any detector or ensemble.
+            X: (n, d) encoded features.
+            seed: Equal seeds give bit-identical arrays.
+            floors: As in :meth:`fit`.
+
+        Returns:
+            The frozen surrogate, and its normalised score of each row by the trees that did not
+            see that row (n,).
+
+        Raises:
+            NotTrainableError: Too few rows.
+            IntegrityError: Frozen and fitted scores disagree.
+        """
+
     def library_versions(self) -> Mapping[str, str]:
         """Return the versions of everything that took part in fitting."""
 

@@ -38,7 +38,7 @@ _ENCODINGS: Mapping[str, type[NumericEncoding | CategoricalEncoding | TimeEncodi
     "time": TimeEncoding,
 }
 _KINDS = {encoding: kind for kind, encoding in _ENCODINGS.items()}
-_COMBINATION = "mean_of_normalised"
+_COMBINATION = "weighted_mean_of_normalised"
 _REFERENCES, _CALIBRATION = "preprocessing.references", "calibration.scores"
 
 
@@ -87,6 +87,7 @@ def _entries(place: str, members: tuple[Member, ...], arrays: Arrays) -> list[di
                 "detector": member.detector,
                 "params": dict(member.params),
                 "normalisation": asdict(member.normalisation),
+                "weight": member.weight,
                 "arrays": keys,
             }
         )
@@ -151,6 +152,7 @@ def _members(
             entry["params"],
             {name: take(key) for name, key in entry["arrays"].items()},
             Normalisation(**entry["normalisation"]),
+            float(entry["weight"]),
         )
         for entry in entries
     )

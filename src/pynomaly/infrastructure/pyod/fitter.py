@@ -16,7 +16,7 @@ from pynomaly.domain.errors import ConfigurationError, IntegrityError, NotTraina
 from pynomaly.domain.extensions import Frozen, extension, extension_versions
 from pynomaly.domain.finite import require_finite
 from pynomaly.domain.models import Member, Normalisation
-from pynomaly.domain.scores import fit_normalisation
+from pynomaly.domain.scores import fit_normalisation, normalise
 from pynomaly.domain.uncertified import PREFIX
 from pynomaly.infrastructure.pyod.reproducible import reproducible
 from pynomaly.infrastructure.pyod.uncertified import fit_uncertified
@@ -53,26 +53,42 @@ class PyodFitter:
         floors: Floats | None = None,
     ) -> Member:
         """Fit, freeze and self-test; see the port."""
-        if detector == "self_cleaning":
+        if detector in ("self_cleaning", "surrogate"):
             raise ConfigurationError(
                 f"{detector!r} is not a single detector",
                 hint="ensembles are fitted by application.ensemble.fit_detector",
             )
         settings = complete(detector, params)
-        require_finite(X, detector)
-        if len(X) < 2 or not np.any(X.max(axis=0) > X.min(axis=0)):
-            raise NotTrainableError(
-                f"{detector}: {len(X)} training rows with "
-                f"{len(np.unique(X, axis=0))} distinct ones teach nothing",
-                hint="give at least two different rows; a few hundred make a useful model",
-            )
-        X = np.ascontiguousarray(X, dtype=np.float64)
+        X = _teachable(detector, X)
         with reproducible():
-            frozen = _fit(detector)(
-                settings, X, seed, np.zeros(X.shape[1]) if floors is None else floors
-            )
-            checked = np.unique(np.linspace(0, len(X) - 1, _CHECKED_ROWS).astype(np.int64))
-            expected = frozen.expected(checked)
+            frozen = _fit(detector)(settings, X, seed, _floors(X, floors))
+            member, scores = self._frozen(detector, settings, frozen, X)
+        return replace(member, normalisation=fit_normalisation(scores))
+
+    def imitate(
+        self,
+        scores: Floats,
+        X: Floats,
+        seed: int,
+        floors: Floats | None = None,
+    ) -> tuple[Member, Floats]:
+        """Fit a surrogate of given scores, freeze and self-test; see the port."""
+        from pynomaly.infrastructure.pyod.surrogate import fit_surrogate
+
+        settings = complete("surrogate", {})
+        X = _teachable("surrogate", X)
+        with reproducible():
+            frozen, unseen = fit_surrogate(settings, X, scores, seed, _floors(X, floors))
+            member, _ = self._frozen("surrogate", settings, frozen, X)
+        normalisation = fit_normalisation(unseen)
+        return replace(member, normalisation=normalisation), normalise(unseen, normalisation)
+
+    def _frozen(
+        self, detector: str, settings: Mapping[str, Any], frozen: Frozen, X: Floats
+    ) -> tuple[Member, Floats]:
+        """Return the member and its raw training scores once they agree with the library's."""
+        checked = np.unique(np.linspace(0, len(X) - 1, _CHECKED_ROWS).astype(np.int64))
+        expected = frozen.expected(checked)
         arrays = {name: np.ascontiguousarray(array) for name, array in frozen.arrays.items()}
         _require_numbers(detector, arrays)
         member = Member(detector, settings, arrays, Normalisation(0.0, 1.0, 0.0, 1.0))
@@ -80,7 +96,7 @@ class PyodFitter:
         spread = np.std(expected[~np.isnan(expected)]) if not np.isnan(expected).all() else 0.0
         allowed = self._tolerance * np.maximum(np.abs(expected), spread)
         _check(detector, scores[checked], expected, frozen.absolute_tolerance + allowed)
-        return replace(member, normalisation=fit_normalisation(scores))
+        return member, scores
 
     def library_versions(self) -> Mapping[str, str]:
         """Return versions of everything that took part; see the port."""
@@ -93,6 +109,21 @@ class PyodFitter:
             **{package: version(package) for package in packages},
             **extension_versions(),
         }
+
+
+def _teachable(detector: str, X: Floats) -> Floats:
+    require_finite(X, detector)
+    if len(X) < 2 or not np.any(X.max(axis=0) > X.min(axis=0)):
+        raise NotTrainableError(
+            f"{detector}: {len(X)} training rows with "
+            f"{len(np.unique(X, axis=0))} distinct ones teach nothing",
+            hint="give at least two different rows; a few hundred make a useful model",
+        )
+    return np.ascontiguousarray(X, dtype=np.float64)
+
+
+def _floors(X: Floats, floors: Floats | None) -> Floats:
+    return np.zeros(X.shape[1]) if floors is None else floors
 
 
 def _check(detector: str, frozen: Floats, fitted: Floats, allowed: Floats) -> None:
