@@ -61,8 +61,10 @@ class TrainedModel:
 
 @dataclass(frozen=True, slots=True)
 class FitModel:
-    """Fit the chosen detector, let labels shape its score as far as they prove that they should,
-    calibrate it on ordinary rows it has not seen, and write its folder.
+    """Fit the chosen detector, let labels shape its score, calibrate it, and write its folder.
+
+    Labels count as far as they prove that they should; rows that calibrate are ordinary ones that
+    fitting has not seen.
     """
 
     datasets: DatasetStore
