@@ -34,7 +34,7 @@ def ensemble():
 
 
 def test_it_is_the_same_detectors_on_each_of_three_cleaned_remainders_and_a_surrogate(ensemble):
-    kinds = ["knn", "subsample", "mahalanobis"]
+    kinds = ["knn", "subsample", "mahalanobis", "deviation"]
     assert [member.detector for member in ensemble] == [*kinds * 3, "surrogate"]
 
 
@@ -74,7 +74,7 @@ def test_cleaning_removes_the_planted_anomalies_from_what_is_learned(ensemble):
 def test_every_round_cleans_and_only_the_last_one_is_kept(rounds):
     X, labels = _contaminated(300)
     members = _fit("self_cleaning", X, {"rounds": rounds})
-    assert len(members) == 10
+    assert len(members) == 13
     assert roc_auc(labels, score_members(members, X, KERNELS)) > 0.9
 
 
@@ -92,6 +92,13 @@ def test_rows_that_are_equal_after_cleaning_keep_their_variation():
     X[:5] = np.arange(10.0).reshape(5, 2) + 1
     scores = score_members(_fit("self_cleaning", X), X, KERNELS)
     assert scores[:5].min() > scores[5:].max()
+
+
+def test_a_single_value_far_outside_is_on_top_among_many_ordinary_columns():
+    X = np.random.default_rng(0).normal(size=(2_000, 20))
+    X[[3, 4, 5], [0, 7, 19]] = (12.0, -12.0, 15.0)
+    strangest = np.argsort(-score_members(_fit("self_cleaning", X), X, KERNELS))
+    assert {3, 4, 5} <= set(strangest[:20])  # of a budget of 1 %
 
 
 def test_an_unknown_detector_is_refused():

@@ -28,6 +28,7 @@ _CLEAN: Recipe = (
     ("knn", {"n_neighbors": 20, "method": "mean", "max_references": 512}),
     ("subsample", {"subsamples": 40, "size": 16}),
     ("mahalanobis", {}),
+    ("deviation", {}),
 )
 # What else was tried, and what the benchmark said: docs/explanation/detection-quality.md.
 
@@ -44,7 +45,7 @@ def fit_detector(
 ) -> tuple[Member, ...]:
     """Fit a family on encoded rows; the weighted mean of the members' scores is its score.
 
-    The self-cleaning ensemble drops three shares of the most suspicious rows, fits three detectors
+    The self-cleaning ensemble drops three shares of the most suspicious rows, fits four detectors
     on each remainder, and lets a surrogate forest learn their common score from all rows.  What it
     says of rows it did not see, and their score, are the opinion of a round; the mean opinion of
     all rounds is the suspicion of the next.  The last round's members are the model.

@@ -303,7 +303,7 @@ _DETECTORS = (
         reference="Ledoit & Wolf, A well-conditioned estimator for large-dimensional covariance "
         "matrices (2004)",
         tolerance=1e-6,
-        equals="scikit-learn's LedoitWolf on robustly scaled rows",
+        equals="scikit-learn's LedoitWolf on linearly scaled rows",
         family=False,
     ),
     Detector(
@@ -329,6 +329,17 @@ _DETECTORS = (
         "(NIPS 2013)",
         tolerance=1e-9,
         equals="scipy's distances on robustly scaled rows",
+        family=False,
+    ),
+    Detector(
+        name="deviation",
+        title="Largest deviation",
+        finds="single values far outside their column",
+        fit_cost="none to speak of",
+        score_cost="very low; grows with columns",
+        reference="robust z-scores, Iglewicz & Hoaglin, How to detect and handle outliers (1993)",
+        tolerance=1e-9,
+        equals="numpy on linearly scaled rows",
         family=False,
     ),
     Detector(

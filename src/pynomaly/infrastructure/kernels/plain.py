@@ -116,6 +116,16 @@ def _mahalanobis(a: Arrays, params: Params, Z: Floats) -> Floats:
     return _added(_combine(Z - a["mean"][:, None], a["factor"]) ** 2)
 
 
+def _linear_mahalanobis(a: Arrays, params: Params, Z: Floats) -> Floats:
+    limit = a["limit"][0]
+    return _mahalanobis(a, params, np.sinh(np.clip(Z, -limit, limit)))
+
+
+def _deviation(a: Arrays, params: Params, Z: Floats) -> Floats:
+    grown = np.sinh(np.minimum(np.abs(Z), a["limit"][0]))
+    return np.asarray((grown / a["spread"][:, None]).max(axis=0))
+
+
 def _nearest(a: Arrays, Z: Floats) -> tuple[Floats, NDArray[np.int64]]:
     """Return distances and numbers (k, n) of the nearest references, nearest first."""
     squared = _squared(Z, a["references"])
@@ -228,9 +238,10 @@ SCORERS: Mapping[str, Callable[[Arrays, Params, Floats], Floats]] = {
     "knn": _knn,
     "lof": _lof,
     "ocsvm": _ocsvm,
-    "mahalanobis": _mahalanobis,
+    "mahalanobis": _linear_mahalanobis,
     "cluster": _groups,
     "subsample": _subsample,
+    "deviation": _deviation,
     "surrogate": _surrogate,
     "grown_forest": _grown_forest,
     "boosted_trees": _boosted_trees,

@@ -6,10 +6,10 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from pynomaly.infrastructure.kernels._elementary import asinh
-from pynomaly.infrastructure.kernels._jit import F64, I64, MATRIX, inlined, kernel
+from pynomaly.infrastructure.kernels._elementary import asinh, exp
+from pynomaly.infrastructure.kernels._jit import F64, I64, MATRIX, NUMBER, inlined, kernel
 
-__all__ = ["robust"]
+__all__ = ["largest", "linear", "robust"]
 
 Floats = NDArray[np.float64]
 
@@ -45,4 +45,28 @@ def robust(X: Floats, columns: NDArray[np.int64], center: Floats, scale: Floats)
         else:
             for i in range(n):
                 lanes[i] = _squash((lanes[i] - middle) * factor)
+    return out
+
+
+@kernel(MATRIX, NUMBER, returns=types.float64[:, ::1])
+def linear(Z: Floats, limit: float) -> Floats:
+    """Return sinh of robustly scaled (d, n) rows: deviations as they were, up to sinh(limit)."""
+    out = np.empty(Z.shape)
+    for j in range(Z.shape[0]):
+        row, into = Z[j], out[j]
+        for i in range(row.shape[0]):
+            grown = exp(min(max(row[i], -limit), limit))
+            into[i] = 0.5 * (grown - 1.0 / grown)
+    return out
+
+
+@kernel(MATRIX, F64, NUMBER, returns=types.float64[::1])
+def largest(Z: Floats, spread: Floats, limit: float) -> Floats:
+    """Return the largest linear deviation of (d, n) rows, each column's divided by its spread."""
+    out = np.zeros(Z.shape[1])
+    for j in range(Z.shape[0]):
+        row, share = Z[j], 1.0 / spread[j]
+        for i in range(row.shape[0]):
+            grown = exp(min(abs(row[i]), limit))
+            out[i] = max(out[i], 0.5 * (grown - 1.0 / grown) * share)
     return out

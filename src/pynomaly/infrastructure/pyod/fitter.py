@@ -168,7 +168,14 @@ def _fit(detector: str) -> Callable[[Mapping[str, Any], Floats, int, Floats], Fr
 
 
 def _fitters() -> Mapping[str, Callable[[Mapping[str, Any], Floats, int, Floats], Frozen]]:
-    from pynomaly.infrastructure.pyod import covariance, distances, forest, marginals, neighbours
+    from pynomaly.infrastructure.pyod import (
+        covariance,
+        deviation,
+        distances,
+        forest,
+        marginals,
+        neighbours,
+    )
 
     return {
         "iforest": forest.fit_iforest,
@@ -187,4 +194,5 @@ def _fitters() -> Mapping[str, Callable[[Mapping[str, Any], Floats, int, Floats]
         "mahalanobis": covariance.fit_mahalanobis,
         "cluster": distances.fit_cluster,
         "subsample": distances.fit_subsample,
+        "deviation": deviation.fit_deviation,
     }
