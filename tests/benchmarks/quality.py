@@ -16,7 +16,10 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +30,6 @@ from pynomaly.domain.evaluation import average_precision, roc_auc
 Floats = NDArray[np.float64]
 Scorer = Callable[[Floats], Floats]
 Fit = Callable[[Floats, int], dict[str, Scorer]]
-Method = tuple[Fit, tuple[str, ...]]
 
 DEFAULT_DATA = Path(__file__).parents[3] / "shared" / "data" / "adbench"
 MAX_ROWS, MIN_ANOMALIES, FIT_SHARE = 5_000, 25, 0.7
@@ -187,6 +189,19 @@ def measure(part: Split, fit: Fit, names: tuple[str, ...]) -> list[Result]:
     return found
 
 
+def measure_all(part: Split, methods: list[str]) -> list[Result]:
+    """Measure the untuned ensemble and the named methods on one split."""
+    results = measure(part, ours, (OURS,))
+    for name in methods:
+        if name == "ADEngine":
+            results += measure(part, ad_engine, ("ADEngine best", "ADEngine consensus"))
+        elif name in PYOD:
+            results += measure(part, pyod_default(name), (name,))
+        else:
+            results += measure(part, budget(name), (f"pynomaly {name}",))
+    return results
+
+
 def report(results: list[Result], reference: str = OURS) -> None:
     """Print means, wins and losses against ``reference``, and the oracle."""
     from scipy.stats import wilcoxon
@@ -234,21 +249,21 @@ def main() -> None:
     parser.add_argument("--only", default="", help="sets whose name contains this")
     parser.add_argument("--csv", type=Path, help="write every single result here")
     parser.add_argument("--budgets", nargs="*", default=["quick", "default"])
+    parser.add_argument("--jobs", type=int, default=2, help="splits measured at the same time")
     parser.add_argument("--without-baselines", action="store_true")
     chosen = parser.parse_args()
     if not any(chosen.data.glob("*.npz")):
         sys.exit(f"no *.npz in {chosen.data}; give the benchmark's folder with --data")
-    methods: list[Method] = [(ours, (OURS,))]
-    methods += [(budget(name), (f"pynomaly {name}",)) for name in chosen.budgets]
-    if not chosen.without_baselines:
-        methods += [(pyod_default(name), (name,)) for name in PYOD]
-        methods.append((ad_engine, ("ADEngine best", "ADEngine consensus")))
+    methods = (
+        [*chosen.budgets] if chosen.without_baselines else [*chosen.budgets, *PYOD, "ADEngine"]
+    )
+    parts = list(splits(chosen.data, chosen.seeds, chosen.only))
     results: list[Result] = []
-    for part in splits(chosen.data, chosen.seeds, chosen.only):
-        found = [result for fit, names in methods for result in measure(part, fit, names)]
-        results += found
-        mine = found[0].average_precision
-        print(f"{part.name} seed {part.seed}: {mine:.3f}", file=sys.stderr, flush=True)
+    with ProcessPoolExecutor(chosen.jobs, mp_context=get_context("spawn")) as pool:
+        for found in pool.map(measure_all, parts, repeat(methods)):
+            results += found
+            ours_here = f"{found[0].average_precision:.3f}"
+            print(f"{found[0].set} seed {found[0].seed}: {ours_here}", file=sys.stderr, flush=True)
     report(results)
     if chosen.csv:
         with chosen.csv.open("w", newline="") as file:

@@ -359,12 +359,12 @@ def test_more_equal_alerts_than_a_report_shows_are_no_problem(champion: Path, cl
 def test_ctrl_c_half_way_leaves_no_partial_output_and_the_next_run_works(
     champion: Path, cli: Cli
 ) -> None:
-    frame(400_000, 40).to_parquet("large.parquet")
+    frame(600_000, 40).to_parquet("large.parquet")
     command = [sys.executable, "-m", "pynomaly.presentation.cli.main", "score", "payments"]
     arguments = ["--data", "large.parquet", "--out", "large-out.parquet", "--engine", "direct"]
     with subprocess.Popen(
         [*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        env={**os.environ, "PYTHONUNBUFFERED": "1", "PYNOMALY_SCORING__THREADS": "1"},
     ) as process:  # fmt: skip
         assert process.stderr is not None
         deadline = time.monotonic() + 120

@@ -124,7 +124,12 @@ def test_scores_do_not_depend_on_column_order_extra_columns_or_company(
     assert alone.iloc[0] == pytest.approx(straight[alone.index[0]], abs=1e-9)
 
 
-def test_labels_guide_tuning_and_are_measured_but_never_learned_from(
+def _model(project: Path, pipeline: str) -> str:
+    (folder,) = (project / ".pynomaly/artifacts/models" / pipeline).iterdir()
+    return (folder / "model.json").read_text()
+
+
+def test_labels_shape_the_score_and_are_measured_but_are_no_feature(
     project: Path, cli: Cli
 ) -> None:
     rows = frame(700, 61)
@@ -141,13 +146,12 @@ def test_labels_guide_tuning_and_are_measured_but_never_learned_from(
 
     assert outcome.code == 0, outcome.out
     steps = outcome.json["steps"]
-    assert steps["tune"]["objective"] == "average_precision"
+    assert steps["tune"]["objective"] == "consensus_stability"
+    assert '"head": {' in _model(project, "fraud")
     assert steps["train"]["metrics"]["holdout_average_precision"] > 0.8
     assert "average_precision" in [gate["gate"] for gate in steps["gate"]["gates"]]
     run_id = outcome.json["run_id"]
     plots = project / ".pynomaly/artifacts/plots" / run_id
     assert (plots / "precision_recall.png").exists()
-    (folder,) = (project / ".pynomaly/artifacts/models/fraud").iterdir()
-    model = (folder / "model.json").read_text()
-    assert '"fraud:' not in model
-    assert '"column": "fraud"' not in model
+    assert '"fraud:' not in _model(project, "fraud")
+    assert '"column": "fraud"' not in _model(project, "fraud")

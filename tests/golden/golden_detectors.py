@@ -39,6 +39,7 @@ SMALL: Mapping[str, Mapping[str, Any]] = {
     "inne": {"n_estimators": 12, "max_samples": 8},
     "loda": {"n_random_cuts": 10},
     "subsample": {"subsamples": 6, "size": 8},
+    "surrogate": {"trees": 12},
 }
 """Parameters that keep the stored models small; the other detectors take their defaults."""
 

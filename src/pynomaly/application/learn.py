@@ -48,6 +48,7 @@ class Budget:
         name: As users ask for it.
         fit_rows: Rows to fit on at most, drawn uniformly.
         folds: Of the cross-conformal calibration, where too few rows are left for a hold-out.
+        rounds: In which the ensemble cleans; None for its own default.
         trials: Configurations the label-free search tries, the incumbent's included; 0 for none.
         timeout_seconds: No further trial starts after this.
     """
@@ -55,6 +56,7 @@ class Budget:
     name: str
     fit_rows: int
     folds: int
+    rounds: int | None
     trials: int
     timeout_seconds: float | None
 
@@ -63,9 +65,9 @@ BUDGETS: Mapping[str, Budget] = MappingProxyType(
     {
         budget.name: budget
         for budget in (
-            Budget("quick", 4_000, 2, 0, None),
-            Budget("default", 20_000, 5, 12, 8.0),
-            Budget("thorough", 50_000, 10, 80, 120.0),
+            Budget("quick", 4_000, 2, 1, 0, None),
+            Budget("default", 20_000, 5, None, 12, 8.0),
+            Budget("thorough", 50_000, 10, None, 80, 120.0),
         )
     }
 )
@@ -210,7 +212,9 @@ class LearnModel:
         policy = pipeline.training
         incumbent = policy.detectors[0]
         if not budget.trials:
-            return _Choice(incumbent, {}, "the default, not tuned", 0)
+            cleaned = budget.rounds is not None and incumbent == "self_cleaning"
+            params = {"rounds": budget.rounds} if cleaned else {}
+            return _Choice(incumbent, params, "the default, not tuned", 0)
         preprocessing = fit_preprocessing(rows, pipeline.features)
         objective = LabelFreeObjective(
             encode(preprocessing, rows),

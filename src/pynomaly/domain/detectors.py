@@ -102,12 +102,12 @@ _DETECTORS = (
         name="self_cleaning",
         title="Self-cleaning ensemble",
         finds="anomalies of any kind in training data that already contains some of them",
-        defaults={"trim_low": 0.10, "trim_high": 0.40, "rounds": 4, "surrogate": 1.0},
+        defaults={"trim_low": 0.10, "trim_high": 0.40, "rounds": 4, "surrogate": 0.5},
         space={
             "trim_low": FloatRange(0.05, 0.20),
             "trim_high": FloatRange(0.25, 0.50),
             "rounds": IntRange(2, 6),
-            "surrogate": FloatRange(0.5, 1.5),
+            "surrogate": FloatRange(0.25, 1.0),
         },
         fit_cost="seconds; that of its members, grows with rows × columns",
         score_cost="high; the sum of its members",
@@ -303,7 +303,7 @@ _DETECTORS = (
         reference="Ledoit & Wolf, A well-conditioned estimator for large-dimensional covariance "
         "matrices (2004)",
         tolerance=1e-6,
-        equals="scikit-learn's LedoitWolf on linearly scaled rows",
+        equals="scikit-learn's LedoitWolf on robustly scaled rows",
         family=False,
     ),
     Detector(
@@ -333,13 +333,14 @@ _DETECTORS = (
     ),
     Detector(
         name="deviation",
-        title="Largest deviation",
-        finds="single values far outside their column",
+        title="Absurd deviation",
+        finds="single values farther outside their column than rows ever get; silent on all others",
+        defaults={"beyond": 2.0},
         fit_cost="none to speak of",
         score_cost="very low; grows with columns",
         reference="robust z-scores, Iglewicz & Hoaglin, How to detect and handle outliers (1993)",
         tolerance=1e-9,
-        equals="numpy on linearly scaled rows",
+        equals="numpy's arithmetic",
         family=False,
     ),
     Detector(

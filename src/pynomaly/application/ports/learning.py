@@ -77,6 +77,7 @@ class DetectorFitter(Protocol):
 
     def imitate(
         self,
+        params: Mapping[str, Any],
         scores: Floats,
         X: Floats,
         seed: int,
@@ -85,6 +86,7 @@ class DetectorFitter(Protocol):
         """Fit a surrogate: trees that learn to tell a row's score from its features.
 
         Args:
+            params: Of the catalogue's ``surrogate``; missing ones take defaults.
             scores: (n,) of the rows, by any detector or ensemble.
             X: (n, d) encoded features.
             seed: Equal seeds give bit-identical arrays.

@@ -79,16 +79,10 @@ def _mahalanobis(a: Arrays, params: Mapping[str, Any], Z: Floats) -> Floats:
     return densities.mahalanobis(_projected(a, Z), a["mean"], a["factor"])
 
 
-def _linear_mahalanobis(a: Arrays, params: Mapping[str, Any], Z: Floats) -> Floats:
-    from pynomaly.infrastructure.kernels import densities, scaling
-
-    return densities.mahalanobis(scaling.linear(Z, float(a["limit"][0])), a["mean"], a["factor"])
-
-
 def _deviation(a: Arrays, params: Mapping[str, Any], Z: Floats) -> Floats:
     from pynomaly.infrastructure.kernels import scaling
 
-    return scaling.largest(Z, a["spread"], float(a["limit"][0]))
+    return scaling.beyond(Z, a["shares"], float(a["limit"][0]))
 
 
 def _knn(a: Arrays, params: Mapping[str, Any], Z: Floats) -> Floats:
@@ -173,7 +167,7 @@ SCORERS: Mapping[str, Callable[[Arrays, Mapping[str, Any], Floats], Floats]] = {
     "knn": _knn,
     "lof": _lof,
     "ocsvm": _ocsvm,
-    "mahalanobis": _linear_mahalanobis,
+    "mahalanobis": _mahalanobis,
     "cluster": _groups,
     "subsample": _subsample,
     "deviation": _deviation,

@@ -17,6 +17,8 @@ Floats = NDArray[np.float64]
 Arrays = Mapping[str, NDArray[Any]]
 Params = Mapping[str, Any]
 
+LARGEST = 14.508657738524219  # asinh of a million, as in the compiled kernel
+
 
 def robust(a: Arrays, X: Floats) -> Floats:
     """Return robustly scaled rows (d, n) of X (n, columns)."""
@@ -116,14 +118,10 @@ def _mahalanobis(a: Arrays, params: Params, Z: Floats) -> Floats:
     return _added(_combine(Z - a["mean"][:, None], a["factor"]) ** 2)
 
 
-def _linear_mahalanobis(a: Arrays, params: Params, Z: Floats) -> Floats:
-    limit = a["limit"][0]
-    return _mahalanobis(a, params, np.sinh(np.clip(Z, -limit, limit)))
-
-
 def _deviation(a: Arrays, params: Params, Z: Floats) -> Floats:
-    grown = np.sinh(np.minimum(np.abs(Z), a["limit"][0]))
-    return np.asarray((grown / a["spread"][:, None]).max(axis=0))
+    grown = np.sinh(np.minimum(np.abs(Z), LARGEST))
+    farthest = (grown * a["shares"][:, None]).max(axis=0)
+    return np.asarray(np.log(np.maximum(farthest / a["limit"][0], 1.0)))
 
 
 def _nearest(a: Arrays, Z: Floats) -> tuple[Floats, NDArray[np.int64]]:
@@ -238,7 +236,7 @@ SCORERS: Mapping[str, Callable[[Arrays, Params, Floats], Floats]] = {
     "knn": _knn,
     "lof": _lof,
     "ocsvm": _ocsvm,
-    "mahalanobis": _linear_mahalanobis,
+    "mahalanobis": _mahalanobis,
     "cluster": _groups,
     "subsample": _subsample,
     "deviation": _deviation,

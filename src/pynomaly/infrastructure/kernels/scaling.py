@@ -6,14 +6,16 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from pynomaly.infrastructure.kernels._elementary import asinh, exp
+from pynomaly.infrastructure.kernels._elementary import asinh, exp, log
 from pynomaly.infrastructure.kernels._jit import F64, I64, MATRIX, NUMBER, inlined, kernel
 
-__all__ = ["largest", "linear", "robust"]
+__all__ = ["beyond", "robust"]
 
 Floats = NDArray[np.float64]
 
 _TILE = 64
+
+LARGEST = 14.508657738524219  # asinh of a million: deviations beyond are as good as that
 
 
 @inlined
@@ -48,25 +50,15 @@ def robust(X: Floats, columns: NDArray[np.int64], center: Floats, scale: Floats)
     return out
 
 
-@kernel(MATRIX, NUMBER, returns=types.float64[:, ::1])
-def linear(Z: Floats, limit: float) -> Floats:
-    """Return sinh of robustly scaled (d, n) rows: deviations as they were, up to sinh(limit)."""
-    out = np.empty(Z.shape)
-    for j in range(Z.shape[0]):
-        row, into = Z[j], out[j]
-        for i in range(row.shape[0]):
-            grown = exp(min(max(row[i], -limit), limit))
-            into[i] = 0.5 * (grown - 1.0 / grown)
-    return out
-
-
 @kernel(MATRIX, F64, NUMBER, returns=types.float64[::1])
-def largest(Z: Floats, spread: Floats, limit: float) -> Floats:
-    """Return the largest linear deviation of (d, n) rows, each column's divided by its spread."""
+def beyond(Z: Floats, shares: Floats, limit: float) -> Floats:
+    """Return log(largest share · |deviation| / limit) of robustly scaled (d, n) rows, at least 0."""
     out = np.zeros(Z.shape[1])
     for j in range(Z.shape[0]):
-        row, share = Z[j], 1.0 / spread[j]
+        row, share = Z[j], shares[j]
         for i in range(row.shape[0]):
-            grown = exp(min(abs(row[i]), limit))
+            grown = exp(min(abs(row[i]), LARGEST))
             out[i] = max(out[i], 0.5 * (grown - 1.0 / grown) * share)
+    for i in range(out.shape[0]):
+        out[i] = log(max(out[i] / limit, 1.0))
     return out

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pynomaly.infrastructure.pyod.frozen import LINEAR_LIMIT, Frozen, RobustScaling
+from pynomaly.infrastructure.pyod.frozen import Frozen, RobustScaling
 
 __all__ = ["fit_gmm", "fit_mahalanobis", "fit_mcd", "fit_pca"]
 
@@ -120,34 +120,24 @@ def fit_mcd(params: Mapping[str, Any], X: Floats, seed: int, floors: Floats) -> 
 
 
 def fit_mahalanobis(params: Mapping[str, Any], X: Floats, seed: int, floors: Floats) -> Frozen:
-    """Fit the Ledoit–Wolf covariance of linearly scaled rows.
-
-    Deviations are not squashed here, so a single value far outside outweighs everything, as people
-    expect.  They are cut at a million robust ones, and a heavy-tailed column is measured in
-    standard deviations, so that its own extremes cannot hide those of other columns.
+    """Fit the Ledoit–Wolf covariance of robustly scaled rows.
 
     Source: Ledoit & Wolf, A well-conditioned estimator for large covariance matrices (2004).
     """
-    from sklearn.covariance import LedoitWolf
+    from sklearn.covariance import ledoit_wolf
 
     scaling = RobustScaling.fit(X, floors)
-    U = scaling.linear(X)
-    spread = np.maximum(1.0, U.std(axis=0))
-    estimate = LedoitWolf().fit(scaling.smooth(U / spread, floors, seed))
+    Z = scaling(X)
+    smooth = scaling.smooth(Z, floors, seed)
+    location, (estimate, _) = smooth.mean(axis=0), ledoit_wolf(smooth)
     # Shrinkage may be nil for large collinear samples; a ridge of a millionth of the mean
     # variance keeps the inverse accurate and is far below any real variance.
-    ridge = 1e-6 * np.trace(estimate.covariance_) / U.shape[1]
-    covariance = estimate.covariance_ + ridge * np.eye(U.shape[1])
+    ridge = 1e-6 * np.trace(estimate) / Z.shape[1]
+    covariance = estimate + ridge * np.eye(Z.shape[1])
     factor = np.linalg.inv(np.linalg.cholesky(covariance)).T
 
     def expected(rows: NDArray[np.int64]) -> Floats:
-        gap = U[rows] / spread - estimate.location_
+        gap = Z[rows] - location
         return np.asarray((np.linalg.solve(covariance, gap.T).T * gap).sum(axis=1))
 
-    arrays = {
-        **scaling.arrays,
-        "limit": np.array([LINEAR_LIMIT]),
-        "mean": estimate.location_ * spread,
-        "factor": factor / spread[:, None],
-    }
-    return Frozen(arrays, expected)
+    return Frozen({**scaling.arrays, "mean": location, "factor": factor}, expected)

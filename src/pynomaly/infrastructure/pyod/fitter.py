@@ -67,6 +67,7 @@ class PyodFitter:
 
     def imitate(
         self,
+        params: Mapping[str, Any],
         scores: Floats,
         X: Floats,
         seed: int,
@@ -75,7 +76,7 @@ class PyodFitter:
         """Fit a surrogate of given scores, freeze and self-test; see the port."""
         from pynomaly.infrastructure.pyod.surrogate import fit_surrogate
 
-        settings = complete("surrogate", {})
+        settings = complete("surrogate", params)
         X = _teachable("surrogate", X)
         with reproducible():
             frozen, unseen = fit_surrogate(settings, X, scores, seed, _floors(X, floors))

@@ -10,12 +10,9 @@ from numpy.typing import NDArray
 
 from pynomaly.domain.extensions import Frozen
 
-__all__ = ["LINEAR_LIMIT", "Frozen", "RobustScaling", "varying_columns"]
+__all__ = ["Frozen", "RobustScaling", "varying_columns"]
 
 Floats = NDArray[np.float64]
-
-LINEAR_LIMIT = 14.508657738524219
-"""asinh of a million robust deviations, where those that are not squashed are cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +55,6 @@ class RobustScaling:
         with np.errstate(over="ignore"):
             ratio = (X[:, self.columns] - self.center) / self.scale
         return np.arcsinh(np.clip(ratio, -1e300, 1e300))
-
-    def linear(self, X: Floats) -> Floats:
-        """Return the (n, len(columns)) deviations as they are, at most a million."""
-        return np.sinh(np.clip(self(X), -LINEAR_LIMIT, LINEAR_LIMIT))
 
     def smooth(self, Z: Floats, floors: Floats, seed: int) -> Floats:
         """Return scaled rows with unit noise on columns that have a floor.

@@ -15,6 +15,9 @@ __all__ = ["fit_surrogate"]
 
 Floats = NDArray[np.float64]
 
+_MOST_TRIED = 32
+"""Columns tried for a split: half of them, but wide tables would take minutes."""
+
 
 def fit_surrogate(
     params: Mapping[str, Any], X: Floats, scores: Floats, seed: int, floors: Floats
@@ -36,7 +39,7 @@ def fit_surrogate(
     forest = ExtraTreesRegressor(
         n_estimators=int(params["trees"]),
         min_samples_leaf=int(params["min_leaf"]),
-        max_features=0.5,
+        max_features=max(1, min(Z.shape[1] // 2, _MOST_TRIED)),
         bootstrap=True,
         oob_score=True,
         random_state=seed,
