@@ -6,23 +6,19 @@ Everything is built on first use, so that a command imports just the technology 
 from __future__ import annotations
 
 import getpass
-from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pynomaly import adapters
 from pynomaly.domain.runs import Actor
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from pynomaly.application.alerts import TopAlerts
     from pynomaly.application.champion import ModelLoader
-    from pynomaly.application.detect import DetectAnomalies
     from pynomaly.application.gate import GateVersion
-    from pynomaly.application.learn import LearnModel
-    from pynomaly.application.ports.data import DatasetStore, OutputSinks, Source, Sources
+    from pynomaly.application.ports.data import DatasetStore, OutputSinks, Sources
     from pynomaly.application.ports.learning import (
         DetectorFitter,
         Kernels,
@@ -44,26 +40,10 @@ if TYPE_CHECKING:
     from pynomaly.application.train import FitModel
     from pynomaly.application.tune import TuneDetector
     from pynomaly.application.validate import ValidateData
-    from pynomaly.domain.pipelines import Pipeline, SourceSpec
+    from pynomaly.domain.pipelines import Pipeline
     from pynomaly.settings import Settings
 
-__all__ = [
-    "Platform",
-    "anomaly_detection",
-    "available_prefect_api",
-    "build",
-    "data_sources",
-    "detector_fitter",
-    "detector_kernels",
-    "label_fitter",
-    "model_folders",
-    "model_learner",
-    "output_sinks",
-    "page_reports",
-    "prefect_session",
-    "table_source",
-    "uncertified_parameters",
-]
+__all__ = ["Platform", "available_prefect_api", "build", "prefect_session"]
 
 
 def build(settings: Settings) -> Platform:
@@ -83,121 +63,6 @@ def prefect_session(settings: Settings) -> AbstractContextManager[str]:
     from pynomaly.infrastructure.prefect.session import prefect_session as session
 
     return session(settings.home)
-
-
-def detector_kernels(threads: int | None = None) -> Kernels:
-    """Return what scores frozen detectors; it needs no settings.
-
-    Args:
-        threads: Score large batches with so many; None for all this process may use.
-    """
-    from pynomaly.infrastructure.kernels import FrozenKernels
-    from pynomaly.infrastructure.pyod.uncertified import RefittedDetectors
-
-    return FrozenKernels(uncertified=RefittedDetectors().score, threads=threads)
-
-
-def detector_fitter(kernels: Kernels, tolerance: float | None = None) -> DetectorFitter:
-    """Return what fits and freezes detectors; it needs no settings.
-
-    Args:
-        kernels: Score frozen copies in the self-test.
-        tolerance: Relative deviation the self-test allows; its own default where None.
-    """
-    from pynomaly.infrastructure.pyod.fitter import PyodFitter
-
-    return PyodFitter(kernels) if tolerance is None else PyodFitter(kernels, tolerance)
-
-
-def label_fitter(kernels: Kernels) -> LabelFitter:
-    """Return what fits and freezes classifiers on labelled rows; it needs no settings.
-
-    Args:
-        kernels: Score frozen copies in the self-test.
-    """
-    from pynomaly.infrastructure.pyod.labels import SklearnLabelFitter
-
-    return SklearnLabelFitter(kernels)
-
-
-def data_sources() -> Sources:
-    """Return what opens files, folders, buckets and databases; it needs no settings."""
-    from pynomaly.infrastructure.arrow.sources import TableSources
-    from pynomaly.infrastructure.filesystem.files import find_local_files
-    from pynomaly.infrastructure.s3.files import find_s3_objects
-
-    def open_database(spec: SourceSpec) -> Source:
-        from pynomaly.infrastructure.sqlalchemy.source import open_sql_source
-
-        return open_sql_source(spec)
-
-    return TableSources(local=find_local_files, s3=find_s3_objects, sql=open_database)
-
-
-def table_source(table: pa.Table, name: str) -> Source:
-    """Return a table in memory as a source.
-
-    Args:
-        table: Its rows.
-        name: How they are called.
-
-    Raises:
-        MalformedSourceError: No column, no row, or two columns of one name.
-    """
-    from pynomaly.infrastructure.arrow.memory import TableSource
-
-    return TableSource(table, name)
-
-
-def output_sinks() -> OutputSinks:
-    """Return what writes the outputs users ask for; it needs no settings."""
-    from pynomaly.infrastructure.arrow.outputs import TableSinks
-    from pynomaly.infrastructure.filesystem.targets import open_local_target
-    from pynomaly.infrastructure.s3.targets import open_s3_target
-
-    return TableSinks(local=open_local_target, s3=open_s3_target)
-
-
-def page_reports() -> Reports:
-    """Return what renders pages; it needs no settings."""
-    from pynomaly.infrastructure.reports.html import HtmlReports
-
-    return HtmlReports()
-
-
-def model_learner() -> LearnModel:
-    """Return what chooses, fits and calibrates models in memory; nothing is stored."""
-    from pynomaly.application.learn import LearnModel
-    from pynomaly.infrastructure.optuna.tuner import OptunaTuner
-
-    kernels = detector_kernels()
-    return LearnModel(detector_fitter(kernels), label_fitter(kernels), kernels, OptunaTuner(None))
-
-
-def anomaly_detection() -> DetectAnomalies:
-    """Return what detects anomalies in any source, without settings or state."""
-    from pynomaly.application.detect import DetectAnomalies
-
-    learner = model_learner()
-    return DetectAnomalies(learner, learner.kernels, output_sinks())
-
-
-def uncertified_parameters(detector: str) -> Mapping[str, object]:
-    """Return what a detector of PyOD's takes besides a seed, with defaults.
-
-    Raises:
-        MissingExtraError: It needs a package that is not installed.
-    """
-    from pynomaly.infrastructure.pyod.uncertified import parameters
-
-    return parameters(detector)
-
-
-def model_folders() -> ModelStore:
-    """Return what reads and writes model folders; it needs no settings."""
-    from pynomaly.infrastructure.modelfolder import FolderModelStore
-
-    return FolderModelStore()
 
 
 class Platform:
@@ -255,7 +120,7 @@ class Platform:
     @cached_property
     def sources(self) -> Sources:
         """Opens whatever holds rows."""
-        return data_sources()
+        return adapters.data_sources()
 
     @cached_property
     def datasets(self) -> DatasetStore:
@@ -268,7 +133,7 @@ class Platform:
     @cached_property
     def sinks(self) -> OutputSinks:
         """Outputs users ask for."""
-        return output_sinks()
+        return adapters.output_sinks()
 
     @cached_property
     def validator(self) -> DataValidator:
@@ -282,17 +147,17 @@ class Platform:
     @cached_property
     def kernels(self) -> Kernels:
         """Score frozen detectors."""
-        return detector_kernels(self.settings.scoring.threads)
+        return adapters.detector_kernels(self.settings.scoring.threads)
 
     @cached_property
     def fitter(self) -> DetectorFitter:
         """Fits and freezes detectors."""
-        return detector_fitter(self.kernels)
+        return adapters.detector_fitter(self.kernels)
 
     @cached_property
     def label_fitter(self) -> LabelFitter:
         """Fits what labels teach."""
-        return label_fitter(self.kernels)
+        return adapters.label_fitter(self.kernels)
 
     @cached_property
     def tuner(self) -> Tuner:
@@ -304,12 +169,12 @@ class Platform:
     @cached_property
     def model_store(self) -> ModelStore:
         """Model folders."""
-        return model_folders()
+        return adapters.model_folders()
 
     @cached_property
     def reports(self) -> Reports:
         """Renders pages."""
-        return page_reports()
+        return adapters.page_reports()
 
     @cached_property
     def plots(self) -> Plots:

@@ -8,8 +8,8 @@ from itertools import count
 import numpy as np
 import pytest
 
+from pynomaly.adapters import detector_fitter, detector_kernels
 from pynomaly.application.ensemble import fit_detector
-from pynomaly.bootstrap import detector_fitter, detector_kernels
 from pynomaly.domain.detectors import CATALOGUE, Detector
 from pynomaly.domain.errors import ConfigurationError, NotTrainableError
 from pynomaly.domain.extensions import DetectorExtension, Frozen

@@ -24,7 +24,7 @@ import pyarrow as pa
 from pynomaly.application.gates.integrity import certified
 from pynomaly.application.train import FitModel
 from pynomaly.application.tune import TuneDetector
-from pynomaly.bootstrap import detector_fitter, detector_kernels, label_fitter, model_folders
+from pynomaly.adapters import detector_fitter, detector_kernels, label_fitter, model_folders
 from pynomaly.domain.datasets import Dataset, Fingerprint, Snapshot
 from pynomaly.infrastructure.arrow.outputs import ParquetDatasetStore
 from pynomaly.infrastructure.filesystem.targets import open_local_target

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pynomaly.adapters import detector_fitter, detector_kernels
 from pynomaly.application.ensemble import fit_detector
 from pynomaly.application.scoring_rows import score_members
-from pynomaly.bootstrap import detector_fitter, detector_kernels
 from pynomaly.domain.detectors import CATALOGUE, complete
 from pynomaly.domain.models import Member, Normalisation
 

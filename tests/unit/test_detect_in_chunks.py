@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pynomaly import bootstrap
+from pynomaly import adapters
 from pynomaly.application import detect as module
 from pynomaly.application.detect import DetectAnomalies, Question
 from pynomaly.application.ports.data import SourceBatch
@@ -26,7 +26,7 @@ def table(rows: int, seed: int = 0) -> pa.Table:
 
 
 def detection(batch_rows: int) -> DetectAnomalies:
-    whole = bootstrap.anomaly_detection()
+    whole = adapters.anomaly_detection()
     return DetectAnomalies(whole.learn, whole.kernels, whole.sinks, batch_rows)
 
 
@@ -47,7 +47,7 @@ def test_memory_does_not_grow_with_the_rows() -> None:
     program = """
 import resource, sys
 import numpy as np, pyarrow as pa
-from pynomaly import bootstrap
+from pynomaly import adapters
 from pynomaly.application import detect
 from pynomaly.infrastructure.arrow.memory import TableSource
 
@@ -71,7 +71,7 @@ detect.PROFILED_ROWS = 3_000
 question = detect.Question("rows", budget="quick", detector="pca")
 peaks = []
 for rows in (100_000, 1_000_000):
-    found = bootstrap.anomaly_detection()(Generated(rows), question)
+    found = adapters.anomaly_detection()(Generated(rows), question)
     assert found.scored == rows
     peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 grown = (peaks[1] - peaks[0]) / 1024

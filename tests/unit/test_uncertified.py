@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from pynomaly.adapters import detector_fitter, detector_kernels, model_folders
 from pynomaly.application.gates.integrity import certified
-from pynomaly.bootstrap import detector_fitter, detector_kernels, model_folders
 from pynomaly.domain.errors import (
     ConfigurationError,
     DataRejectedError,

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pynomaly.adapters import detector_fitter, detector_kernels, model_folders
 from pynomaly.application.ensemble import fit_detector
 from pynomaly.application.ports.learning import DetectorFitter, Kernels
 from pynomaly.application.scoring_rows import score_members
-from pynomaly.bootstrap import detector_fitter, detector_kernels, model_folders
 from pynomaly.domain.detectors import detector as catalogued
 from pynomaly.domain.errors import PynomalyError
 from pynomaly.domain.extensions import DetectorExtension, provided

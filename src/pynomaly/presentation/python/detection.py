@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pyarrow as pa
 
+from pynomaly.adapters import anomaly_detection, data_sources, page_reports, table_source
 from pynomaly.application.detect import Question
-from pynomaly.bootstrap import anomaly_detection, data_sources, page_reports, table_source
 from pynomaly.domain.datasets import ROW_ID
 from pynomaly.domain.pipelines import SourceSpec
 from pynomaly.domain.scores import Reason

@@ -16,6 +16,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from pynomaly.adapters import detector_kernels, model_learner
 from pynomaly.application.columns import declared_columns
 from pynomaly.application.conform import conform
 from pynomaly.application.explain import explain
@@ -23,7 +24,6 @@ from pynomaly.application.learn import BUDGETS, budget_named, training_policy
 from pynomaly.application.preprocessing import encode
 from pynomaly.application.raw_rows import split_rows
 from pynomaly.application.scoring_rows import score_table
-from pynomaly.bootstrap import detector_kernels, model_learner
 from pynomaly.domain.datasets import ROW_ID, Schema
 from pynomaly.domain.decision import score_threshold
 from pynomaly.domain.detectors import FAMILIES

@@ -71,8 +71,8 @@ def command(
     FILE is a file, folder, glob, s3:// or database URL.  Says what it does with every column, why
     each row on top is strange, and how far to trust the result.
     """
+    from pynomaly.adapters import anomaly_detection, data_sources, page_reports
     from pynomaly.application.detect import Question
-    from pynomaly.bootstrap import anomaly_detection, data_sources, page_reports
     from pynomaly.domain.errors import OutputExistsError
     from pynomaly.domain.pipelines import SourceSpec
     from pynomaly.presentation.cli.render.detection import (

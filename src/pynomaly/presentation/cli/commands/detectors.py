@@ -37,7 +37,7 @@ def list_detectors(session: Session) -> None:
 @click.pass_obj
 def show(session: Session, name: str) -> None:
     """Tell what a detector finds, what it costs, its parameters and where it comes from."""
-    from pynomaly.bootstrap import uncertified_parameters
+    from pynomaly.adapters import uncertified_parameters
     from pynomaly.domain.detectors import detector
     from pynomaly.domain.errors import MissingExtraError
     from pynomaly.domain.uncertified import PREFIX

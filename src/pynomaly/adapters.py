@@ -1,0 +1,154 @@
+"""The part of the composition root that needs no settings: detectors, sources, sinks, pages.
+
+What learns and scores in memory is wired here, for :mod:`.bootstrap` and for people who have no
+project.  Everything is imported on first use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from pynomaly.application.detect import DetectAnomalies
+    from pynomaly.application.learn import LearnModel
+    from pynomaly.application.ports.data import OutputSinks, Source, Sources
+    from pynomaly.application.ports.learning import (
+        DetectorFitter,
+        Kernels,
+        LabelFitter,
+        ModelStore,
+    )
+    from pynomaly.application.ports.reporting import Reports
+    from pynomaly.domain.pipelines import SourceSpec
+
+__all__ = [
+    "anomaly_detection",
+    "data_sources",
+    "detector_fitter",
+    "detector_kernels",
+    "label_fitter",
+    "model_folders",
+    "model_learner",
+    "output_sinks",
+    "page_reports",
+    "table_source",
+    "uncertified_parameters",
+]
+
+
+def detector_kernels(threads: int | None = None) -> Kernels:
+    """Return what scores frozen detectors; it needs no settings.
+
+    Args:
+        threads: Score large batches with so many; None for all this process may use.
+    """
+    from pynomaly.infrastructure.kernels import FrozenKernels
+    from pynomaly.infrastructure.pyod.uncertified import RefittedDetectors
+
+    return FrozenKernels(uncertified=RefittedDetectors().score, threads=threads)
+
+
+def detector_fitter(kernels: Kernels, tolerance: float | None = None) -> DetectorFitter:
+    """Return what fits and freezes detectors; it needs no settings.
+
+    Args:
+        kernels: Score frozen copies in the self-test.
+        tolerance: Relative deviation the self-test allows; its own default where None.
+    """
+    from pynomaly.infrastructure.pyod.fitter import PyodFitter
+
+    return PyodFitter(kernels) if tolerance is None else PyodFitter(kernels, tolerance)
+
+
+def label_fitter(kernels: Kernels) -> LabelFitter:
+    """Return what fits and freezes classifiers on labelled rows; it needs no settings.
+
+    Args:
+        kernels: Score frozen copies in the self-test.
+    """
+    from pynomaly.infrastructure.pyod.labels import SklearnLabelFitter
+
+    return SklearnLabelFitter(kernels)
+
+
+def data_sources() -> Sources:
+    """Return what opens files, folders, buckets and databases; it needs no settings."""
+    from pynomaly.infrastructure.arrow.sources import TableSources
+    from pynomaly.infrastructure.filesystem.files import find_local_files
+    from pynomaly.infrastructure.s3.files import find_s3_objects
+
+    def open_database(spec: SourceSpec) -> Source:
+        from pynomaly.infrastructure.sqlalchemy.source import open_sql_source
+
+        return open_sql_source(spec)
+
+    return TableSources(local=find_local_files, s3=find_s3_objects, sql=open_database)
+
+
+def table_source(table: pa.Table, name: str) -> Source:
+    """Return a table in memory as a source.
+
+    Args:
+        table: Its rows.
+        name: How they are called.
+
+    Raises:
+        MalformedSourceError: No column, no row, or two columns of one name.
+    """
+    from pynomaly.infrastructure.arrow.memory import TableSource
+
+    return TableSource(table, name)
+
+
+def output_sinks() -> OutputSinks:
+    """Return what writes the outputs users ask for; it needs no settings."""
+    from pynomaly.infrastructure.arrow.outputs import TableSinks
+    from pynomaly.infrastructure.filesystem.targets import open_local_target
+    from pynomaly.infrastructure.s3.targets import open_s3_target
+
+    return TableSinks(local=open_local_target, s3=open_s3_target)
+
+
+def page_reports() -> Reports:
+    """Return what renders pages; it needs no settings."""
+    from pynomaly.infrastructure.reports.html import HtmlReports
+
+    return HtmlReports()
+
+
+def model_learner() -> LearnModel:
+    """Return what chooses, fits and calibrates models in memory; nothing is stored."""
+    from pynomaly.application.learn import LearnModel
+    from pynomaly.infrastructure.optuna.tuner import OptunaTuner
+
+    kernels = detector_kernels()
+    return LearnModel(detector_fitter(kernels), label_fitter(kernels), kernels, OptunaTuner(None))
+
+
+def anomaly_detection() -> DetectAnomalies:
+    """Return what detects anomalies in any source, without settings or state."""
+    from pynomaly.application.detect import DetectAnomalies
+
+    learner = model_learner()
+    return DetectAnomalies(learner, learner.kernels, output_sinks())
+
+
+def uncertified_parameters(detector: str) -> Mapping[str, object]:
+    """Return what a detector of PyOD's takes besides a seed, with defaults.
+
+    Raises:
+        MissingExtraError: It needs a package that is not installed.
+    """
+    from pynomaly.infrastructure.pyod.uncertified import parameters
+
+    return parameters(detector)
+
+
+def model_folders() -> ModelStore:
+    """Return what reads and writes model folders; it needs no settings."""
+    from pynomaly.infrastructure.modelfolder import FolderModelStore
+
+    return FolderModelStore()
