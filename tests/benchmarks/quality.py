@@ -250,6 +250,7 @@ def main() -> None:
     parser.add_argument("--csv", type=Path, help="write every single result here")
     parser.add_argument("--budgets", nargs="*", default=["quick", "default"])
     parser.add_argument("--jobs", type=int, default=2, help="splits measured at the same time")
+    parser.add_argument("--without", nargs="*", default=[], metavar="NAME", help="left out")
     parser.add_argument("--without-baselines", action="store_true")
     chosen = parser.parse_args()
     if not any(chosen.data.glob("*.npz")):
