@@ -207,6 +207,54 @@ def report(results: list[Result], reference: str = OURS) -> None:
     from scipy.stats import wilcoxon
 
     sets = sorted({r.set for r in results})
+    methods = list(dict.fromkeys(r.method for r in results))
+    auc = {m: _by_set(results, m, sets, "roc_auc") for m in methods}
+    ap = {m: _by_set(results, m, sets, "average_precision") for m in methods}
+    seconds = {m: np.mean([r.seconds for r in results if r.method == m]) for m in methods}
+    print(f"\n{len(sets)} sets; wins : losses and Wilcoxon's p pair {reference!r} with the method")
+    print(
+        f"{'method':24}{'ROC-AUC':>9}{'AP':>9}{'AP w:l':>9}{'p':>10}{'AUC w:l':>9}{'p':>10}{'CPU s':>8}"
+    )
+    for m in sorted(methods, key=lambda m: -ap[m].mean()):
+        line = f"{m:24}{auc[m].mean():9.4f}{ap[m].mean():9.4f}"
+        for value in (ap, auc):
+            difference = value[reference] - value[m]
+            if np.any(difference):
+                wins, losses = int((difference > 0).sum()), int((difference < 0).sum())
+                line += f"{f'{wins}:{losses}':>9}{wilcoxon(difference).pvalue:10.2g}"
+            else:
+                line += f"{'':>19}"
+        print(f"{line}{seconds[m]:8.2f}")
+    oracle = [m for m in methods if m in PYOD]
+    if len(oracle) > 1:
+        best_auc = np.max([auc[m] for m in oracle], axis=0).mean()
+        best_ap = np.max([ap[m] for m in oracle], axis=0).mean()
+        print(f"{f'oracle: best of {len(oracle)} PyOD':24}{best_auc:9.4f}{best_ap:9.4f}")
+
+
+def _by_set(results: list[Result], method: str, sets: list[str], value: str) -> Floats:
+    return np.array(
+        [
+            np.mean([getattr(r, value) for r in results if r.method == method and r.set == s])
+            for s in sets
+        ]
+    )
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=DEFAULT_DATA)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", default="", help="sets whose name contains this")
+    parser.add_argument("--csv", type=Path, help="write every single result here")
+    parser.add_argument("--budgets", nargs="*", default=["quick", "default"])
+    parser.add_argument("--jobs", type=int, default=2, help="splits measured at the same time")
+    parser.add_argument("--without", nargs="*", default=[], metavar="NAME", help="left out")
+    parser.add_argument("--without-baselines", action="store_true")
+    chosen = parser.parse_args()
+    if not any(chosen.data.glob("*.npz")):
+        sys.exit(f"no *.npz in {chosen.data}; give the benchmark's folder with --data")
     methods = [*chosen.budgets]
     if not chosen.without_baselines:
         methods += [name for name in (*PYOD, "ADEngine") if name not in chosen.without]
