@@ -159,3 +159,9 @@ def test_importing_pynomaly_imports_nothing_else() -> None:
 def test_a_misspelt_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="detct"):
         pn.detct  # noqa: B018
+
+
+def test_of_pure_noise_no_more_than_the_budget_is_flagged_in_the_very_rows_it_was_fitted_on():
+    noise = np.random.default_rng(3).normal(size=(1_500, 20))
+    found = pn.detect(noise, budget="quick", alert_budget=0.02).found
+    assert 0 < found.flagged <= 30

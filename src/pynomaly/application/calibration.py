@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pynomaly.application.ports.learning import Kernels
+from pynomaly.application.scoring_rows import score_table
 from pynomaly.application.split import TrainingRows, fold_of_rows
-from pynomaly.domain.models import Calibration
+from pynomaly.domain.models import Calibration, Model
 from pynomaly.domain.scores import calibrate
 
-__all__ = ["Fit", "Scorer", "calibrate_on_unseen_rows"]
+__all__ = ["Fit", "Scorer", "calibrate_on_unseen_rows", "ranked_among_own_rows"]
 
 Floats = NDArray[np.float64]
 
@@ -63,3 +66,21 @@ def calibrate_on_unseen_rows(
         others = fit(rows.fit.filter(pa.array(~inside)))
         scores[inside] = others(rows.fit.filter(pa.array(inside)))
     return rows.holdout, calibrate(scores)
+
+
+def ranked_among_own_rows(
+    model: Model, rows: pa.Table, kernels: Kernels, known_anomalies: NDArray[np.bool_]
+) -> Model:
+    """Return the model with p-values that say how a row ranks among those it was fitted on.
+
+    They hold for these rows alone: exactly the alert budget of them is flagged.  New rows need the
+    calibration on rows that the model had not seen.
+
+    Args:
+        model: Fitted on ``rows``.
+        rows: Conformed.
+        kernels: Score them.
+        known_anomalies: (n,) rows that are no ordinary ones.
+    """
+    scores = score_table(model, rows, kernels)
+    return replace(model, calibration=calibrate(scores[~known_anomalies]))

@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pynomaly.application.calibration import ranked_among_own_rows
 from pynomaly.application.columns import column_uses
 from pynomaly.application.learn import LearnModel, budget_named, training_policy
 from pynomaly.application.ports.data import OutputSinks, OutputWriter, Source
@@ -17,6 +19,7 @@ from pynomaly.application.ports.learning import Kernels
 from pynomaly.application.profile import profile_source
 from pynomaly.application.raw_rows import divide, learning_rows, pipeline_of_the_moment
 from pynomaly.application.scoring_pass import ScoringPass
+from pynomaly.application.split import known_labels
 from pynomaly.application.trust import (
     compare_with_cloud,
     rank_by_halves,
@@ -176,7 +179,15 @@ class DetectAnomalies:
             model = learned.model
             halves = rank_by_halves(rows, learned.halves, question.seed)
             clock.start("score")
-            passed = ScoringPass(model, pipeline, self.kernels, keep=question.top + KEPT_TO_LABEL)
+            # A model knows the rows it was fitted on: they score more extreme than new ones, and
+            # p-values from unseen rows would flag too many of them.
+            mostly_fitted = 2 * len(rows) >= profile.rows
+            ranked = model
+            if mostly_fitted:
+                labels = known_labels(rows, pipeline)
+                known = np.zeros(len(rows), dtype=np.bool_) if labels is None else labels == 1
+                ranked = ranked_among_own_rows(model, rows, self.kernels, known)
+            passed = ScoringPass(ranked, pipeline, self.kernels, keep=question.top + KEPT_TO_LABEL)
             for batch in source.batches(self.batch_rows):
                 accepted, turned_away = divide(batch, pipeline)
                 if len(turned_away):
@@ -203,7 +214,7 @@ class DetectAnomalies:
                 question.seed,
             ),
             rows=len(rows),
-            calibration_rows=len(model.calibration.scores),
+            calibration_rows=len(ranked.calibration.scores),
             alert_budget=question.alert_budget,
             labels=model.card.labels,
         )
@@ -222,7 +233,7 @@ class DetectAnomalies:
             chosen_by=learned.chosen_by,
             trials=learned.trials,
             fitted_rows=len(rows),
-            calibration_rows=len(model.calibration.scores),
+            calibration_rows=len(ranked.calibration.scores),
             known_labels=_label_counts(rows, pipeline),
             trust=trust,
             top=passed.top(question.top),
