@@ -3,7 +3,8 @@
 Protocol (inductive): at most 5,000 rows per set, sampled by class, at least min(25, available)
 anomalies; 70/30 split by class; fit on the contaminated 70 % without labels, measure on the 30 %.
 A method that fails scores a constant.  Wins, losses and the Wilcoxon test pair the sets, each set's
-value averaged over the seeds first: three seeds of one set are not three observations.
+value averaged over the seeds first: three seeds of one set are not three observations.  A last line
+pairs sets x seeds all the same.
 
     python tests/benchmarks/quality.py --data ../shared/data/adbench --csv quality.csv
 """
@@ -225,11 +226,27 @@ def report(results: list[Result], reference: str = OURS) -> None:
             else:
                 line += f"{'':>19}"
         print(f"{line}{seconds[m]:8.2f}")
+    _report_splits(results, methods, reference)
     oracle = [m for m in methods if m in PYOD]
     if len(oracle) > 1:
         best_auc = np.max([auc[m] for m in oracle], axis=0).mean()
         best_ap = np.max([ap[m] for m in oracle], axis=0).mean()
         print(f"{f'oracle: best of {len(oracle)} PyOD':24}{best_auc:9.4f}{best_ap:9.4f}")
+
+
+def _report_splits(results: list[Result], methods: list[str], reference: str) -> None:
+    """Print wins and losses over sets × seeds, which are more pairs but not independent ones."""
+    from scipy.stats import wilcoxon
+
+    value = {(r.method, r.set, r.seed): r.average_precision for r in results}
+    parts = sorted({(r.set, r.seed) for r in results})
+    print("AP over sets x seeds:", end="")
+    for m in methods:
+        difference = np.array([value[reference, *part] - value[m, *part] for part in parts])
+        if np.any(difference):
+            wins, losses = int((difference > 0).sum()), int((difference < 0).sum())
+            print(f" {m} {wins}:{losses} p={wilcoxon(difference).pvalue:.1g};", end="")
+    print()
 
 
 def _by_set(results: list[Result], method: str, sets: list[str], value: str) -> Floats:
