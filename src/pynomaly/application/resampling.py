@@ -24,7 +24,7 @@ MAX_SPARE_ROWS = 20_000
 """Rows beyond those fitted on calibrate by themselves if there are this many; more than 20,000 add
 nothing, for severity is full at p = 1/10,000."""
 
-MIN_BLOCKS = 5
+MIN_BLOCKS = 3
 
 
 @dataclass(frozen=True, slots=True)

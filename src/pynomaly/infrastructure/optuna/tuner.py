@@ -23,6 +23,7 @@ __all__ = ["OptunaTuner"]
 Objective = Callable[[str, Mapping[str, Any]], float]
 
 _FAILURE, _SECONDS = "failure", "seconds"
+_AS_BEFORE = "as before"
 
 
 class OptunaTuner:
@@ -73,9 +74,11 @@ class OptunaTuner:
                 on_trial(done[-1])
         tried = [trial for trial in done if trial.value is not None]
         if not tried:
+            reasons = {t.user_attrs.get(_FAILURE) for t in opened.get_trials(deepcopy=False)}
+            told = "; ".join(sorted(r for r in reasons if r and r != _AS_BEFORE))
             raise NotTrainableError(
-                f"none of {len(done)} tried configurations could be trained",
-                hint="the training snapshot is too small or has no variation left",
+                f"none of {len(done)} tried configurations could be trained: {told}",
+                hint="give more or more varied rows, or allow other families in training.detectors",
             )
         # The earliest of equals, so that the incumbent wins ties.
         return TuningResult(tuple(done), max(tried, key=lambda trial: (trial.value, -trial.number)))
@@ -132,7 +135,7 @@ def _run(
     seconds = time.monotonic() - started
     asked.set_user_attr(_SECONDS, seconds)
     if value is None:
-        asked.set_user_attr(_FAILURE, failure or "as before")
+        asked.set_user_attr(_FAILURE, failure or _AS_BEFORE)
         study.tell(asked, state=TrialState.FAIL)
     else:
         study.tell(asked, value)

@@ -72,7 +72,7 @@ def detect(
     """
     question = Question(
         os.fspath(data) if isinstance(data, str | os.PathLike) else _IN_MEMORY,
-        id_columns=(id,) if isinstance(id, str) else tuple(id),
+        id_columns=(id,) if isinstance(id, str) else tuple(dict.fromkeys(id)),
         time_column=time,
         label_column=label,
         budget=budget,

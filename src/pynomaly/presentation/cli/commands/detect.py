@@ -89,7 +89,7 @@ def command(
         )
     question = Question(
         mask(data),
-        id_columns=ids,
+        id_columns=tuple(dict.fromkeys(ids)),
         time_column=time,
         label_column=label,
         budget=budget,
