@@ -8,6 +8,7 @@ import pkgutil
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import pytest
 
 from pynomaly.adapters import detector_fitter, detector_kernels, model_folders
 from pynomaly.application.gates.integrity import certified
+from pynomaly.domain import extensions
 from pynomaly.domain.errors import (
     ConfigurationError,
     DataRejectedError,
@@ -23,7 +25,7 @@ from pynomaly.domain.errors import (
     MissingExtraError,
     NotTrainableError,
 )
-from pynomaly.domain.models import Member, Normalisation
+from pynomaly.domain.models import Head, Member, Normalisation
 from pynomaly.domain.uncertified import UNCERTIFIED
 from pynomaly.infrastructure.kernels import FrozenKernels
 from pynomaly.infrastructure.pyod.uncertified import MAX_TRAINING_ROWS, RefittedDetectors
@@ -155,3 +157,34 @@ def test_the_gate_names_the_member_that_is_not_certified(member, rows):
         result = certified(model_of([good, bad], rows, "mixed", 0))
         assert result.verdict == "block"
         assert why in result.sentence
+
+
+def test_the_gate_and_model_folders_let_nothing_but_classifiers_into_a_head(member, rows, tmp_path):
+    good = FITTER.fit("ecod", {}, rows, 0)
+    for part in (member, good):
+        model = replace(model_of([good], rows, "ecod", 0), head=Head((part,), 1.0))
+        result = certified(model)
+        assert result.verdict == "block"
+        assert f"{part.detector} is no classifier of a head" in result.sentence
+        folder = tmp_path / part.detector
+        digest = model_folders().save(model, with_expected_scores(rows, rows[:, 0]), folder)
+        with pytest.raises(IntegrityError, match=f"'{part.detector}', which is no part of a head"):
+            model_folders().load(folder, digest)
+
+
+@pytest.mark.parametrize("name", ["grown_forest", "lof2", "pyod:os"])
+def test_a_model_folder_with_a_member_that_is_no_detector_is_not_loaded(
+    member, rows, name, tmp_path
+):
+    model = model_of([replace(member, detector=name)], rows, "mixed", 0)
+    digest = model_folders().save(model, with_expected_scores(rows, rows[:, 0]), tmp_path / "m")
+    with pytest.raises(IntegrityError, match=f"'{name}', which is no member"):
+        model_folders().load(tmp_path / "m", digest)
+
+
+def test_a_broken_package_blocks_at_the_gate(member, rows, monkeypatch):
+    broken = EntryPoint("broken", "missing_module:DETECTOR", extensions.GROUP)
+    monkeypatch.setattr(extensions, "_declared", lambda: {"broken": (broken,)})
+    result = certified(model_of([replace(member, detector="broken")], rows, "broken", 0))
+    assert result.verdict == "block"
+    assert "cannot be loaded: ModuleNotFoundError" in result.sentence

@@ -20,6 +20,7 @@ from pynomaly.domain.uncertified import PREFIX, UNCERTIFIED
 
 __all__ = [
     "CATALOGUE",
+    "CLASSIFIERS",
     "FAMILIES",
     "SEARCHED",
     "SINGLE_FAMILIES",
@@ -37,6 +38,9 @@ __all__ = [
 
 CATALOGUE: Mapping[str, Detector] = {entry.name: entry for entry in DETECTORS}
 """Every detector by name."""
+
+CLASSIFIERS = ("grown_forest", "boosted_trees", "logistic")
+"""What labels teach: parts of a head, never members."""
 
 FAMILIES: tuple[str, ...] = tuple(entry.name for entry in DETECTORS if entry.family)
 """What a pipeline may name, the incumbent first."""

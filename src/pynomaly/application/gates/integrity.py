@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from pynomaly.application.gates.contender import Contender
 from pynomaly.domain.datasets import EXPECTED_SCORE
-from pynomaly.domain.detectors import detector
+from pynomaly.domain.detectors import CLASSIFIERS, detector
 from pynomaly.domain.errors import ConfigurationError
 from pynomaly.domain.extensions import extension
 from pynomaly.domain.gates import GateResult
@@ -42,15 +44,13 @@ def data_validated(report: ValidationReport | None, fingerprint: str) -> GateRes
 
 
 def certified(model: Model) -> GateResult:
-    """Block a model with a member that is not frozen to arrays and held to the contract."""
+    """Block a model that would run anything but certified detectors and our classifiers."""
     names = dict.fromkeys(member.detector for member in model.members)
-    problems = [problem for name in names if (problem := _uncertified(name))]
-    brought = [
-        f"{name} ({found.package} {found.version} says so)"
-        for name in names
-        if (found := extension(name))
+    parts = dict.fromkeys(part.detector for part in model.head.parts) if model.head else {}
+    problems = [
+        *(problem for name in names if (problem := _uncertified(name))),
+        *(f"{name} is no classifier of a head" for name in parts if name not in CLASSIFIERS),
     ]
-    ours = [name for name in names if not extension(name)]
     return GateResult(
         "certified",
         "block" if problems else "pass",
@@ -60,8 +60,19 @@ def certified(model: Model) -> GateResult:
         len(model.members),
         f"Not certified: {'; '.join(problems)}."
         if problems
-        else f"Every member is a certified detector: {', '.join(ours + brought)}.",
+        else f"Every member is a certified detector: {_vouched_for(names)}.",
     )
+
+
+def _vouched_for(names: Iterable[str]) -> str:
+    found = {name: extension(name) for name in names}
+    ours = [name for name, brought in found.items() if brought is None]
+    brought = [
+        f"{name} ({brought.package} {brought.version} says so)"
+        for name, brought in found.items()
+        if brought is not None
+    ]
+    return ", ".join(ours + brought)
 
 
 def _uncertified(name: str) -> str | None:

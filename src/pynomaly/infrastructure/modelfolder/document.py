@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pynomaly.domain.datasets import Column, Schema
+from pynomaly.domain.detectors import CATALOGUE, CLASSIFIERS, families
 from pynomaly.domain.errors import IntegrityError
 from pynomaly.domain.models import (
     Calibration,
@@ -98,7 +99,8 @@ def from_document(content: bytes, arrays: Arrays) -> Model:
     """Return the model; every key must be known and every array used exactly once.
 
     Raises:
-        IntegrityError: Unknown format version, or a document that is not complete.
+        IntegrityError: Unknown format version, a document that is not complete, or a detector
+            that may not stand where it does.
     """
     used: list[str] = []
 
@@ -137,15 +139,25 @@ def _model(document: dict[str, Any], take: Callable[[str], NDArray[Any]]) -> Mod
             tuple(preprocessing["owners"]),
             take(preprocessing["references"]).astype(np.float64),
         ),
-        _members(document["members"], take),
+        _members(document["members"], take, "member", {*CATALOGUE, *families()}),
         Calibration(take(document["calibration"]["scores"]).astype(np.float64)),
         _head(document["head"], take),
     )
 
 
 def _members(
-    entries: list[dict[str, Any]], take: Callable[[str], NDArray[Any]]
+    entries: list[dict[str, Any]],
+    take: Callable[[str], NDArray[Any]],
+    role: str,
+    allowed: Collection[str],
 ) -> tuple[Member, ...]:
+    for entry in entries:
+        if entry["detector"] not in allowed:
+            raise IntegrityError(
+                f"model.json names {entry['detector']!r}, which is no {role}",
+                hint="the model was made by another version of pynomaly, or needs a package that "
+                "is not installed here: install it, or retrain the model",
+            )
     return tuple(
         Member(
             entry["detector"],
@@ -163,7 +175,9 @@ def _head(entry: dict[str, Any] | None, take: Callable[[str], NDArray[Any]]) -> 
         return None
     if not entry["parts"]:
         raise ValueError("a head without parts")
-    return Head(_members(entry["parts"], take), float(entry["weight"]))
+    return Head(
+        _members(entry["parts"], take, "part of a head", CLASSIFIERS), float(entry["weight"])
+    )
 
 
 def _encoding(entry: dict[str, Any]) -> Encoding:
