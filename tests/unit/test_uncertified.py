@@ -6,6 +6,8 @@ import gc
 import importlib.util
 import pkgutil
 import re
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib.metadata import EntryPoint
@@ -28,6 +30,7 @@ from pynomaly.domain.errors import (
 from pynomaly.domain.models import Head, Member, Normalisation
 from pynomaly.domain.uncertified import UNCERTIFIED
 from pynomaly.infrastructure.kernels import FrozenKernels
+from pynomaly.infrastructure.pyod.reproducible import reproducible
 from pynomaly.infrastructure.pyod.uncertified import MAX_TRAINING_ROWS, RefittedDetectors
 from pynomaly.serving import load_scorer
 from pynomaly.testing.model_folders import model_of, with_expected_scores
@@ -108,6 +111,29 @@ def test_it_is_fitted_once_and_forgotten_with_its_member(rows, member, monkeypat
     held.clear()
     gc.collect()
     assert not refitted._fitted
+
+
+def test_it_scores_while_another_thread_is_fitting(rows, member):
+    refitted, waiting, scored = RefittedDetectors(), threading.Event(), []
+
+    def score_in_the_way():
+        waiting.set()
+        scored.append(refitted.score(member, rows))
+
+    def fit_and_score():
+        with reproducible():  # as a fitter does, whose self-test scores
+            other = threading.Thread(target=score_in_the_way, daemon=True)
+            other.start()
+            waiting.wait()
+            time.sleep(0.2)  # the other one stands at the same lock now
+            scored.append(refitted.score(member, rows))
+        other.join(20)
+
+    both = threading.Thread(target=fit_and_score, daemon=True)
+    both.start()
+    both.join(20)
+    assert len(scored) == 2, "fitting and scoring wait for each other"
+    np.testing.assert_array_equal(*scored)
 
 
 @pytest.mark.parametrize("name", ["pyod:BaseDetector", "pyod:os", "pyod:../base", "pyod:IForest"])

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import threading
 import weakref
 from collections.abc import Mapping
 from importlib import import_module
@@ -95,12 +94,12 @@ def fit_uncertified(
 class RefittedDetectors:
     """Scores uncertified members; fits each once while its arrays live.
 
-    PyOD's detectors keep state while scoring, so one call runs at a time.
+    PyOD's detectors keep state while scoring, so one call runs at a time in a process, and none
+    while anything is fitted.
     """
 
     def __init__(self) -> None:
         self._fitted: dict[tuple[Any, ...], tuple[weakref.ref[Any], Any]] = {}
-        self._lock = threading.Lock()
 
     def score(self, member: Member, X: Floats) -> Floats:
         """Return raw scores (n,), higher = stranger.
@@ -112,7 +111,7 @@ class RefittedDetectors:
         """
         a = member.arrays
         Z = RobustScaling(a["columns"], a["center"], a["scale"])(X)
-        with self._lock, reproducible():
+        with reproducible():
             fitted = self._detector(member)
             try:
                 scores = _scores(fitted, Z)
