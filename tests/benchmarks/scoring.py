@@ -164,6 +164,9 @@ def _by_library(member: Member, train: Floats) -> Scorer:
             )  # fmt: skip
             Z = np.arcsinh((train[:, a["columns"]] - a["center"]) / a["scale"])
             return forest.fit(Z, KERNELS.score(member, train)).predict
+        case "deviation":
+            shares, limit = a["shares"], float(a["limit"][0])
+            return lambda Z: np.log(np.maximum(np.abs(np.sinh(Z) * shares).max(axis=1) / limit, 1))
         case other:
             raise SystemExit(f"the ensemble has a member this benchmark cannot compose: {other}")
 
