@@ -242,3 +242,27 @@ def test_a_text_reads_as_the_same_number_beside_a_bad_cell(text):
     beside = read_numbers(pa.array([text, "bad"]))
     assert alone.values[0].as_py() == beside.values[0].as_py()
     assert alone.refused[0] == beside.refused[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "last"),
+    [
+        (pa.timestamp("s", "UTC"), 253_402_300_799),
+        (pa.timestamp("ms"), 253_402_300_799_999),
+        (pa.timestamp("us", "UTC"), 253_402_300_799_999_999),
+        (pa.date32(), 2_932_896),
+        (pa.date64(), 253_402_214_400_000),
+    ],
+)
+def test_typed_times_end_with_the_year_9999(kind: pa.DataType, last: int) -> None:
+    step = 86_400_000 if kind == pa.date64() else 1
+    cells = pa.array([last, last + step], pa.int32() if kind == pa.date32() else pa.int64())
+
+    values, failures = read("datetime", cells.cast(kind))
+
+    assert values[0].year == 9999
+    assert values[1] is None
+    [(position, reason)] = failures
+    assert position == 1
+    assert reason.startswith("c: 10000-01-01")
+    assert reason.endswith("is outside the years 1 to 9999")

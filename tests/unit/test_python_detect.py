@@ -165,3 +165,15 @@ def test_of_pure_noise_no_more_than_the_budget_is_flagged_in_the_very_rows_it_wa
     noise = np.random.default_rng(3).normal(size=(1_500, 20))
     found = pn.detect(noise, budget="quick", alert_budget=0.02).found
     assert 0 < found.flagged <= 30
+
+
+@pytest.mark.parametrize("beyond", [253_402_300_800_000_000, 2**62])
+def test_a_time_beyond_the_year_9999_is_refused_not_explained(beyond: int) -> None:
+    rng = np.random.default_rng(0)
+    ticks = [*rng.integers(0, 10**15, ROWS - 1).tolist(), beyond]
+    data = pa.table({"at": pa.array(ticks, pa.timestamp("us")), "x": rng.normal(size=ROWS)})
+
+    result = pn.detect(data, time="at", **QUICK)
+
+    assert result.refused["row_id"].to_pylist() == [f"data#{ROWS}"]
+    assert "outside the years 1 to 9999" in result.refused["reason"][0].as_py()

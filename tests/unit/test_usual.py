@@ -87,6 +87,13 @@ def test_a_number_is_set_against_the_numbers_of_training(cell: float | None, tex
     assert usual_text(encoding("numeric", AMOUNTS), cell) == text
 
 
+def test_numbers_at_the_edge_of_what_floats_hold_are_spelled() -> None:
+    tiny = encoding("numeric", pa.array([i * 5e-324 for i in range(20)] + [1.0] * 20))
+
+    assert usual_text(tiny, 0.5) == "half of rows lie between 4.4e-323 and 1"
+    assert usual_text(tiny, -1.0).startswith("no row is below 0")
+
+
 COUNTRIES = pa.array(["DE"] * 610 + ["FR"] * 370 + [None] * 18 + ["XX"] * 2)
 
 

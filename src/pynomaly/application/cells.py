@@ -22,6 +22,7 @@ __all__ = [
     "read_booleans",
     "read_numbers",
     "read_texts",
+    "spelled",
     "text_mask",
 ]
 
@@ -83,6 +84,13 @@ def plain(column: pa.Array | pa.ChunkedArray) -> pa.Array:
 def text_mask(texts: pa.Array, values: tuple[str, ...]) -> pa.Array:
     """Return which texts are among ``values``; null is not."""
     return pc.is_in(texts, value_set=pa.array(values, pa.string()))
+
+
+def spelled(cell: pa.Scalar) -> str:
+    """Return a cell as text, whatever it holds."""
+    if pa.types.is_temporal(cell.type):
+        return str(cell.cast(pa.string()))  # Python's dates end with the year 9999
+    return str(cell.as_py())
 
 
 def read_numbers(cells: pa.Array) -> Reading:

@@ -15,6 +15,7 @@ from pynomaly.application.cells import (
     read_booleans,
     read_numbers,
     read_texts,
+    spelled,
 )
 from pynomaly.application.times import TIMESTAMP, read_times
 from pynomaly.domain.datasets import ROW_ID, ColumnKind
@@ -115,8 +116,9 @@ def _refusals(wanted: _Wanted, cells: pa.Array, reading: Reading) -> Iterator[Ro
     positions = np.flatnonzero(reading.refused)
     for position, value in zip(positions, cells.take(pa.array(positions)), strict=True):
         found = _shown(value)
-        problem = "a finite number" if _infinite(found, wanted.form) else wanted.form.wanted
-        yield RowFailure(int(position), f"{wanted.name}: {found} is not {problem}")
+        yield RowFailure(
+            int(position), f"{wanted.name}: {found} is {_problem(found, cells, wanted)}"
+        )
 
 
 def _absences(wanted: _Wanted, reading: Reading) -> Iterator[RowFailure]:
@@ -125,6 +127,13 @@ def _absences(wanted: _Wanted, reading: Reading) -> Iterator[RowFailure]:
     missing = pc.is_null(reading.values).to_numpy(zero_copy_only=False) & ~reading.refused
     for position in np.flatnonzero(missing):
         yield RowFailure(int(position), f"{wanted.name}: expected a value, found none")
+
+
+def _problem(found: str, cells: pa.Array, wanted: _Wanted) -> str:
+    dated = pa.types.is_timestamp(cells.type) or pa.types.is_date(cells.type)
+    if dated and wanted.form.type == TIMESTAMP:
+        return "outside the years 1 to 9999"
+    return f"not {'a finite number' if _infinite(found, wanted.form) else wanted.form.wanted}"
 
 
 def _infinite(found: str, form: _Form) -> bool:
@@ -138,8 +147,7 @@ def _infinite(found: str, form: _Form) -> bool:
 
 def _shown(value: pa.Scalar) -> str:
     """Return a cell for people: texts quoted, long ones cut."""
-    if pa.types.is_temporal(value.type):
-        return str(value.cast(pa.string()))  # Python's datetime does not hold all of them
-    content = value.as_py()
-    text = repr(content) if isinstance(content, str | bytes) else str(content)
+    kind = value.type
+    quoted = pa.types.is_string(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+    text = repr(value.as_py()) if quoted else spelled(value)
     return text if len(text) <= 60 else f"{text[:57]}…"

@@ -16,6 +16,7 @@ from pynomaly.application.cells import (
     read_booleans,
     read_numbers,
     read_texts,
+    spelled,
 )
 from pynomaly.application.times import read_times
 from pynomaly.domain.datasets import ColumnKind
@@ -156,10 +157,10 @@ def _notes(kind: ColumnKind, column: Encoded, reading: Reading) -> list[str]:
         odd = odd & ~infinite
     if odd.any():
         wanted = {"numeric": "numbers", "boolean": "true or false", "datetime": "times"}
-        example = column.values[int(np.flatnonzero(odd)[0])].as_py()
+        example = column.values[int(np.flatnonzero(odd)[0])]
         notes.append(
             f"mixed types: {column.counts[odd].sum()} of {column.counts.sum()} cells are not "
-            f"{wanted.get(kind, 'texts')}, e.g. {str(example)[:40]!r}; "
+            f"{wanted.get(kind, 'texts')}, e.g. {spelled(example)[:40]!r}; "
             "their rows will be quarantined"
         )
     return notes

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pynomaly.application.cells import plain, read_texts
+from pynomaly.application.cells import plain, read_texts, spelled
 from pynomaly.application.inference import Encoded, Inferred, encode, infer, read_as
 from pynomaly.domain.datasets import ROW_ID
 from pynomaly.domain.errors import ConfigurationError
@@ -153,9 +153,10 @@ def _role(
 def _mostly_readable(column: Encoded, found: Inferred, wanted: str, hint: str) -> Inferred:
     refused = found.reading.refused
     if 2 * column.counts[refused].sum() > column.counts.sum():
-        example = column.values[int(np.flatnonzero(refused)[0])].as_py()
+        example = column.values[int(np.flatnonzero(refused)[0])]
         raise ConfigurationError(
-            f"column '{column.name}' does not hold {wanted}, e.g. {str(example)[:40]!r}", hint=hint
+            f"column '{column.name}' does not hold {wanted}, e.g. {spelled(example)[:40]!r}",
+            hint=hint,
         )
     return found
 

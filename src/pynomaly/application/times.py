@@ -55,16 +55,18 @@ def read_times(cells: pa.Array) -> Reading:
 
 def _from_typed(cells: pa.Array) -> Reading:
     if pa.types.is_date32(cells.type):
-        ticks, per_second = cells.cast(pa.int32()).cast(pa.int64()), 1 / 86_400
+        ticks, unit = cells.cast(pa.int32()).cast(pa.int64()), 86_400 * 10**9
     elif pa.types.is_date64(cells.type):
-        ticks, per_second = cells.cast(pa.int64()), 1e3
+        ticks, unit = cells.cast(pa.int64()), 10**6
     else:
         ticks = cells.cast(pa.int64())
-        per_second = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}[cells.type.unit]
-    # Bounds in the column's own unit: converting first could overflow silently.
-    scale = per_second / 1e6
-    low, high = int(max(_FIRST * scale, -(2**63))), int(min(_LAST * scale, 2**63 - 1))
-    inside = pc.and_(pc.greater_equal(ticks, low), pc.less_equal(ticks, high))
+        unit = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}[cells.type.unit]
+    # Bounds in the column's own unit (nanoseconds each): converting first could overflow silently,
+    # and floats would round the last instant up into the year 10000.
+    low, high = (bound * 1_000 // unit for bound in (_FIRST, _LAST))
+    inside = pc.and_(
+        pc.greater_equal(ticks, max(low, -(2**63))), pc.less_equal(ticks, min(high, 2**63 - 1))
+    )
     kept = pc.if_else(inside, cells, pa.scalar(None, cells.type))
     if pa.types.is_date(cells.type):
         kept = kept.cast(pa.timestamp("ms" if pa.types.is_date64(cells.type) else "s"))

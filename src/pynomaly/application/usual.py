@@ -199,5 +199,7 @@ def _number(value: float, away: Callable[[float], int]) -> str:
         return f"{int(value):,}"
     if 1_000 <= abs(value) < 1e15:
         return f"{away(value):,}"
+    if abs(value) < 1e-300:  # four digits of it are no float any more
+        return repr(value)
     unit = 10.0 ** (math.floor(math.log10(abs(value))) - 3)
     return f"{away(value / unit) * unit:.4g}"
