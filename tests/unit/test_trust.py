@@ -39,6 +39,42 @@ def test_two_models_that_say_nothing_do_not_agree() -> None:
     assert not found.is_stable
 
 
+@pytest.mark.parametrize("n", [10, 15, 20, 25, 30, 40, 60])
+def test_random_rankings_of_small_tables_are_not_called_stable(n: int) -> None:
+    rng = np.random.default_rng(n)
+    rows = ROWS.slice(0, n)
+
+    stable = sum(
+        stability(rank_by_halves(rows, (by(rng.random(n)), by(rng.random(n))), seed=0)).is_stable
+        for _ in range(500)
+    )
+
+    assert stable <= 5
+
+
+def test_a_sound_ranking_of_many_rows_is_called_stable() -> None:
+    rng = np.random.default_rng(0)
+    rows = pa.table({"row_id": [str(i) for i in range(2_000)]})
+    truth = rng.standard_t(3, 2_000)
+    first, second = (truth + rng.normal(0, 0.3, 2_000) for _ in range(2))
+
+    found = stability(rank_by_halves(rows, (by(first), by(second)), seed=0))
+
+    assert (found.top, found.chance) == (20, 0.01)
+    assert found.is_stable
+
+
+def test_of_a_handful_of_rows_it_is_said_that_nothing_can_be_told() -> None:
+    equal = np.arange(20.0)
+    found = stability(rank_by_halves(ROWS.slice(0, 20), (by(equal), by(equal)), seed=0))
+
+    findings = Trust(found, SHAPED, rows=20, calibration_rows=20, alert_budget=0.05).findings
+
+    assert found.top == 4
+    assert not any("repeats itself:" in finding for finding in findings)
+    assert any("cannot be told from 20 rows" in finding for finding in findings)
+
+
 def test_rows_to_label_are_those_on_top_and_those_in_dispute() -> None:
     first = np.arange(1, 401)
     second = first.copy()

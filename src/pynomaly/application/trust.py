@@ -28,6 +28,8 @@ Ranks = NDArray[np.int64]
 
 JUDGED_ROWS = 5_000
 TOP_SHARE, MIN_TOP = 0.01, 10
+MAX_TOP_FRACTION = 5
+"""Among more than a fifth of the rows even unrelated rankings have many in common."""
 CLOUD_ROWS = 20_000
 UNSUSPICIOUS = 0.9
 DISPUTED_RATIO = 2
@@ -51,7 +53,8 @@ class Halves:
     @property
     def top(self) -> int:
         """How many of the strangest rows are compared."""
-        return min(len(self.rows), max(MIN_TOP, round(TOP_SHARE * len(self.rows))))
+        n = len(self.rows)
+        return max(1, min(n // MAX_TOP_FRACTION, max(MIN_TOP, round(TOP_SHARE * n))))
 
 
 def rank_by_halves(rows: pa.Table, halves: tuple[Scorer, Scorer], seed: int) -> Halves:
