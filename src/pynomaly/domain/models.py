@@ -153,7 +153,7 @@ class Normalisation:
     std: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Member:
     """One frozen detector.
 

@@ -12,12 +12,12 @@ import numba  # noqa: F401  (its absence is noticed here, not at the first row)
 import numpy as np
 from numpy.typing import NDArray
 
+from pynomaly.infrastructure.kernels.checks import METHODS
+
 __all__ = ["SCORERS", "robust"]
 
 Floats = NDArray[np.float64]
 Arrays = Mapping[str, NDArray[Any]]
-
-METHODS = ("mean", "largest", "median")
 
 
 def robust(a: Arrays, X: Floats) -> Floats:

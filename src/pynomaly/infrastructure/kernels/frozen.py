@@ -19,6 +19,7 @@ from pynomaly.domain.extensions import extension
 from pynomaly.domain.finite import require_finite
 from pynomaly.domain.models import Member
 from pynomaly.domain.uncertified import PREFIX
+from pynomaly.infrastructure.kernels.checks import require_sound
 
 __all__ = ["FrozenKernels"]
 
@@ -60,6 +61,7 @@ class FrozenKernels:
         out = np.empty((len(members), len(X)))
         backend, compiled = _backend(), []
         for member, scores in zip(members, out, strict=True):
+            require_sound(member, X.shape[1])
             if scorer := backend.SCORERS.get(member.detector):
                 compiled.append(_Task(member, scorer, _scaling(member), scores))
             else:
@@ -104,16 +106,10 @@ def _score_chunk(
         require_finite(X, tasks[0].member.detector)
     scaled: dict[object, Floats] = {None: rows}
     for member, scorer, scaling, scores in tasks:
-        try:
-            # Members of an ensemble share few scalings, so each is done once.
-            if scaling not in scaled:
-                scaled[scaling] = backend.robust(member.arrays, rows)
-            scores[start : start + size] = scorer(member.arrays, member.params, scaled[scaling])
-        except KeyError as error:
-            raise IntegrityError(
-                f"the frozen {member.detector!r} has no {error}",
-                hint="the model was made by another version of pynomaly; retrain it",
-            ) from None
+        # Members of an ensemble share few scalings, so each is done once.
+        if scaling not in scaled:
+            scaled[scaling] = backend.robust(member.arrays, rows)
+        scores[start : start + size] = scorer(member.arrays, member.params, scaled[scaling])
 
 
 def _scaling(member: Member) -> object:
