@@ -160,6 +160,41 @@ def test_an_existing_output_costs_no_fit_and_keeps_its_bytes(
         assert (folder / name).read_text() != "mine"
 
 
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("--out", "x.csv", "--quarantine", "x.csv"), ("--out", "--quarantine", "x.csv")),
+        (("--out", "x.csv", "--report", "sub/../x.csv"), ("--out", "--report", "x.csv")),
+        (("--quarantine", "x.csv", "--report", "./x.csv"), ("--quarantine", "--report")),
+        (("--out", "payments.csv"), ("--out", "payments.csv")),
+        (("--report", "link.html"), ("--report", "link.html", "payments.csv")),
+    ],
+)
+@pytest.mark.parametrize("read", ["payments.csv", "p*.csv"])
+def test_no_output_takes_the_place_of_another_or_of_the_input(
+    file: str, folder: Path, options: tuple[str, ...], named: tuple[str, ...], read: str, cli: Cli
+) -> None:
+    (folder / "link.html").symlink_to(folder / file)
+    before = (folder / file).read_bytes()
+
+    outcome = cli("detect", read, *options, "--overwrite", *QUICK)
+
+    assert outcome.code == 2
+    assert all(name in outcome.err for name in named)
+    assert (folder / file).read_bytes() == before
+    assert not (folder / "x.csv").exists()
+
+
+def test_a_file_of_the_folder_that_is_read_is_not_replaced(folder: Path, cli: Cli) -> None:
+    (folder / "in").mkdir()
+    payments().to_csv("in/a.csv", index=False)
+
+    outcome = cli("detect", "in", "--out", "in/a.csv", "--overwrite", *QUICK)
+
+    assert outcome.code == 2
+    assert "a.csv" in outcome.err
+
+
 def test_the_report_opens_offline_and_says_the_same(file: str, folder: Path, cli: Cli) -> None:
     found = cli("detect", file, "--id", "txn_id", "--report", "r.html", *QUICK, "--json").json
 

@@ -72,6 +72,7 @@ def command(
     each row on top is strange, and how far to trust the result.
     """
     from pynomaly.adapters import anomaly_detection, data_sources, page_reports
+    from pynomaly.application.destinations import refuse_shared_places
     from pynomaly.application.detect import Question
     from pynomaly.domain.errors import OutputExistsError
     from pynomaly.domain.pipelines import SourceSpec
@@ -82,7 +83,13 @@ def command(
     )
     from pynomaly.settings import mask, resolve_uri, write_text
 
-    page = Path.cwd() / Path(report).expanduser() if report else None
+    here = Path.cwd()
+    uri = resolve_uri(data, here)
+    scored, refused = (resolve_uri(place, here) if place else None for place in (out, quarantine))
+    page = here / Path(report).expanduser() if report else None
+    refuse_shared_places(
+        uri, {"--out": scored, "--quarantine": refused, "--report": str(page) if page else None}
+    )
     if page is not None and page.exists() and not overwrite:
         raise OutputExistsError(
             f"{page} exists and was left as it is", hint="replace it with --overwrite"
@@ -97,12 +104,11 @@ def command(
         detector=detector,
         top=top,
     )
-    here = Path.cwd()
     detection = anomaly_detection()(
-        data_sources().open(SourceSpec(resolve_uri(data, here), query=query)),
+        data_sources().open(SourceSpec(uri, query=query)),
         question,
-        out=resolve_uri(out, here) if out else None,
-        quarantine=resolve_uri(quarantine, here) if quarantine else None,
+        out=scored,
+        quarantine=refused,
         overwrite=overwrite,
         on_stage=lambda stage: click.echo(f"{stage} …", err=True),
     )

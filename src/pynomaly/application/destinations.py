@@ -1,0 +1,69 @@
+"""No output takes the place of another one, or of what is read."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Mapping
+from itertools import combinations
+from pathlib import Path
+
+from pynomaly.domain.errors import ConfigurationError
+
+__all__ = ["refuse_shared_places"]
+
+_SQLITE = "sqlite:///"
+
+
+def refuse_shared_places(source: str, outputs: Mapping[str, str | None]) -> None:
+    """Refuse outputs that would replace each other or their source, before anything is computed.
+
+    Of a bucket only names are compared: nobody asks it which objects a prefix stands for.
+
+    Args:
+        source: Absolute path, folder or glob, or a URL.
+        outputs: What users call an output → its absolute path or URL; None where nobody asked.
+
+    Raises:
+        ConfigurationError: Two of them are one file; both are named.
+    """
+    wanted = {name: place for name, place in outputs.items() if place is not None}
+    for (one, first), (other, second) in combinations(wanted.items(), 2):
+        if _same(first, second):
+            raise ConfigurationError(
+                f"{one} and {other} are the same file: {first}", hint="give each a name of its own"
+            )
+    for name, place in wanted.items():
+        read = _read_there(source, place)
+        if read is not None:
+            raise ConfigurationError(
+                f"{name} {place} would replace what is read: {read}",
+                hint="write elsewhere; what is read is never replaced",
+            )
+
+
+def _read_there(source: str, place: str) -> str | None:
+    """Return the file or folder of a source that an output would replace or change."""
+    path = source.removeprefix(_SQLITE)
+    if _is_url(path) or _is_url(place):
+        return path if path == place else None
+    if Path(path).is_dir():
+        target = Path(place).resolve()
+        return path if target.exists() and target.is_relative_to(Path(path).resolve()) else None
+    # Path.glob takes no absolute patterns.
+    found = [path] if Path(path).exists() else glob.glob(path, recursive=True)  # noqa: PTH207
+    return next((file for file in found if _same(file, place)), None)
+
+
+def _same(one: str, other: str) -> bool:
+    if one == other:
+        return True
+    if _is_url(one) or _is_url(other):
+        return False
+    first, second = Path(one), Path(other)
+    if first.exists() and second.exists():
+        return first.samefile(second)  # also by links, and by names that differ in case alone
+    return first.resolve() == second.resolve()
+
+
+def _is_url(place: str) -> bool:
+    return "://" in place
