@@ -51,16 +51,20 @@ def detector_kernels(threads: int | None = None) -> Kernels:
     return FrozenKernels(uncertified=RefittedDetectors().score, threads=threads)
 
 
-def detector_fitter(kernels: Kernels, tolerance: float | None = None) -> DetectorFitter:
+def detector_fitter(
+    kernels: Kernels, tolerance: float = 1e-6, compared: float = 0.0
+) -> DetectorFitter:
     """Return what fits and freezes detectors; it needs no settings.
 
     Args:
         kernels: Score frozen copies in the self-test.
-        tolerance: Relative deviation the self-test allows; its own default where None.
+        tolerance: Relative deviation the self-test allows; the default leaves room for awkward
+            data.
+        compared: Least share of rows that the self-test must be able to compare.
     """
     from pynomaly.infrastructure.pyod.fitter import PyodFitter
 
-    return PyodFitter(kernels) if tolerance is None else PyodFitter(kernels, tolerance)
+    return PyodFitter(kernels, tolerance, compared)
 
 
 def label_fitter(kernels: Kernels) -> LabelFitter:

@@ -113,6 +113,19 @@ def inexact(params, X, seed, floors):
     return replace(frozen, expected=lambda rows: frozen.expected(rows) * (1 + 1e-9))
 
 
+def silent(params, X, seed, floors):
+    return replace(fit(params, X, seed, floors), expected=lambda rows: np.full(len(rows), np.nan))
+
+
+def hardly_ever_sure(params, X, seed, floors):
+    frozen = fit(params, X, seed, floors)
+    return replace(
+        frozen,
+        expected=lambda rows: np.where(rows % 5 == 0, frozen.expected(rows), np.nan),
+        undecidable=True,
+    )
+
+
 def inverted(params, X, seed, floors):
     frozen = fit(params, X, seed, floors)
     return replace(frozen, expected=lambda rows: -frozen.expected(rows))
@@ -128,6 +141,8 @@ def inverted(params, X, seed, floors):
         (replace(SOUND, fit=unseeded), "array 'noise' differs after a second fit"),
         (replace(SOUND, fit=with_objects), "array 'names' has dtype object"),
         (replace(SOUND, fit=inexact), "disagrees with the fitted one"),
+        (replace(SOUND, fit=silent), "disagrees with the fitted one on 200 of 200"),
+        (replace(SOUND, fit=hardly_ever_sure), "is sure of 40 of 200 training rows only, 50% must"),
         (
             DetectorExtension(ENTRY, inverted, lambda a, p, X: -score(a, p, X)),
             "higher must be stranger",
@@ -146,7 +161,8 @@ def inverted(params, X, seed, floors):
     ],
     ids=[
         "looks at its batch", "remembers calls", "fails on single rows", "changes rows",
-        "is not seeded", "stores objects", "differs from its library", "is inverted", "overflows",
+        "is not seeded", "stores objects", "differs from its library", "has a library that says nothing",
+        "has a library that is hardly ever sure", "is inverted", "overflows",
     ],
 )  # fmt: skip
 def test_a_broken_detector_is_caught(broken, message):

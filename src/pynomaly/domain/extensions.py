@@ -52,11 +52,14 @@ class Frozen:
         expected: Scores by the fitted detector of the training rows with these indices.
         absolute_tolerance: Allowed on top of the relative one, where the library itself is less
             precise than we are.
+        undecidable: Whether ``expected`` may be NaN, for rows that the library itself places by
+            rounding or by the order of its search.  They are not compared.
     """
 
     arrays: Mapping[str, NDArray[Any]]
     expected: Callable[[NDArray[np.int64]], Floats]
     absolute_tolerance: float = 1e-12
+    undecidable: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ __all__ = [
 
 Floats = NDArray[np.float64]
 
+_COMPARED = 0.5  # of ordinary rows; a library that is sure of fewer proves nothing
 _COPIES = 100  # so many of the fresh rows are more than one thread's share
 
 
@@ -57,7 +58,7 @@ class Subject:
         seed: Of every fit.
         kernels: Score it.
         fitter: Fits it on any data.
-        strict_fitter: Fits it on ordinary data and holds it to the stated tolerance.
+        strict_fitter: Fits it on ordinary data and holds it to the stated tolerance on most rows.
     """
 
     def __init__(
@@ -166,14 +167,17 @@ def check_detector(
     name = extension.entry.name if extension else str(detector)
     kernels = kernels or detector_kernels()
     with provided(extension) if extension else nullcontext():
-        strict = detector_fitter(kernels, catalogued(name).tolerance)
+        strict = detector_fitter(kernels, catalogued(name).tolerance, _COMPARED)
         subject = Subject(name, params or {}, seed, kernels, detector_fitter(kernels), strict)
         for check in CHECKS:
             check(subject)
 
 
 def check_library_agreement(subject: Subject) -> None:
-    """Frozen scores equal those of the fitted library detector within the stated tolerance."""
+    """Frozen scores equal those of the fitted library detector within the stated tolerance.
+
+    A detector that declares rows undecidable is compared on half of them at least.
+    """
     _ = subject.members  # fitting compares them, and fails where they differ
 
 

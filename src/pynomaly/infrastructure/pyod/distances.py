@@ -174,7 +174,7 @@ def fit_inne(params: Mapping[str, Any], X: Floats, seed: int, floors: Floats) ->
         "radius": radius.T.reshape(-1),
         "ratio": ratio.T.reshape(-1),
     }
-    return Frozen(arrays, expected)
+    return Frozen(arrays, expected, undecidable=True)
 
 
 def _certainly_placed(Z: Floats, points: Floats, radius: Floats) -> NDArray[np.bool_]:

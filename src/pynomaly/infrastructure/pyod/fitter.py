@@ -38,11 +38,14 @@ class PyodFitter:
         kernels: Score the frozen copy in the self-test.
         tolerance: Relative deviation that the self-test allows.  The default leaves room for
             awkward data; on well-behaved data detectors keep to the catalogue's own.
+        compared: Least share of the looked-at rows whose score the library is sure of.  Awkward
+            data may have none.
     """
 
-    def __init__(self, kernels: Kernels, tolerance: float = 1e-6) -> None:
+    def __init__(self, kernels: Kernels, tolerance: float = 1e-6, compared: float = 0.0) -> None:
         self._kernels = kernels
         self._tolerance = tolerance
+        self._compared = compared
 
     def fit(
         self,
@@ -94,9 +97,17 @@ class PyodFitter:
         _require_numbers(detector, arrays)
         member = Member(detector, settings, arrays, Normalisation(0.0, 1.0, 0.0, 1.0))
         scores = self._kernels.score(member, X)
-        spread = np.std(expected[~np.isnan(expected)]) if not np.isnan(expected).all() else 0.0
+        sure = ~np.isnan(expected) if frozen.undecidable else np.ones(len(expected), np.bool_)
+        if sure.mean() < self._compared:
+            raise IntegrityError(
+                f"{detector}: the fitted detector is sure of {int(sure.sum())} of {len(sure)} "
+                f"training rows only, {self._compared:.0%} must be compared",
+                hint=_to_blame(detector),
+            )
+        spread = np.std(expected[sure]) if sure.any() else 0.0
         allowed = self._tolerance * np.maximum(np.abs(expected), spread)
-        _check(detector, scores[checked], expected, frozen.absolute_tolerance + allowed)
+        wrong = sure & ~(np.abs(scores[checked] - expected) <= frozen.absolute_tolerance + allowed)
+        _refuse_if(wrong | ~np.isfinite(scores[checked]), detector, scores[checked], expected)
         return member, scores
 
     def library_versions(self) -> Mapping[str, str]:
@@ -127,9 +138,7 @@ def _floors(X: Floats, floors: Floats | None) -> Floats:
     return np.zeros(X.shape[1]) if floors is None else floors
 
 
-def _check(detector: str, frozen: Floats, fitted: Floats, allowed: Floats) -> None:
-    differs = ~(np.abs(frozen - fitted) <= allowed) & ~np.isnan(fitted)
-    wrong = differs | ~np.isfinite(frozen)
+def _refuse_if(wrong: NDArray[np.bool_], detector: str, frozen: Floats, fitted: Floats) -> None:
     if wrong.any():
         row = int(np.argmax(wrong))
         raise IntegrityError(

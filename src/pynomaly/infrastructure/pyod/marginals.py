@@ -200,4 +200,4 @@ def fit_loda(params: Mapping[str, Any], X: Floats, seed: int, floors: Floats) ->
         "limits": limits,
         "heights": -share[:, None] * np.log(detector.histograms_),
     }
-    return Frozen(arrays, expected)
+    return Frozen(arrays, expected, undecidable=True)
