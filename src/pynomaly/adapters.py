@@ -62,9 +62,10 @@ def detector_fitter(
             data.
         compared: Least share of rows that the self-test must be able to compare.
     """
+    from pynomaly.infrastructure.kernels.frozen import available_threads
     from pynomaly.infrastructure.pyod.fitter import PyodFitter
 
-    return PyodFitter(kernels, tolerance, compared)
+    return PyodFitter(kernels, tolerance, compared, available_threads)
 
 
 def label_fitter(kernels: Kernels) -> LabelFitter:

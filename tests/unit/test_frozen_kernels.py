@@ -248,15 +248,43 @@ def test_all_cores_are_used_except_inside_workers(monkeypatch):
 
     monkeypatch.delenv("PREFECT__FLOW_RUN_ID", raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
-    assert frozen._available() == 3
+    assert frozen.available_threads() == 3
     outside = types.SimpleNamespace(get_worker=lambda: (_ for _ in ()).throw(ValueError))
     monkeypatch.setitem(sys.modules, "distributed", outside)
-    assert frozen._available() == 3
+    assert frozen.available_threads() == 3
     monkeypatch.setitem(sys.modules, "distributed", types.SimpleNamespace(get_worker=object))
-    assert frozen._available() == 1
+    assert frozen.available_threads() == 1
     monkeypatch.delitem(sys.modules, "distributed")
     monkeypatch.setenv("PREFECT__FLOW_RUN_ID", "b7")
-    assert frozen._available() == 1
+    assert frozen.available_threads() == 1
+
+
+def test_a_surrogate_is_grown_by_as_many_threads_and_does_not_depend_on_them(rows, monkeypatch):
+    import os
+
+    import sklearn.ensemble
+
+    from pynomaly.adapters import detector_fitter
+
+    threads = []
+
+    class Spied(sklearn.ensemble.ExtraTreesRegressor):
+        def fit(self, X, y):
+            threads.append(self.n_jobs)
+            return super().fit(X, y)
+
+    def grown():
+        fitter = detector_fitter(KERNELS)
+        member, _ = fitter.imitate({"trees": 12}, rows[0].sum(axis=1), rows[0], 0)
+        return [array.tobytes() for array in member.arrays.values()]
+
+    monkeypatch.setattr(sklearn.ensemble, "ExtraTreesRegressor", Spied)
+    monkeypatch.delenv("PREFECT__FLOW_RUN_ID", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
+    outside = grown()
+    monkeypatch.setenv("PREFECT__FLOW_RUN_ID", "b7")
+    assert grown() == outside
+    assert threads == [3, 1]
 
 
 def test_a_column_in_other_units_scores_the_same(rows):

@@ -21,7 +21,7 @@ from pynomaly.domain.models import Member
 from pynomaly.domain.uncertified import PREFIX
 from pynomaly.infrastructure.kernels.checks import require_sound
 
-__all__ = ["FrozenKernels"]
+__all__ = ["FrozenKernels", "available_threads"]
 
 Floats = NDArray[np.float64]
 
@@ -39,8 +39,7 @@ class FrozenKernels:
 
     Args:
         uncertified: Scores members whose detector has no kernel; without it they are refused.
-        threads: Score large batches with so many; None for all cores this process may use, and
-            one inside Dask and Prefect workers, which run several such processes or threads.
+        threads: Score large batches with so many; None for :func:`available_threads`.
     """
 
     def __init__(
@@ -70,7 +69,7 @@ class FrozenKernels:
         size = min(max(_CHUNK_CELLS // max(1, X.shape[1]), _FEWEST_ROWS), _MOST_ROWS)
         starts = range(0, len(X), size)
         score = partial(_score_chunk, backend, compiled, X, size)
-        threads = min(self._threads or _available(), len(starts)) if len(starts) > 1 else 1
+        threads = min(self._threads or available_threads(), len(starts)) if len(starts) > 1 else 1
         if threads > 1:
             with ThreadPoolExecutor(threads) as pool:
                 list(pool.map(score, starts))
@@ -132,7 +131,11 @@ def _backend() -> ModuleType:
     return compiled
 
 
-def _available() -> int:
+def available_threads() -> int:
+    """Return how many cores this process may use: one inside Dask and Prefect workers.
+
+    Those run several such processes or threads themselves.
+    """
     if "PREFECT__FLOW_RUN_ID" in os.environ or _inside_dask():
         return 1
     affinity = getattr(os, "sched_getaffinity", None)  # Linux only

@@ -32,7 +32,8 @@ class PyodFitter:
     """Implements the ``DetectorFitter`` port.
 
     Fits one detector at a time in a process: libraries run single-threaded while fitting, because
-    k-means adds up its threads' sums in the order they finish and would not be reproducible.
+    k-means adds up its threads' sums in the order they finish and would not be reproducible.  Only
+    the surrogate's trees, which do not depend on each other, are grown by several threads.
 
     Args:
         kernels: Score the frozen copy in the self-test.
@@ -40,12 +41,20 @@ class PyodFitter:
             awkward data; on well-behaved data detectors keep to the catalogue's own.
         compared: Least share of the looked-at rows whose score the library is sure of.  Awkward
             data may have none.
+        threads: How many may grow a surrogate's trees, asked whenever one is fitted.
     """
 
-    def __init__(self, kernels: Kernels, tolerance: float = 1e-6, compared: float = 0.0) -> None:
+    def __init__(
+        self,
+        kernels: Kernels,
+        tolerance: float = 1e-6,
+        compared: float = 0.0,
+        threads: Callable[[], int] = lambda: 1,
+    ) -> None:
         self._kernels = kernels
         self._tolerance = tolerance
         self._compared = compared
+        self._threads = threads
 
     def fit(
         self,
@@ -82,7 +91,9 @@ class PyodFitter:
         settings = complete("surrogate", params)
         X = _teachable("surrogate", X)
         with reproducible():
-            frozen, unseen = fit_surrogate(settings, X, scores, seed, _floors(X, floors))
+            frozen, unseen = fit_surrogate(
+                settings, X, scores, seed, _floors(X, floors), self._threads()
+            )
             member, _ = self._frozen("surrogate", settings, frozen, X)
         normalisation = fit_normalisation(unseen)
         return replace(member, normalisation=normalisation), normalise(unseen, normalisation)

@@ -1,4 +1,4 @@
-"""Library code runs alone and single-threaded, so that equal seeds give equal bits."""
+"""Library code runs alone, and its sums on one thread, so that equal seeds give equal bits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ _ALONE = threading.RLock()  # the self-test of an uncertified detector fits it a
 
 @contextmanager
 def reproducible() -> Iterator[None]:
-    """Enter a block in which libraries compute reproducibly; one at a time in a process."""
+    """Enter a block in which libraries compute reproducibly; one at a time in a process.
+
+    BLAS and OpenMP are kept to one thread, because they add up their threads' sums in the order
+    those finish.  Threads of joblib are not: what grows trees with seeds of their own may use more.
+    """
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     with _ALONE, threadpool_limits(limits=1), warnings.catch_warnings():

@@ -20,7 +20,12 @@ _MOST_TRIED = 32
 
 
 def fit_surrogate(
-    params: Mapping[str, Any], X: Floats, scores: Floats, seed: int, floors: Floats
+    params: Mapping[str, Any],
+    X: Floats,
+    scores: Floats,
+    seed: int,
+    floors: Floats,
+    threads: int,
 ) -> tuple[Frozen, Floats]:
     """Fit extremely randomised regression trees to scores, on robustly scaled rows.
 
@@ -43,7 +48,7 @@ def fit_surrogate(
         bootstrap=True,
         oob_score=True,
         random_state=seed,
-        n_jobs=-1,  # trees have seeds of their own: the same on any number of cores
+        n_jobs=threads,  # trees have seeds of their own: the same with any number of threads
     )
     forest.fit(Z, scores)
     trees = [_flat(estimator.tree_) for estimator in forest.estimators_]
