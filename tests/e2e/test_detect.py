@@ -195,6 +195,32 @@ def test_a_file_of_the_folder_that_is_read_is_not_replaced(folder: Path, cli: Cl
     assert "a.csv" in outcome.err
 
 
+def test_an_uncertified_detector_can_be_tried_and_is_called_so(
+    file: str, folder: Path, cli: Cli
+) -> None:
+    arguments = ("detect", file, "--budget", "quick", "--detector", "pyod:KDE")
+
+    outcome = cli(*arguments, "--report", "r.html")
+    found = cli(*arguments, "--json").json
+
+    assert outcome.code == 0
+    assert "pyod:KDE (uncertified)" in outcome.out
+    assert "pyod:KDE is uncertified" in outcome.out
+    assert "(uncertified)" in (folder / "r.html").read_text()
+    assert (found["detector"], found["certified"]) == ("pyod:KDE", False)
+    assert cli("detect", file, *QUICK, "--json").json["certified"] is True
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("pyod:KDEE", "pyod:KDE"), ("iforst", "iforest")])
+def test_a_mistyped_detector_suggests_the_nearest(
+    file: str, typed: str, meant: str, cli: Cli
+) -> None:
+    outcome = cli("detect", file, "--budget", "quick", "--detector", typed)
+
+    assert outcome.code == 2
+    assert f"did you mean '{meant}'?" in outcome.err
+
+
 def test_the_report_opens_offline_and_says_the_same(file: str, folder: Path, cli: Cli) -> None:
     found = cli("detect", file, "--id", "txn_id", "--report", "r.html", *QUICK, "--json").json
 

@@ -2,6 +2,8 @@
 
 import pickle
 import warnings
+from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -14,7 +16,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from pynomaly import AnomalyDetector
+from pynomaly.domain.detectors import detector
 from pynomaly.domain.evaluation import roc_auc
+from pynomaly.domain.extensions import DetectorExtension, Frozen, provided
 
 
 @parametrize_with_checks([AnomalyDetector(detector="pca")])
@@ -243,3 +247,24 @@ def test_nothing_is_warned_of(X: np.ndarray) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         AnomalyDetector(detector="pca").fit(X).predict(X)
+
+
+def test_detectors_of_other_packages_and_uncertified_ones_go_by_name(X: np.ndarray) -> None:
+    def far_out(arrays: Mapping[str, np.ndarray], params: object, X: np.ndarray) -> np.ndarray:
+        return np.abs(X - arrays["center"]).max(axis=1)
+
+    def fit(params: object, X: np.ndarray, seed: int, floors: np.ndarray) -> Frozen:
+        arrays = {"center": np.median(X, axis=0)}
+        return Frozen(arrays, lambda rows: far_out(arrays, {}, X[rows]))
+
+    entry = replace(detector("ecod"), name="borrowed")
+    with provided(DetectorExtension(entry, fit, far_out)):
+        scores = AnomalyDetector(detector="borrowed").fit(X).anomaly_scores(X)
+    tried = AnomalyDetector(detector="pyod:KDE").fit(X)
+
+    assert set(np.argsort(scores)[-4:]) == {0, 1, 2, 3}
+    assert not tried.certified_
+    assert np.argmax(tried.anomaly_scores(X)) in range(4)
+    assert AnomalyDetector(detector="pca").fit(X).certified_
+    with pytest.raises(ValueError, match="did you mean 'pyod:KDE'"):
+        AnomalyDetector(detector="pyod:KDEE").fit(X)

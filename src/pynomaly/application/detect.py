@@ -27,6 +27,7 @@ from pynomaly.application.trust import (
     stability,
 )
 from pynomaly.domain.detection import Detection
+from pynomaly.domain.detectors import detector
 from pynomaly.domain.errors import ConfigurationError
 from pynomaly.domain.pipelines import DecisionPolicy, Pipeline
 from pynomaly.domain.trust import Trust
@@ -52,7 +53,8 @@ class Question:
         label_column: 1 = anomaly, 0 = normal, empty = unknown.
         budget: ``quick``, ``default`` or ``thorough``.
         alert_budget: Share of ordinary rows that may be flagged, 0–1.
-        detector: A family of the catalogue; None for the ensemble, tuned as the budget allows.
+        detector: A family, a detector of an installed package, or ``pyod:NAME``, uncertified;
+            None for the ensemble, tuned as the budget allows.
         top: Strangest rows to return.
         to_label: Rows to propose for labelling.
         seed: Of everything random.
@@ -201,6 +203,7 @@ class DetectAnomalies:
                     if scored is not None:
                         scored.write(table)
             passed.check(source, content)
+        certified = detector(model.card.detector).certified
         trust = Trust(
             stability=stability(halves),
             cloud=None
@@ -217,6 +220,7 @@ class DetectAnomalies:
             calibration_rows=len(ranked.calibration.scores),
             alert_budget=question.alert_budget,
             labels=model.card.labels,
+            uncertified="" if certified else model.card.detector,
         )
         return Detection(
             source=question.uri,
@@ -229,6 +233,7 @@ class DetectAnomalies:
             alert_budget=question.alert_budget,
             budget=budget.name,
             detector=model.card.detector,
+            certified=certified,
             params=model.card.params,
             chosen_by=learned.chosen_by,
             trials=learned.trials,

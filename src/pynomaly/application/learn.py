@@ -5,6 +5,7 @@ The engine behind ``pynomaly detect``, ``pynomaly.detect`` and ``pynomaly.Anomal
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -23,7 +24,7 @@ from pynomaly.application.scoring_rows import score_members
 from pynomaly.application.split import known_labels, oldest_first
 from pynomaly.application.supervised import Supervised, fit_head, fit_supervised
 from pynomaly.application.tuning import LabelFreeObjective, choose
-from pynomaly.domain.detectors import FAMILIES
+from pynomaly.domain.detectors import FAMILIES, families
 from pynomaly.domain.errors import ConfigurationError
 from pynomaly.domain.models import Head, Member, Model, ModelCard, Preprocessing
 from pynomaly.domain.pipelines import Pipeline, TrainingPolicy
@@ -94,14 +95,21 @@ def budget_named(name: str) -> Budget:
 def training_policy(detector: str | None, seed: int) -> TrainingPolicy:
     """Return what may be fitted: one family, or the ensemble and what the search tries against it.
 
+    Args:
+        detector: A family, a detector of an installed package, or ``pyod:NAME``, uncertified; None
+            for the ensemble.
+        seed: Of everything random.
+
     Raises:
-        ConfigurationError: There is no family of that name.
+        ConfigurationError: There is no such detector; the hint suggests the nearest.
     """
     if detector is None:
         return TrainingPolicy(seed=seed)
-    if detector not in FAMILIES:
+    if detector not in families():
+        near = difflib.get_close_matches(detector, families(), n=1)
+        known = f"known are {', '.join(FAMILIES)}; `pynomaly detectors list` has all"
         raise ConfigurationError(
-            f"unknown detector {detector!r}", hint=f"known are {', '.join(FAMILIES)}"
+            f"unknown detector {detector!r}", hint=f"did you mean {near[0]!r}?" if near else known
         )
     return TrainingPolicy(detectors=(detector,), seed=seed)
 

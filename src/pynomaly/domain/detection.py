@@ -101,6 +101,7 @@ class Detection:
         alert_budget: Share of ordinary rows that may be flagged.
         budget: ``quick``, ``default`` or ``thorough``.
         detector: Family that scored them.
+        certified: Whether that is a certified one.
         params: Its parameters.
         chosen_by: How it was chosen.
         trials: Configurations that were tried; 0 where nothing was tuned.
@@ -125,6 +126,7 @@ class Detection:
     alert_budget: float
     budget: str
     detector: str
+    certified: bool
     params: Mapping[str, Any]
     chosen_by: str
     trials: int

@@ -116,6 +116,7 @@ class Trust:
         calibration_rows: Behind the p-values.
         alert_budget: Share of ordinary rows that may be flagged.
         labels: What known labels did for the scores, in a sentence; empty where there are none.
+        uncertified: Name of the detector where it is uncertified; empty otherwise.
     """
 
     stability: Stability
@@ -124,6 +125,7 @@ class Trust:
     calibration_rows: int
     alert_budget: float
     labels: str = ""
+    uncertified: str = ""
 
     @property
     def inconclusive(self) -> bool:
@@ -150,6 +152,11 @@ class Trust:
             yield (
                 "Inconclusive: without labels there is nothing here to hold on to. Do not act on "
                 "this ranking; label a few rows and run again with them."
+            )
+        if self.uncertified:
+            yield (
+                f"{self.uncertified} is uncertified: nobody vouches that it repeats itself or scores "
+                "a row alike in another batch. It is for experiments; no release takes it."
             )
         if self.labels:
             yield self.labels

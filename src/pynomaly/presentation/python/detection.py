@@ -56,7 +56,8 @@ def detect(
         query: Table or SELECT statement, for a database.
         budget: How much time the model is worth.
         alert_budget: Share of ordinary rows that may be flagged, 0–1.
-        detector: A family of the catalogue; the ensemble by default.
+        detector: One of ``pynomaly detectors list``, ``pyod:NAME`` among them, which are
+            uncertified; the ensemble by default.
         seed: Equal seeds give equal results.
 
     Raises:

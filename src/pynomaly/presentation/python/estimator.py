@@ -26,7 +26,7 @@ from pynomaly.application.raw_rows import split_rows
 from pynomaly.application.scoring_rows import score_table
 from pynomaly.domain.datasets import ROW_ID, Schema
 from pynomaly.domain.decision import score_threshold
-from pynomaly.domain.detectors import FAMILIES
+from pynomaly.domain.detectors import detector
 from pynomaly.domain.errors import PynomalyError
 from pynomaly.domain.pipelines import DecisionPolicy, Pipeline, SourceSpec
 from pynomaly.domain.scores import Reason, p_values
@@ -55,7 +55,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
     so).  NaN and null are missing values; infinities are refused.
 
     Args:
-        detector: A family of the catalogue; ``None`` for the ensemble.
+        detector: One of ``pynomaly detectors list``, ``pyod:NAME`` among them, which are
+            uncertified; ``None`` for the ensemble.
         contamination: Share of the training rows that :meth:`predict` calls anomalies, 0–0.5;
             ``"auto"`` for the rows whose p-value is at most ``alert_budget``, which on clean data
             are few.
@@ -69,6 +70,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         offset_: ``decision_function(X) = score_samples(X) - offset_``.
         columns_: What every column was taken for; name → ``numeric``, ``categorical``, ….
         labels_: What labels did for the model, in a sentence; empty where there were none.
+        certified_: Whether the detector is certified: repeats itself, and scores every row alone.
         model_: The frozen model: arrays and tables, no code.
         n_features_in_: Columns seen in :meth:`fit`.
         feature_names_in_: Their names, where ``X`` had names.
@@ -81,7 +83,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "detector": [StrOptions(set(FAMILIES)), None],
+        "detector": [str, None],
         "contamination": [StrOptions({"auto"}), Interval(Real, 0, 0.5, closed="right")],
         "alert_budget": [Interval(Real, 0, 1, closed="neither")],
         "budget": [StrOptions(set(BUDGETS))],
@@ -141,6 +143,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             learned = model_learner()(chosen, pipeline, budget, spare=spare)
             self.columns_ = {column.name: column.kind for column in schema.columns}
             self.model_: Model = learned.model
+            self.certified_ = detector(learned.model.card.detector).certified
             self.labels_ = learned.model.card.labels
             self.offset_ = self._offset(rows)
         return self

@@ -42,7 +42,11 @@ __all__ = ["command"]
     metavar="SHARE",
     help="Share of ordinary rows that may be flagged.",
 )
-@click.option("--detector", metavar="NAME", help="By default the ensemble, tuned by the budget.")
+@click.option(
+    "--detector",
+    metavar="NAME",
+    help="One of `pynomaly detectors list`; by default the ensemble, tuned by the budget.",
+)
 @click.option("--top", type=click.IntRange(min=1), default=10, show_default=True, metavar="N",
               help="Strangest rows to print.")  # fmt: skip
 @out_option("Every scored row: a file or s3:// URL ending in .parquet, .csv or .jsonl.")

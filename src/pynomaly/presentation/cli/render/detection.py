@@ -8,7 +8,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from pynomaly.domain.datasets import ROW_ID
-from pynomaly.presentation.cli.render.base import clean, number, share, table
+from pynomaly.presentation.cli.render.base import clean, detector_name, number, share, table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -123,10 +123,11 @@ def detection_lines(
 
 
 def _learnt(detection: Detection) -> Iterator[RenderableType]:
+    name = detector_name({"detector": detection.detector, "certified": detection.certified})
     tuned = f", chosen by {detection.chosen_by}" if detection.trials else ""
     tried = f" among {number(detection.trials)} tried" if detection.trials else " (not tuned)"
     yield (
-        f"{detection.detector}{tuned}{tried}, fitted on {number(detection.fitted_rows)} of "
+        f"{name}{tuned}{tried}, fitted on {number(detection.fitted_rows)} of "
         f"{number(detection.rows)} rows; p-values from {number(detection.calibration_rows)} rows "
         "scored by a model that had not seen them"
     )
