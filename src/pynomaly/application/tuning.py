@@ -34,7 +34,7 @@ Floats = NDArray[np.float64]
 LABEL_FREE_MARGIN = 0.2
 """By how much a challenger must beat the incumbent without labels.
 
-With 0.02 the search replaced the ensemble on three of 26 public sets (twice by an isolation forest
+With 0.02 the search replaced the ensemble on three of 17 public sets (twice by an isolation forest
 that led by 0.08 and 0.18) and lost 0.06 to 0.08 of average precision on each: a panel of simple
 detectors agrees with a simple detector.  So only a broken incumbent gives way.
 """
