@@ -187,6 +187,15 @@ def test_labels_survive_pandas_missing_values(hidden: tuple[np.ndarray, np.ndarr
     )
 
 
+def test_a_y_of_inliers_alone_is_no_label(X: np.ndarray) -> None:
+    found = AnomalyDetector(detector="pca").fit(X, np.ones(len(X)))
+
+    assert found.labels_ == ""
+    np.testing.assert_array_equal(
+        found.anomaly_scores(X), AnomalyDetector(detector="pca").fit(X).anomaly_scores(X)
+    )
+
+
 def test_predictions_are_not_mistaken_for_labels(X: np.ndarray) -> None:
     detector = AnomalyDetector(detector="pca")
 

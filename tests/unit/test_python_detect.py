@@ -177,3 +177,21 @@ def test_a_time_beyond_the_year_9999_is_refused_not_explained(beyond: int) -> No
 
     assert result.refused["row_id"].to_pylist() == [f"data#{ROWS}"]
     assert "outside the years 1 to 9999" in result.refused["reason"][0].as_py()
+
+
+@pytest.mark.parametrize("ordinary", [0, 1, 9])
+def test_labels_that_leave_nothing_ordinary_are_refused_with_the_way_out(ordinary: int) -> None:
+    data = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 3)), columns=list("abc"))
+    data["bad"] = [0] * ordinary + [1] * (60 - ordinary)
+
+    with pytest.raises(NotTrainableError, match=f"'bad': {ordinary} are left") as refused:
+        pn.detect(data, label="bad", **QUICK)
+
+    assert "the other way round" in refused.value.hint
+
+
+def test_ten_ordinary_rows_are_enough_beside_known_anomalies() -> None:
+    data = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 3)), columns=list("abc"))
+    data["bad"] = [0] * 10 + [1] * 50
+
+    assert len(pn.detect(data, label="bad", **QUICK).to_frame()) == 60

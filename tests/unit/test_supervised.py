@@ -93,6 +93,18 @@ def test_without_a_known_anomaly_the_score_stays_label_free(members):
         assert found.metrics["labels_used"] == 0.0
 
 
+@pytest.mark.parametrize("others", [1, 2, 4])
+def test_with_hardly_any_other_row_the_score_stays_label_free(members, others):
+    labels = np.ones(ROWS)
+    labels[:others] = 0
+
+    found = _supervise(labels, members)
+
+    assert found.head is None
+    assert "too few other rows" in found.reason
+    assert f"{others} known normal" in found.reason
+
+
 def test_a_single_anomaly_is_believed_where_the_label_free_score_agrees(members):
     X, _ = _hidden()
     order = np.argsort(score_members(members, X, KERNELS))

@@ -13,7 +13,7 @@ from pynomaly.application.scoring_rows import score_table
 from pynomaly.application.train import FitModel, TrainedModel
 from pynomaly.application.tune import Choice
 from pynomaly.domain.datasets import Column, Dataset, Fingerprint, Schema, Snapshot
-from pynomaly.domain.errors import IntegrityError
+from pynomaly.domain.errors import IntegrityError, NotTrainableError
 from pynomaly.domain.evaluation import average_precision
 from pynomaly.domain.models import Model
 from pynomaly.domain.pipelines import DecisionPolicy, Pipeline, SourceSpec, TrainingPolicy
@@ -96,6 +96,12 @@ def test_the_run_and_the_model_card_say_what_labels_did(taught):
     assert trained.labels.startswith("Labels shape the score")
     assert trained.metrics["labels_used"] == 1.0
     assert trained.metrics["known_anomalies"] > 5
+
+
+@pytest.mark.parametrize("ordinary", [0, 1, 9])
+def test_labels_that_leave_nothing_ordinary_are_refused(ordinary, tmp_path):
+    with pytest.raises(NotTrainableError, match=r"'bad': [0-9] are left to tell what is ordinary"):
+        _train(tmp_path, np.repeat([0.0, 1.0], [ordinary, ROWS - ordinary]))
 
 
 def test_known_anomalies_do_not_calibrate_but_stay_for_the_gates(taught):

@@ -11,11 +11,19 @@ from numpy.typing import NDArray
 
 from pynomaly.application.ports.learning import Kernels
 from pynomaly.application.scoring_rows import score_table
-from pynomaly.application.split import TrainingRows, fold_of_rows
+from pynomaly.application.split import TrainingRows, fold_of_rows, known_labels
+from pynomaly.domain.errors import NotTrainableError
 from pynomaly.domain.models import Calibration, Model
+from pynomaly.domain.pipelines import Pipeline
 from pynomaly.domain.scores import calibrate
 
-__all__ = ["Fit", "Scorer", "calibrate_on_unseen_rows", "ranked_among_own_rows"]
+__all__ = [
+    "Fit",
+    "Scorer",
+    "calibrate_on_unseen_rows",
+    "ranked_among_own_rows",
+    "require_ordinary_rows",
+]
 
 Floats = NDArray[np.float64]
 
@@ -28,6 +36,31 @@ model holds.  Labels are columns of the table."""
 
 CALIBRATION_FOLDS = 5
 MIN_CALIBRATION_ROWS = 2_000
+MIN_ORDINARY_ROWS = 10
+"""As many as anything can be learnt from at all."""
+
+
+def require_ordinary_rows(rows: pa.Table, pipeline: Pipeline) -> None:
+    """Refuse rows nearly all of which are labelled anomalies: they do not tell what is ordinary.
+
+    Args:
+        rows: To fit and calibrate on.
+        pipeline: Names the label column, if there is one.
+
+    Raises:
+        NotTrainableError: There are known anomalies, and fewer than ten others.
+    """
+    labels = known_labels(rows, pipeline)
+    known = 0 if labels is None else int(np.sum(labels == 1))
+    ordinary = len(rows) - known
+    if known and ordinary < MIN_ORDINARY_ROWS:
+        raise NotTrainableError(
+            f"{known:,} of {len(rows):,} rows to learn from are anomalies by their label in "
+            f"'{pipeline.label_column}': {ordinary} are left to tell what is ordinary, "
+            f"{MIN_ORDINARY_ROWS} are the least",
+            hint="1 means anomaly, 0 normal, empty unknown: check that the labels are not the other "
+            "way round, or give more rows that are normal or unknown",
+        )
 
 
 def calibrate_on_unseen_rows(

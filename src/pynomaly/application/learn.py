@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pynomaly.application.calibration import Scorer
+from pynomaly.application.calibration import Scorer, require_ordinary_rows
 from pynomaly.application.ensemble import fit_detector
 from pynomaly.application.ports.learning import DetectorFitter, Kernels, LabelFitter, Tuner
 from pynomaly.application.preprocessing import MIN_TRAINING_ROWS, encode, fit_preprocessing
@@ -167,8 +167,10 @@ class LearnModel:
             spare: Further rows of the same kind without labels, drawn at random, to calibrate on.
 
         Raises:
-            NotTrainableError: Fewer than ten rows, or no column that varies.
+            NotTrainableError: Fewer than ten rows that are no known anomalies, or no column that
+                varies.
         """
+        require_ordinary_rows(table, pipeline)
         rows = table
         if pipeline.time_column is not None:
             rows = table.take(pa.array(oldest_first(table.column(pipeline.time_column))))

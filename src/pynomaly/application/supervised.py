@@ -113,6 +113,11 @@ def fit_supervised(
     if not anomalies or anomalies == len(labels):
         why = "no anomaly is known" if not anomalies else "every row is a known anomaly"
         return Supervised(None, f"Label-free: {why} ({counted}).", {**metrics, "labels_used": 0.0})
+    # Every fold has to leave something to tell anomalies from, and something to judge them by.
+    folds, others = min(_FOLDS, anomalies), max(normal, len(labels) - anomalies - normal)
+    if anomalies > 1 and others < folds:
+        why = f"too few other rows to hold any out in {folds} parts"
+        return Supervised(None, f"Label-free: {why} ({counted}).", {**metrics, "labels_used": 0.0})
     common = {"fitter": fitter, "kernels": kernels, "seed": seed, "floors": floors}
     if anomalies == 1:
         used, finding = _agrees(X, labels, members, kernels)

@@ -12,7 +12,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pynomaly.application.calibration import Scorer, calibrate_on_unseen_rows
+from pynomaly.application.calibration import (
+    Scorer,
+    calibrate_on_unseen_rows,
+    require_ordinary_rows,
+)
 from pynomaly.application.ensemble import fit_detector
 from pynomaly.application.ports.data import DatasetStore
 from pynomaly.application.ports.learning import DetectorFitter, Kernels, LabelFitter, ModelStore
@@ -86,11 +90,12 @@ class FitModel:
             run_id: Recorded in the model card.
 
         Raises:
-            NotTrainableError: Too few rows or no usable column.
+            NotTrainableError: Too few rows that are no known anomalies, or no usable column.
             IntegrityError: Frozen scores differ from the fitted detector's.
         """
         policy = pipeline.training
         rows = training_rows(pipeline, dataset, self.datasets)
+        require_ordinary_rows(rows.fit, pipeline)
         preprocessing, members = self._fit(pipeline, choice, rows.fit)
         supervised = self._supervised(pipeline, rows.fit, preprocessing, members)
         ordinary, (anomalies, held_out_anomalies) = _known_anomalies_apart(rows, pipeline)

@@ -113,10 +113,12 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             y: (n,) labels: 1 = anomaly, 0 = ordinary, −1 or NaN = unknown.  They are used where
                 ``y`` holds nothing else and at least one 1, as far as they prove their worth on
                 held-out rows; ``labels_`` says what became of them.  A ``y`` with other values
-                (classes of another task, say) is ignored, as scikit-learn wants it.
+                (classes of another task, say), or of 1 alone (scikit-learn's word for inliers),
+                is ignored, as scikit-learn wants it.
 
         Raises:
-            ValueError: Fewer rows than can teach anything, infinities, a wrong parameter, or a
+            ValueError: Fewer rows than can teach anything, fewer than ten that are not labelled
+                anomalies, infinities, a wrong parameter, or a
                 ``y`` of 1 and −1 alone that is mostly 1: what :meth:`predict` gives, where 1
                 means ordinary.
         """

@@ -15,6 +15,9 @@ Floats = NDArray[np.float64]
 def partial_labels(y: Any, rows: int) -> Floats | None:
     """Return labels as 1 = anomaly, 0 = ordinary, NaN = unknown; None where ``y`` holds none.
 
+    A ``y`` of 1 alone is none either: nothing would be left that is ordinary, and where 1 means
+    inlier, as scikit-learn has it, it says that there are no anomalies.
+
     Args:
         y: (n,) anything, or None.
         rows: n.
@@ -27,6 +30,8 @@ def partial_labels(y: Any, rows: int) -> Floats | None:
     [1.0, 0.0, nan]
     >>> partial_labels(["ham", "spam", "ham"], 3) is None
     True
+    >>> partial_labels([1, 1, 1], 3) is None
+    True
     """
     values = None if y is None else _numbers(y)
     if values is None:
@@ -35,6 +40,8 @@ def partial_labels(y: Any, rows: int) -> Floats | None:
         raise ValueError(f"y has the shape {values.shape}, X has {rows:,} rows")
     anomalies, ordinary, unsaid = values == 1, values == 0, values == -1
     if not (anomalies | ordinary | unsaid | np.isnan(values)).all() or not anomalies.any():
+        return None
+    if anomalies.all():
         return None
     if anomalies.sum() > unsaid.sum() > 0 and not ordinary.any():
         raise ValueError(
