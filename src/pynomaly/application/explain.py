@@ -30,7 +30,7 @@ rows its own row is similar to."""
 
 _SMALLEST_SHARE = 1e-4
 
-_NEGLIGIBLE = 0.01
+_NEGLIGIBLE = 0.005
 """Columns with less than this share of the largest contribution explain nothing."""
 
 
@@ -42,8 +42,9 @@ def explain(
     A column's contribution is the drop in score when it takes the value that similar rows have.
     It is measured on the whole model, so it is faithful to the very number that raised the alert,
     whatever the model is made of, and it depends on that row alone.  Only columns that raise the
-    score by more than a trifle are reasons; a row may have none.  Among them a value that is rare by itself tells more
-    than one that is not: they are ordered by contribution · (2 + ln(1 / share)).
+    score by more than a trifle are reasons; a row may have none.  Among them a value that is rare
+    by itself tells more than one that is not: they are ordered by
+    contribution · (2 + ln(1 / share)).
 
     Args:
         model: What scored the rows.
