@@ -74,6 +74,19 @@ def test_an_unseen_level_is_rarer_than_every_seen_one():
     assert unseen == null > seen
 
 
+def test_equally_frequent_levels_are_equally_rare_however_many_there_are():
+    levels = [f"l{i:04}" for i in range(2_500)] * 2
+    table = pa.table({"c": ["usual"] * 5_000 + levels})
+    fitted = fit_preprocessing(table, _schema(c="categorical"))
+
+    rarity = encode(fitted, table)[:, 0]
+
+    assert len(fitted.encodings[0].levels) == 1_000
+    assert np.unique(rarity[5_000:]).tolist() == [pytest.approx(0.6745, abs=1e-4)]  # half the rows
+    assert np.unique(rarity[:5_000]).tolist() == [0.0]
+    assert fitted.encodings[0].left_out == pytest.approx(1_501 * 2 / 10_000)
+
+
 def test_a_missing_category_is_a_level_of_its_own():
     table = pa.table({"c": ["x"] * 30 + [None] * 10})
     fitted = fit_preprocessing(table, _schema(c="categorical"))

@@ -117,7 +117,14 @@ def test_a_level_beyond_those_kept_is_not_called_unseen() -> None:
     levels = [f"l{i:04}" for i in range(1_100)]
     found = encoding("categorical", pa.array(["usual"] * 200 + levels))
 
-    assert "not among the 1,000 levels kept" in usual_text(found, "l1099")
+    for level in ("l1099", None):
+        assert usual_text(found, level) == (
+            "not among the 1,000 most frequent levels, seen in at most 0.0769 % of rows, "
+            "usually usual (15.4 %)"
+        )
+    for level in ("l0000", "l1099"):
+        assert share(found, level, pa.string()) == pytest.approx(1_100 / 1_300)
+    assert share(found, "usual", pa.string()) == pytest.approx(1.0)
 
 
 def test_truth_values_are_named_as_in_the_data() -> None:

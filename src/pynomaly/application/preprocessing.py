@@ -45,7 +45,7 @@ _INDICATOR_SHARE = 0.01
 # A missing indicator is worth a feature only where training has seen missing values.
 
 _MAX_LEVELS = 1_000
-# Levels beyond the most frequent 1,000 are as good as unseen; rarity covers them.
+# Of the levels beyond the most frequent 1,000 it is enough to know that none is more frequent.
 
 _REFERENCES = 256
 # Reference rows: enough for most strange rows to find similar ones; 20 features take 40 KiB.
@@ -153,16 +153,18 @@ def _fit_categorical(column: Column, cells: pa.ChunkedArray) -> CategoricalEncod
     pairs = [(entry["values"], entry["counts"]) for entry in counted.to_pylist()]
     # Ties are broken by name so that the order of rows cannot change the model.
     pairs.sort(key=lambda pair: (-pair[1], pair[0] is not None, pair[0] or ""))
-    pairs = pairs[:_MAX_LEVELS]
     counts = np.array([count for _, count in pairs], dtype=np.float64)
-    # Levels equally frequent are equally rare, whatever their names.
-    tails = np.array([counts[counts <= count].sum() for count in counts])
+    kept = counts[:_MAX_LEVELS]
+    # Levels equally frequent are equally rare, whatever their names, and whether kept or not.
+    at_most = np.cumsum(counts[::-1])
+    tails = at_most[np.searchsorted(counts[::-1], kept, side="right") - 1]
+    rarity = tuple(_normal_score(tail / len(cells)) for tail in tails)
     return CategoricalEncoding(
         column.name,
-        tuple(level for level, _ in pairs),
-        tuple(_normal_score(tail / len(cells)) for tail in tails),
-        _normal_score(0.5 / len(cells)),
-        tuple((counts / len(cells)).tolist()),
+        tuple(level for level, _ in pairs[:_MAX_LEVELS]),
+        rarity,
+        rarity[-1] if len(counts) > len(kept) else _normal_score(0.5 / len(cells)),
+        tuple((kept / len(cells)).tolist()),
     )
 
 

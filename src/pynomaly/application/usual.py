@@ -41,7 +41,7 @@ def shares_as_unusual(encoding: Encoding, cells: pa.ChunkedArray) -> Floats:
     """Return (n,) shares of training rows at least as unusual in this column.
 
     Of numbers, those as far out on the same side (an upper bound, from quantiles); of categories,
-    those with levels at most as frequent; of times, the smaller share for hour and weekday; of
+    those with levels at most as frequent (an upper bound for levels beyond those kept); of times, the smaller share for hour and weekday; of
     missing cells, those missing.  0 where training has seen nothing like it.
 
     Args:
@@ -55,8 +55,9 @@ def shares_as_unusual(encoding: Encoding, cells: pa.ChunkedArray) -> Floats:
             as_high = np.array(_AS_HIGH)[np.searchsorted(quantiles, values, side="left")]
             return np.where(np.isnan(values), encoding.missing, np.minimum(as_low, as_high))
         case CategoricalEncoding():
-            tails = [*_tails(np.array(encoding.shares)), 0.0]
-            return np.array(tails)[level_codes(encoding, cells)]
+            tails = _tails(np.array(encoding.shares)) + encoding.left_out
+            others = tails[-1] if encoding.left_out else 0.0
+            return np.append(tails, others)[level_codes(encoding, cells)]
         case TimeEncoding():
             seconds = epoch_seconds(cells)
             missing = np.isnan(seconds)
@@ -148,10 +149,13 @@ def _categorical(encoding: CategoricalEncoding, cell: Any) -> str:
             return f"as frequent as any: {_share(share)} of rows"
         seen = "missing in" if level is None else "seen in"
         return f"{seen} {_share(own)} of rows, usually {usually}"
+    if encoding.left_out:  # this one may have been among the levels beyond
+        return (
+            f"not among the {len(encoding.levels):,} most frequent levels, seen in at most "
+            f"{_share(encoding.shares[-1])} of rows, usually {usually}"
+        )
     if level is None:
         return f"never missing in training, usually {usually}"
-    if sum(encoding.shares) < 1 - 1e-9:
-        return f"not among the {len(encoding.levels):,} levels kept, usually {usually}"
     return f"never seen in training, usually {usually}"
 
 

@@ -8,6 +8,7 @@ Where labels taught something, a :class:`Head` adds it.  Higher is stranger.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +34,8 @@ __all__ = [
 ]
 
 Floats = NDArray[np.float64]
+
+_ROUNDING = 1e-9
 
 QUANTILE_SHARES = (
     0.0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25,
@@ -74,10 +77,12 @@ class CategoricalEncoding:
 
     Args:
         column: Source column.
-        levels: Training levels, most frequent first; missing is the level ``None``.
+        levels: Training levels, most frequent first, at most 1,000; missing is the level ``None``.
         rarity: Of each level, same order.
-        unseen: Rarity of a level never seen, above every seen one.
-        shares: Of training rows with each level, same order.
+        unseen: Rarity of a level that is not among them: above all of theirs if training had no
+            other, else that of the least frequent, which none of the others exceeds.
+        shares: Of training rows with each level, same order; what they lack to 1 are the rows
+            whose level is not among ``levels``.
     """
 
     column: str
@@ -85,6 +90,12 @@ class CategoricalEncoding:
     rarity: tuple[float, ...]
     unseen: float
     shares: tuple[float, ...]
+
+    @property
+    def left_out(self) -> float:
+        """Share of training rows whose level is not among ``levels``."""
+        rest = 1.0 - math.fsum(self.shares)
+        return rest if rest > _ROUNDING else 0.0
 
 
 @dataclass(frozen=True, slots=True)
