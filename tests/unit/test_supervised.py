@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pynomaly.application.ensemble import fit_detector
+from pynomaly.application.evidence import weigh
 from pynomaly.application.scoring_rows import head_rows, score_members
 from pynomaly.application.supervised import fit_head, fit_supervised, read_labels
 from pynomaly.domain.errors import DataRejectedError, IntegrityError, NotTrainableError
@@ -123,6 +124,18 @@ def test_the_reason_gives_numbers_with_an_interval(members):
     assert found.reason.startswith("Labels shape the score (15 known anomalies, 30 known normal)")
     assert f"(difference {lower:+.2f} to {upper:+.2f})" in found.reason
     assert f"{found.metrics['labels_roc_auc']:.2f}" in found.reason
+
+
+def test_too_few_labelled_rows_to_tell_are_called_so_with_no_impossible_figure():
+    anomaly = np.array([1, 1, 0])
+    perfect = np.array([2.0, 1.0, 0.0])
+
+    found = weigh(anomaly, taught=perfect, mixed=perfect, label_free=perfect, seed=0)
+
+    assert found.roc_auc_needed >= 1
+    assert not found.convinces
+    assert "too few labelled rows to tell" in found.sentence
+    assert "chance could reach" not in found.sentence
 
 
 def test_the_label_free_score_weighs_less_the_more_anomalies_are_known(members):

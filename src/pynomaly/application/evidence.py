@@ -45,9 +45,19 @@ class Evidence:
         return self.roc_auc > self.roc_auc_needed and self.gain[1] >= 0
 
     @property
+    def can_tell(self) -> bool:
+        """Whether there are labelled rows enough that any ranking of them would convince."""
+        return self.roc_auc_needed < 1
+
+    @property
     def sentence(self) -> str:
         """For people."""
         lower, upper = self.gain
+        if not self.can_tell:
+            return (
+                "too few labelled rows to tell: on those held out, chance could rank anomalies as "
+                "well as anything can"
+            )
         comparison = "above" if self.roc_auc > self.roc_auc_needed else "not above"
         return (
             f"on labelled rows held out, what labels teach ranks anomalies with ROC-AUC "
