@@ -30,15 +30,17 @@ KERNELS = FrozenKernels()
 ROWS = 1_000
 
 
-def _rows(seed: int = 0) -> tuple[pa.Table, np.ndarray]:
+def _rows(seed: int = 0, rows: int = ROWS) -> tuple[pa.Table, np.ndarray]:
     """Rows whose anomalies have ordinary values in one corner."""
-    values = np.random.default_rng(seed).normal(size=(ROWS, 2))
+    values = np.random.default_rng(seed).normal(size=(rows, 2))
     truth = ((values > 0.9).all(axis=1)).astype(int)
     return pa.table({"a": values[:, 0], "b": values[:, 1]}), truth
 
 
-def _train(folder: Path, labels: np.ndarray | None) -> tuple[TrainedModel, Model, pa.Table]:
-    table, _ = _rows()
+def _train(
+    folder: Path, labels: np.ndarray | None, rows: int = ROWS
+) -> tuple[TrainedModel, Model, pa.Table]:
+    table, _ = _rows(rows=rows)
     columns = (Column("a", "numeric"), Column("b", "numeric"))
     if labels is not None:
         table = table.append_column("bad", pa.array(labels, from_pandas=True))
@@ -54,14 +56,14 @@ def _train(folder: Path, labels: np.ndarray | None) -> tuple[TrainedModel, Model
     store = ParquetDatasetStore(folder / "datasets", open_local_target)
     with store.writer("rows") as writer:
         writer.write(table)
-    snapshot = Snapshot("rows.csv", Fingerprint("c", "s"), (), ROWS, 1)
+    snapshot = Snapshot("rows.csv", Fingerprint("c", "s"), (), rows, 1)
     fit = FitModel(
         store, PyodFitter(KERNELS), KERNELS, FolderModelStore(), folder / "models",
         SklearnLabelFitter(KERNELS),
     )  # fmt: skip
     trained = fit(
         pipeline,
-        Dataset(writer.uri, snapshot, ROWS, None, 0),
+        Dataset(writer.uri, snapshot, rows, None, 0),
         Choice("ecod", {}, "consensus_stability", ()),
         "run",
     )
@@ -111,6 +113,19 @@ def test_known_anomalies_do_not_calibrate_but_stay_for_the_gates(taught):
     assert len(holdout) + trained.fitted_rows == ROWS
     assert held_out == known - trained.metrics["known_anomalies"] > 0
     assert len(model.calibration.scores) == trained.fitted_rows - trained.metrics["known_anomalies"]
+
+
+def test_of_a_large_hold_out_the_gates_get_the_share_of_anomalies_that_there_is(tmp_path):
+    rows = 20_000
+    _, truth = _rows(rows=rows)
+
+    trained, model, holdout = _train(tmp_path, truth.astype(float), rows)
+
+    held_out = rows - trained.fitted_rows
+    assert len(model.calibration.scores) >= 2_000
+    assert len(holdout) < 0.6 * held_out
+    share = float(np.mean(holdout.column("bad").to_numpy()))
+    assert share == pytest.approx(truth.mean(), rel=0.15)
 
 
 def test_ordinary_rows_get_uniform_p_values_although_they_are_labelled(taught):
