@@ -283,6 +283,17 @@ def test_labels_teach_what_no_strangeness_tells(folder: Path, cli: Cli) -> None:
     assert document["next"] == ["pynomaly detect labelled.csv --label y"]
 
 
+def test_minus_one_is_no_label_of_a_file_and_said_to_be_none(folder: Path, cli: Cli) -> None:
+    data = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 2)), columns=list("ab"))
+    data["y"] = [1] * 2 + [0] * 50 + [-1] * 8
+    data.to_csv("minus.csv", index=False)
+
+    found = cli("detect", "minus.csv", "--label", "y", *QUICK, "--json").json
+
+    assert found["quarantined"] == 8
+    assert "y: '-1' is not a label (0, 1 or empty)" in found["refusals"][0]["reason"]
+
+
 def test_every_labelled_row_of_a_large_file_is_learnt_from(folder: Path, cli: Cli) -> None:
     rng = np.random.default_rng(7)
     data = pd.DataFrame(rng.normal(size=(9_000, 3)), columns=list("abc")).round(4)

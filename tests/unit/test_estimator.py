@@ -232,6 +232,20 @@ def test_infinities_are_refused(X: np.ndarray) -> None:
         AnomalyDetector().fit(np.where(X > 8, np.inf, X))
 
 
+@pytest.mark.parametrize("kind", [np.asarray, pd.DataFrame, pa.table])
+def test_no_row_is_refused_alike_in_arrays_and_tables(kind) -> None:
+    rows = np.random.default_rng(0).normal(size=(40, 2))
+    columns = pd.DataFrame(rows, columns=["a", "b"])
+    given = {np.asarray: rows, pd.DataFrame: columns, pa.table: pa.table(dict(columns))}[kind]
+    found = AnomalyDetector(detector="pca").fit(given)
+
+    for method in (found.predict, found.score_samples, found.p_values, found.reasons):
+        with pytest.raises(
+            ValueError, match=r"0 sample\(s\) \(shape=\(0, 2\)\) while a minimum of 1"
+        ):
+            method(given[:0])
+
+
 def test_a_copy_from_bytes_scores_alike(fitted: AnomalyDetector, X: np.ndarray) -> None:
     copy = pickle.loads(pickle.dumps(fitted))
 

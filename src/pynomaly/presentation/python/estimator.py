@@ -207,6 +207,11 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
     def _table(self, X: Any, *, reset: bool) -> pa.Table:
         if is_table(X):
             table = to_table(X)
+            if not len(table):  # of arrays scikit-learn says the same
+                raise ValueError(
+                    f"Found array with 0 sample(s) (shape=(0, {table.num_columns})) while a "
+                    f"minimum of 1 is required by {type(self).__name__}."
+                )
             validate_data(self, X, skip_check_array=True, reset=reset)
             return table
         array = validate_data(
