@@ -18,6 +18,8 @@ PynomalyError                       1  anything unexpected that we can still nam
 ├── ReleaseBlockedError             4  a gate blocked the release, or was inconclusive
 ├── ApprovalPendingError            5  a gate asks a person to look before the release goes on
 ├── ConflictError                   6  another run was faster: promoted, or wrote the same
+│   ├── FencedError                    a lease was taken over; the work under it does not count
+│   └── SourceChangedError             the input is no longer what was planned
 └── IntegrityError                  7  a digest, manifest or golden row does not match
 ```
 """
@@ -31,6 +33,7 @@ __all__ = [
     "ConfigurationError",
     "ConflictError",
     "DataRejectedError",
+    "FencedError",
     "IntegrityError",
     "MalformedSourceError",
     "MissingExtraError",
@@ -40,6 +43,7 @@ __all__ = [
     "OutputNotWritableError",
     "PynomalyError",
     "ReleaseBlockedError",
+    "SourceChangedError",
     "SourceNotFoundError",
     "UnknownPipelineError",
     "UnsupportedFormatError",
@@ -182,6 +186,14 @@ class ConflictError(PynomalyError):
     """Another run is already doing this, or has overtaken this one."""
 
     exit_code = 6
+
+
+class FencedError(ConflictError):
+    """A lease was taken over by another worker; what was done under it does not count."""
+
+
+class SourceChangedError(ConflictError):
+    """The input is no longer what it was when the work on it was planned."""
 
 
 class IntegrityError(PynomalyError):

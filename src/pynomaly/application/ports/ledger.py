@@ -1,0 +1,134 @@
+"""The score ledger: leases, fenced commits, and what may be read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from pynomaly.domain.ledger import Entry, JobProgress, Lease, Outcome, ScoreJob, ScoreVersion
+
+__all__ = ["Ledger"]
+
+
+class Ledger(Protocol):
+    """Keeps which partitions were scored, shared by all processes.  Every method is atomic.
+
+    Time is that of the database, where it has a clock of its own: leases hold on machines whose
+    clocks differ.
+    """
+
+    def open_job(self, job: ScoreJob, entries: Sequence[Entry]) -> None:
+        """Store a job and its partitions, in order.
+
+        Partitions that the ledger knows by their key are shared: committed ones stay committed
+        (their work is done), leased ones stay with their holder, failed ones become pending.
+
+        Args:
+            job: A new one.  An equal one may exist already; its partitions are then left as is.
+            entries: State ``pending``.
+
+        Raises:
+            ConflictError: A job of that id with other content exists.
+        """
+
+    def lease(self, job_id: str, owner: str, seconds: float) -> Lease | None:
+        """Take the next partition of a job that nobody is at work on; None if there is none.
+
+        A lease that ran out counts as none.
+
+        Args:
+            job_id: Of the job.
+            owner: Who asks.
+            seconds: How long the lease holds unless renewed.
+        """
+
+    def renew(self, lease: Lease, seconds: float) -> None:
+        """Make a lease hold for another ``seconds`` from now.
+
+        A lease that ran out but was not taken over is revived.
+
+        Raises:
+            FencedError: Somebody else has taken the partition over, or it is committed.
+        """
+
+    def commit(self, lease: Lease, outcome: Outcome) -> None:
+        """Make an outcome what readers see, if this lease's fence is still the newest.
+
+        Repeating a commit that succeeded changes nothing, so that one whose answer was lost can
+        be tried again.
+
+        Raises:
+            FencedError: Somebody else has taken the partition over; nothing changed.
+        """
+
+    def give_back(self, lease: Lease, error: str | None = None) -> None:
+        """End a lease without an outcome; one that was taken over is left alone.
+
+        Args:
+            lease: Held by the caller.
+            error: Why the partition failed; None makes it free for the next at once.
+        """
+
+    def break_lease(self, lease: Lease) -> None:
+        """Let a lease run out now because its holder is known to be dead; harmless if it is not.
+
+        Nothing happens where the fence is no longer the newest.
+        """
+
+    def leases(self, job_id: str) -> tuple[Lease, ...]:
+        """Return the leases on partitions of a job that have not run out."""
+
+    def progress(self, job_id: str) -> JobProgress:
+        """Return where a job stands."""
+
+    def job(self, job_id: str) -> ScoreJob | None:
+        """Return a job by id."""
+
+    def jobs(self, pipeline: str, limit: int = 20) -> tuple[ScoreJob, ...]:
+        """Return the latest jobs, newest first."""
+
+    def entries_of(self, job_id: str) -> tuple[Entry, ...]:
+        """Return the partitions of a job, in order."""
+
+    def current(
+        self, pipeline: str, version: ScoreVersion | None = None, target: str | None = None
+    ) -> tuple[Entry, ...]:
+        """Return the committed partitions that are in force, ordered by source and first row.
+
+        For every source (file, object, table) these are the partitions of the newest job of that
+        version and target that has committed all its partitions of the source; where no job has,
+        the committed ones of the newest job.  So the rows of a source change from one state to
+        the next in one step and are never mixed.
+
+        Args:
+            pipeline: Which pipeline.
+            version: Model and policy; those of the pipeline's newest job with a committed
+                partition where None.
+            target: Where the parts are; that of the same job where None.
+        """
+
+    def entries(self, pipeline: str) -> tuple[Entry, ...]:
+        """Return everything the ledger keeps of a pipeline, oldest first."""
+
+    def reset(self, key: str, error: str) -> None:
+        """Make a committed partition pending again because its output is damaged or gone.
+
+        The next job that needs it writes it anew.
+
+        Args:
+            key: Of the partition.
+            error: What is wrong with its output.
+        """
+
+    def forget(self, keys: Sequence[str]) -> None:
+        """Remove partitions nobody is at work on, and jobs left without any.
+
+        Args:
+            keys: Of partitions; leased ones are left alone.
+        """
+
+    def wrote(self, target: str) -> bool:
+        """Whether any job of the ledger has used this target."""
+
+    def watermark(self, pipeline: str, source_uri: str, version: ScoreVersion) -> str | None:
+        """Return the watermark of the newest completely committed job over a source, if any."""

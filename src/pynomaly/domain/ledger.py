@@ -1,0 +1,292 @@
+"""The score ledger: which piece of which input was scored by what, and where its rows are.
+
+A **partition** is read, scored and committed as a whole.  Its **key** says everything its output
+depends on, so that equal work is never done twice and different work never shares a place.  Whoever
+works on a key holds a **lease** with a **fence**, a number that grows with every lease; only the
+holder of the newest fence may commit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from pynomaly.domain.datasets import Fingerprint
+
+__all__ = [
+    "OUTPUT_FORMAT",
+    "Entry",
+    "EntryState",
+    "JobProgress",
+    "Lease",
+    "Outcome",
+    "Part",
+    "Partition",
+    "Plan",
+    "ScoreJob",
+    "ScoreVersion",
+    "partition_key",
+]
+
+OUTPUT_FORMAT = 1
+"""Grows when equal input, model and policy would give other output rows."""
+
+EntryState = Literal["pending", "leased", "committed", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """A piece of an input snapshot.
+
+    Args:
+        source: Path or URL of the file, object or table it belongs to; never holds a password.
+        name: How row ids call that file: ``"<name>#<row>"``.
+        extent: Which piece of it, for people; empty for all of it, else e.g. ``row groups 0-3``.
+        first_row: Rows of the file before it.
+        rows: In it; None where only reading tells.
+        size_bytes: To be read.
+        digest: sha256 (hex) of its content, as far as the source can tell without reading all.
+        locator: What its reader needs to find it again and to notice a change.
+    """
+
+    source: str
+    name: str
+    extent: str
+    first_row: int
+    rows: int | None
+    size_bytes: int
+    digest: str
+    locator: tuple[int | str | None, ...] = ()
+
+    def __str__(self) -> str:
+        """Return file and extent, for messages."""
+        return f"{self.source}, {self.extent}" if self.extent else self.source
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """An input snapshot divided into partitions.
+
+    Args:
+        uri: Where it was found; never holds a password.
+        columns: ``(name, physical type)`` in order.
+        partitions: In the order of the rows.
+        watermark: Highest value of the watermark column in it, as text; None without one.
+    """
+
+    uri: str
+    columns: tuple[tuple[str, str], ...]
+    partitions: tuple[Partition, ...]
+    watermark: str | None = None
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """Digests of the content, whatever the place, and of the columns."""
+        content = hashlib.sha256()
+        for partition in self.partitions:
+            content.update(f"{partition.name}\0{partition.extent}\0{partition.digest}\n".encode())
+        schema = hashlib.sha256(json.dumps(self.columns).encode())
+        return Fingerprint(content.hexdigest(), schema.hexdigest())
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes to be read."""
+        return sum(partition.size_bytes for partition in self.partitions)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreVersion:
+    """What turns rows into scores and alerts.
+
+    Args:
+        model_version: Registry version.
+        manifest_digest: sha256 of the model's manifest, hex.
+        policy_version: Of the decision policy.
+    """
+
+    model_version: int
+    manifest_digest: str
+    policy_version: str
+
+
+def partition_key(
+    partition: Partition, version: ScoreVersion, settings: Mapping[str, object]
+) -> str:
+    """Return the sha256 (hex) of all that the output of a partition depends on.
+
+    Args:
+        partition: Its place counts as well: equal files at two places are two inputs.
+        version: Model and policy; its registry number does not count, its manifest does.
+        settings: Whatever else shapes the output (target, kept columns, refused rows…), JSON-able.
+    """
+    document = {
+        "format": OUTPUT_FORMAT,
+        "source": partition.source,
+        "extent": partition.extent,
+        "digest": partition.digest,
+        "manifest": version.manifest_digest,
+        "policy": version.policy_version,
+        **settings,
+    }
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreJob:
+    """One request to score an input snapshot.
+
+    Args:
+        id: Unique, sortable by time.
+        run_id: Of the run record.
+        pipeline: Which pipeline.
+        source_uri: What is scored; never holds a password.
+        fingerprint: Content digest of the plan.
+        version: Model and policy.
+        target: Folder, ``s3://`` prefix or database table that receives the parts.
+        created_at: UTC.
+        watermark: Highest value of the watermark column in the input, as text; None without one.
+    """
+
+    id: str
+    run_id: str
+    pipeline: str
+    source_uri: str
+    fingerprint: str
+    version: ScoreVersion
+    target: str
+    created_at: datetime
+    watermark: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to work on a partition and, as long as nobody leases it anew, to commit it.
+
+    Args:
+        key: Of the partition.
+        partition: What to read.
+        owner: Who holds it: ``"<host>:<process id>:<random>"``.
+        fence: Grows with every lease of this key.
+        attempt: Counts the leases of this key from 1.
+    """
+
+    key: str
+    partition: Partition
+    owner: str
+    fence: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A file (object, set of table rows) of committed output.
+
+    Args:
+        uri: Where it is.
+        digest: sha256 (hex) of its bytes; of its rows in a table.
+        rows: In it.
+        size_bytes: Its size.
+    """
+
+    uri: str
+    digest: str
+    rows: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of the rows of one partition.
+
+    Args:
+        rows_in: Read, malformed ones included.
+        rows_scored: In the parts.
+        rows_quarantined: Refused.
+        rows_flagged: Alerts among the scored.
+        parts: Where the scored rows are; none where every row was refused.
+
+    Raises:
+        ValueError: Rows do not add up.
+    """
+
+    rows_in: int
+    rows_scored: int
+    rows_quarantined: int
+    rows_flagged: int
+    parts: tuple[Part, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse an outcome in which a row was lost or repeated."""
+        written = sum(part.rows for part in self.parts)
+        if self.rows_in != self.rows_scored + self.rows_quarantined or written != self.rows_scored:
+            raise ValueError(
+                f"{self.rows_in:,} rows in, {self.rows_scored:,} scored, "
+                f"{self.rows_quarantined:,} quarantined and {written:,} written do not add up"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A partition as the ledger keeps it.
+
+    Args:
+        key: See :func:`partition_key`.
+        partition: What is read.
+        pipeline: Which pipeline.
+        version: Model and policy.
+        target: Where its parts go.
+        state: Where it stands.
+        fence: Of its newest lease; 0 if it never had one.
+        owner: Of its newest lease.
+        attempts: Leases so far.
+        error: Why it failed last; None unless failed.
+        outcome: Once committed.
+        committed_at: UTC, once committed.
+    """
+
+    key: str
+    partition: Partition
+    pipeline: str
+    version: ScoreVersion
+    target: str
+    state: EntryState
+    fence: int = 0
+    owner: str | None = None
+    attempts: int = 0
+    error: str | None = None
+    outcome: Outcome | None = None
+    committed_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobProgress:
+    """Where a job stands: how many of its partitions are in which state, and rows so far.
+
+    Args:
+        pending: Free to be leased, an expired lease included.
+        leased: Somebody is at work.
+        committed: Done.
+        failed: Given up in this job.
+        rows_in: Of committed partitions; so are the other counts.
+        rows_scored: In the output.
+        rows_quarantined: Refused.
+        rows_flagged: Alerts.
+    """
+
+    pending: int
+    leased: int
+    committed: int
+    failed: int
+    rows_in: int
+    rows_scored: int
+    rows_quarantined: int
+    rows_flagged: int
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do."""
+        return not self.pending and not self.leased
