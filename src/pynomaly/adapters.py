@@ -126,11 +126,17 @@ def page_reports() -> Reports:
 
 def model_learner() -> LearnModel:
     """Return what chooses, fits and calibrates models in memory; nothing is stored."""
+    from pynomaly.application.fit import FitScorer
     from pynomaly.application.learn import LearnModel
+    from pynomaly.application.tune import ChooseDetector
     from pynomaly.infrastructure.optuna.tuner import OptunaTuner
 
     kernels = detector_kernels()
-    return LearnModel(detector_fitter(kernels), label_fitter(kernels), kernels, OptunaTuner(None))
+    fitter = detector_fitter(kernels)
+    return LearnModel(
+        ChooseDetector(fitter, kernels, OptunaTuner(None)),
+        FitScorer(fitter, label_fitter(kernels), kernels),
+    )
 
 
 def anomaly_detection() -> DetectAnomalies:
@@ -138,7 +144,7 @@ def anomaly_detection() -> DetectAnomalies:
     from pynomaly.application.detect import DetectAnomalies
 
     learner = model_learner()
-    return DetectAnomalies(learner, learner.kernels, output_sinks())
+    return DetectAnomalies(learner, learner.fit.kernels, output_sinks())
 
 
 def uncertified_parameters(detector: str) -> Mapping[str, object]:

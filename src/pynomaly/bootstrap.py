@@ -225,23 +225,19 @@ class Platform:
     @cached_property
     def tune(self) -> TuneDetector:
         """Choose a detector."""
-        from pynomaly.application.tune import TuneDetector
+        from pynomaly.application.tune import ChooseDetector, TuneDetector
 
-        return TuneDetector(self.datasets, self.fitter, self.kernels, self.tuner)
+        choose = ChooseDetector(self.fitter, self.kernels, self.tuner)
+        return TuneDetector(self.datasets, choose)
 
     @cached_property
     def train(self) -> FitModel:
         """Fit, calibrate and freeze a model."""
+        from pynomaly.application.fit import FitScorer
         from pynomaly.application.train import FitModel
 
-        return FitModel(
-            self.datasets,
-            self.fitter,
-            self.kernels,
-            self.model_store,
-            self._artifacts / "models",
-            self.label_fitter,
-        )
+        fit = FitScorer(self.fitter, self.label_fitter, self.kernels)
+        return FitModel(self.datasets, fit, self.model_store, self._artifacts / "models")
 
     @cached_property
     def register(self) -> RegisterModel:

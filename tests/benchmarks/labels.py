@@ -28,7 +28,7 @@ from scipy.stats import wilcoxon
 
 from pynomaly.application.ensemble import fit_detector
 from pynomaly.application.scoring_rows import score_members
-from pynomaly.application.supervised import fit_supervised
+from pynomaly.application.supervised import LabelledRows, fit_supervised
 from pynomaly.domain.evaluation import average_precision, roc_auc
 from pynomaly.infrastructure.kernels import FrozenKernels
 from pynomaly.infrastructure.pyod.fitter import PyodFitter
@@ -91,9 +91,8 @@ def measure(part: Split) -> list[dict[str, object]]:
     found = [("label-free", None, "", score_members(members, part.test, KERNELS))]
     for number, (name, draw) in enumerate(REGIMES.items()):
         labels = draw(part.y_train, np.random.default_rng([part.seed, number]))
-        taught = fit_supervised(
-            part.train, labels, members, fitter=LABELLER, kernels=KERNELS, seed=part.seed
-        )
+        rows = LabelledRows.scored(part.train, labels, members, KERNELS)
+        taught = fit_supervised(rows, fitter=LABELLER, kernels=KERNELS, seed=part.seed)
         scores = score_members(members, part.test, KERNELS, taught.head)
         found.append((name, labels, taught.reason, scores))
     return [

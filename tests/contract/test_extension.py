@@ -21,9 +21,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from pynomaly.application.fit import FitScorer
 from pynomaly.application.gates.integrity import certified
 from pynomaly.application.train import FitModel
-from pynomaly.application.tune import TuneDetector
+from pynomaly.application.tune import ChooseDetector, TuneDetector
 from pynomaly.adapters import detector_fitter, detector_kernels, label_fitter, model_folders
 from pynomaly.domain.datasets import Dataset, Fingerprint, Snapshot
 from pynomaly.infrastructure.arrow.outputs import ParquetDatasetStore
@@ -49,10 +50,10 @@ dataset = Dataset(writer.uri, snapshot, len(rows), None, 0)
 
 kernels = detector_kernels()
 fitter = detector_fitter(kernels)
-choice = TuneDetector(store, fitter, kernels, OptunaTuner(Path("studies")))(
-    pipeline, dataset, "run"
-)
-fit = FitModel(store, fitter, kernels, model_folders(), Path("models"), label_fitter(kernels))
+choose = ChooseDetector(fitter, kernels, OptunaTuner(Path("studies")))
+choice = TuneDetector(store, choose)(pipeline, dataset, "run")
+fit_scorer = FitScorer(fitter, label_fitter(kernels), kernels)
+fit = FitModel(store, fit_scorer, model_folders(), Path("models"))
 trained = fit(pipeline, dataset, choice, "run")
 model = model_folders().load(Path(trained.folder), trained.manifest_digest)
 scores = load_scorer(Path(trained.folder), trained.manifest_digest).score(

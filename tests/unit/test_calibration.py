@@ -6,11 +6,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pynomaly.application.calibration import CALIBRATION_FOLDS, Scorer, calibrate_on_unseen_rows
+from pynomaly.application.calibration import CALIBRATION_FOLDS, calibrate_on_unseen_rows
 from pynomaly.application.ensemble import fit_detector
 from pynomaly.application.preprocessing import encode, fit_preprocessing
+from pynomaly.application.resampling import Resampling, Scorer
 from pynomaly.application.scoring_rows import score_members
-from pynomaly.application.split import TrainingRows, fold_of_rows, training_rows
+from pynomaly.application.split import fold_of_rows, training_rows
 from pynomaly.domain.datasets import Column, Dataset, Fingerprint, Schema, Snapshot
 from pynomaly.domain.decision import decide
 from pynomaly.domain.pipelines import DecisionPolicy, Pipeline, SourceSpec, TrainingPolicy
@@ -48,7 +49,6 @@ def test_with_times_the_most_recent_rows_are_held_out(tmp_path: Path) -> None:
 
     rows = divided(tmp_path, shuffled.tolist())
 
-    assert rows.in_time_order
     assert rows.fit["t"].cast(pa.int64()).to_pylist() == list(range(75))
     assert rows.holdout["t"].cast(pa.int64()).to_pylist() == list(range(75, 100))
 
@@ -89,10 +89,9 @@ def nearest_seen(table: pa.Table) -> Scorer:
 
 def unseen(fit: int, holdout: int, *, in_time_order: bool, wanted: int = 1):
     table = pa.table({"row": np.arange(float(fit + holdout))})
-    rows = TrainingRows(table.slice(0, fit), table.slice(fit), in_time_order)
-    return calibrate_on_unseen_rows(
-        rows, nearest_seen(rows.fit), nearest_seen, wanted=wanted, seed=0
-    )
+    rows, holdout = table.slice(0, fit), table.slice(fit)
+    resampling = Resampling(rows, rows.slice(0, 0), nearest_seen, 0, in_time_order)
+    return calibrate_on_unseen_rows(holdout, nearest_seen(rows), resampling, wanted=wanted)
 
 
 def test_a_large_hold_out_is_shared_row_by_row_between_gates_and_calibration() -> None:
@@ -153,9 +152,9 @@ def test_clean_rows_get_uniform_p_values_and_a_budget_of_one_percent_flags_one_p
     stray from their distribution (DKW, 1e-6 each); the flagged share by 4 standard deviations.
     """
     rng = np.random.default_rng(0)
-    rows = TrainingRows(clean(fit, rng), clean(holdout, rng))
-    scorer = forest(rows.fit)
-    _, calibration = calibrate_on_unseen_rows(rows, scorer, forest, wanted=1_000, seed=0)
+    rows = clean(fit, rng)
+    scorer, resampling = forest(rows), Resampling(rows, rows.slice(0, 0), forest, 0, False)
+    _, calibration = calibrate_on_unseen_rows(clean(holdout, rng), scorer, resampling, wanted=1_000)
     n, m = len(calibration.scores), 20_000
     scores = scorer(clean(m, rng))
 

@@ -10,8 +10,8 @@ import pytest
 from pynomaly.application.ensemble import fit_detector
 from pynomaly.application.evidence import weigh
 from pynomaly.application.scoring_rows import head_rows, score_members
-from pynomaly.application.supervised import fit_head, fit_supervised, read_labels
-from pynomaly.domain.errors import DataRejectedError, IntegrityError, NotTrainableError
+from pynomaly.application.supervised import LabelledRows, fit_head, fit_supervised
+from pynomaly.domain.errors import IntegrityError, NotTrainableError
 from pynomaly.domain.evaluation import average_precision
 from pynomaly.infrastructure.kernels import FrozenKernels, plain
 from pynomaly.infrastructure.pyod import PyodFitter
@@ -38,7 +38,11 @@ def members():
 @pytest.fixture(scope="module")
 def head(members):
     X, y = _hidden()
-    return fit_head(X, _some(y, 30, 60), members, fitter=LABELLER, kernels=KERNELS, seed=0)
+    return _head(X, _some(y, 30, 60), members)
+
+
+def _head(X, labels, members, fitter=LABELLER, seed=0):
+    return fit_head(LabelledRows.scored(X, labels, members, KERNELS), fitter, seed)
 
 
 def _some(y: np.ndarray, anomalies: int, normal: int) -> np.ndarray:
@@ -48,10 +52,9 @@ def _some(y: np.ndarray, anomalies: int, normal: int) -> np.ndarray:
     return labels
 
 
-def _supervise(labels, members, X=None):
-    return fit_supervised(
-        _hidden()[0] if X is None else X, labels, members, fitter=LABELLER, kernels=KERNELS, seed=0
-    )
+def _supervise(labels, members):
+    rows = LabelledRows.scored(_hidden()[0], labels, members, KERNELS)
+    return fit_supervised(rows, fitter=LABELLER, kernels=KERNELS, seed=0)
 
 
 def test_a_few_labels_find_what_nothing_label_free_can_see(members):
@@ -60,7 +63,6 @@ def test_a_few_labels_find_what_nothing_label_free_can_see(members):
     found = _supervise(_some(y, 15, 30), members)
     before = average_precision(truth, score_members(members, unseen, KERNELS))
     after = average_precision(truth, score_members(members, unseen, KERNELS, found.head))
-    assert found.regime == "labelled"
     assert before < 0.2 < 0.6 < after
 
 
@@ -89,7 +91,7 @@ def test_without_a_known_anomaly_the_score_stays_label_free(members):
     normal = np.zeros(ROWS)
     for labels in (nothing, normal):
         found = _supervise(labels, members)
-        assert (found.head, found.regime) == (None, "label_free")
+        assert found.head is None
         assert found.reason.startswith("Label-free: no anomaly is known")
         assert found.metrics["labels_used"] == 0.0
 
@@ -140,10 +142,7 @@ def test_too_few_labelled_rows_to_tell_are_called_so_with_no_impossible_figure()
 
 def test_the_label_free_score_weighs_less_the_more_anomalies_are_known(members):
     X, y = _hidden()
-    weights = [
-        fit_head(X, _some(y, n, 20), members, fitter=LABELLER, kernels=KERNELS, seed=0).weight
-        for n in (1, 4, 25)
-    ]
+    weights = [_head(X, _some(y, n, 20), members).weight for n in (1, 4, 25)]
     assert weights == [1.0, 0.5, 0.2]
 
 
@@ -159,7 +158,7 @@ def test_frozen_trees_decide_as_scikit_learn_does(members, monkeypatch):
 
     monkeypatch.setattr(DecisionTreeClassifier, "fit", fit)
     X, y = _hidden()
-    head = fit_head(X, _some(y, 30, 60), members, fitter=LABELLER, kernels=KERNELS, seed=0)
+    head = _head(X, _some(y, 30, 60), members)
     rows = head_rows(members, _hidden(2)[0], KERNELS)
     forest = head.parts[0]
     seen = (rows - forest.arrays["center"]).astype(np.float32)
@@ -181,7 +180,7 @@ def test_frozen_boosting_decides_as_scikit_learn_does(members, monkeypatch):
 
     monkeypatch.setattr(HistGradientBoostingClassifier, "fit", fit)
     X, y = _hidden()
-    head = fit_head(X, _some(y, 30, 60), members, fitter=LABELLER, kernels=KERNELS, seed=0)
+    head = _head(X, _some(y, 30, 60), members)
     part = head.parts[2]
     rows = head_rows(members, _hidden(2)[0], KERNELS)
     inner = np.flatnonzero(part.arrays["child"])
@@ -194,7 +193,7 @@ def test_boosting_waits_for_more_than_ten_of_each_kind(members):
     X, y = _hidden()
     for anomalies, normal, parts in ((10, 40, 2), (40, 10, 2), (11, 11, 3)):
         labels = _some(y, anomalies, normal)
-        head = fit_head(X, labels, members, fitter=LABELLER, kernels=KERNELS, seed=0)
+        head = _head(X, labels, members)
         assert len(head.parts) == parts
 
 
@@ -216,10 +215,7 @@ def test_a_damaged_copy_is_refused(members):
 
     X, y = _hidden()
     with pytest.raises(IntegrityError, match="grown_forest: the frozen classifier disagrees"):
-        fit_head(
-            X, _some(y, 5, 5), members,
-            fitter=SklearnLabelFitter(Damaged()), kernels=KERNELS, seed=0,
-        )  # fmt: skip
+        _head(X, _some(y, 5, 5), members, fitter=SklearnLabelFitter(Damaged()))
 
 
 def test_a_row_scores_the_same_alone_in_any_batch_and_in_threads(members, head):
@@ -244,8 +240,8 @@ def test_numpy_gives_the_same_log_odds_without_numba(members, head, number):
 
 def test_equal_seeds_give_bit_identical_heads(members, head):
     X, y = _hidden()
-    again = fit_head(X, _some(y, 30, 60), members, fitter=LABELLER, kernels=KERNELS, seed=0)
-    other = fit_head(X, _some(y, 30, 60), members, fitter=LABELLER, kernels=KERNELS, seed=1)
+    again = _head(X, _some(y, 30, 60), members)
+    other = _head(X, _some(y, 30, 60), members, seed=1)
     for one, two in zip(head.parts, again.parts, strict=True):
         for name, array in one.arrays.items():
             assert array.tobytes() == two.arrays[name].tobytes()
@@ -257,18 +253,12 @@ def test_huge_and_tiny_magnitudes_give_finite_scores(scale):
     X, y = _hidden()
     X = np.column_stack([X * scale, np.ones(ROWS)])
     few = fit_detector("ecod", {}, X, fitter=FITTER, kernels=KERNELS, seed=0)
-    head = fit_head(X, _some(y, 5, 5), few, fitter=LABELLER, kernels=KERNELS, seed=0)
+    head = _head(X, _some(y, 5, 5), few)
     assert np.isfinite(score_members(few, X, KERNELS, head)).all()
 
 
 def test_nothing_to_tell_apart_is_refused(members):
     for labels in (np.full(ROWS, np.nan), np.ones(ROWS)):
         with pytest.raises(NotTrainableError, match="nothing to tell apart"):
-            fit_head(_hidden()[0], labels, members, fitter=LABELLER, kernels=KERNELS, seed=0)
+            _head(_hidden()[0], labels, members)
     assert _supervise(np.ones(ROWS), members).head is None
-
-
-def test_labels_that_are_none_are_refused_by_row():
-    assert np.isnan(read_labels(np.array([-1, 1, 0]))[0])
-    with pytest.raises(DataRejectedError, match="the label of row 2 is 7"):
-        read_labels(np.array([0.0, 1.0, 7.0]))

@@ -6,8 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from pynomaly.application.fit import FitScorer
 from pynomaly.application.train import FitModel, TrainedModel
-from pynomaly.application.tune import TuneDetector
+from pynomaly.application.tune import ChooseDetector, TuneDetector
 from pynomaly.domain.datasets import Column, Dataset, Fingerprint, Schema, Snapshot
 from pynomaly.domain.errors import NotTrainableError
 from pynomaly.domain.pipelines import DecisionPolicy, Pipeline, SourceSpec, TrainingPolicy
@@ -21,7 +22,6 @@ from pynomaly.infrastructure.pyod.labels import SklearnLabelFitter
 
 KERNELS = FrozenKernels()
 FITTER = PyodFitter(KERNELS)
-LABELLER = SklearnLabelFitter(KERNELS)
 
 
 def pipeline(**training: object) -> Pipeline:
@@ -42,10 +42,10 @@ def train(folder: Path, job: Pipeline, rows: int) -> TrainedModel:
         writer.write(pa.table({"a": values[:, 0], "b": values[:, 1]}))
     snapshot = Snapshot("rows.csv", Fingerprint("c", "s"), (), rows, 1)
     dataset = Dataset(writer.uri, snapshot, rows, None, 0)
-    choice = TuneDetector(store, FITTER, KERNELS, OptunaTuner(folder / "studies"))(
-        job, dataset, "run"
-    )
-    fit = FitModel(store, FITTER, KERNELS, FolderModelStore(), folder / "models", LABELLER)
+    choose = ChooseDetector(FITTER, KERNELS, OptunaTuner(folder / "studies"))
+    choice = TuneDetector(store, choose)(job, dataset, "run")
+    fit_scorer = FitScorer(FITTER, SklearnLabelFitter(KERNELS), KERNELS)
+    fit = FitModel(store, fit_scorer, FolderModelStore(), folder / "models")
     return fit(job, dataset, choice, "run")
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from pynomaly.application.fit import FitScorer
 from pynomaly.application.scoring_rows import score_table
 from pynomaly.application.train import FitModel, TrainedModel
 from pynomaly.application.tune import Choice
@@ -57,10 +58,8 @@ def _train(
     with store.writer("rows") as writer:
         writer.write(table)
     snapshot = Snapshot("rows.csv", Fingerprint("c", "s"), (), rows, 1)
-    fit = FitModel(
-        store, PyodFitter(KERNELS), KERNELS, FolderModelStore(), folder / "models",
-        SklearnLabelFitter(KERNELS),
-    )  # fmt: skip
+    fit_scorer = FitScorer(PyodFitter(KERNELS), SklearnLabelFitter(KERNELS), KERNELS)
+    fit = FitModel(store, fit_scorer, FolderModelStore(), folder / "models")
     trained = fit(
         pipeline,
         Dataset(writer.uri, snapshot, rows, None, 0),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -10,16 +9,16 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pynomaly.application.ports.learning import Kernels
+from pynomaly.application.resampling import CrossFit, Resampling, Scorer
 from pynomaly.application.scoring_rows import score_table
-from pynomaly.application.split import TrainingRows, fold_of_rows, known_labels
+from pynomaly.application.split import known_labels
 from pynomaly.domain.errors import NotTrainableError
 from pynomaly.domain.models import Calibration, Model
 from pynomaly.domain.pipelines import Pipeline
 from pynomaly.domain.scores import calibrate
 
 __all__ = [
-    "Fit",
-    "Scorer",
+    "calibrate_on_spare_rows",
     "calibrate_on_unseen_rows",
     "ranked_among_own_rows",
     "require_ordinary_rows",
@@ -27,15 +26,14 @@ __all__ = [
 
 Floats = NDArray[np.float64]
 
-Scorer = Callable[[pa.Table], Floats]
-"""Returns (n,) scores of a conformed table, higher = stranger; a row's depends on it alone."""
-
-Fit = Callable[[pa.Table], Scorer]
-"""Fits everything that shapes a score on the given rows: preprocessing, members, and what else the
-model holds.  Labels are columns of the table."""
-
 CALIBRATION_FOLDS = 5
+MIN_BLOCKS = 3
 MIN_CALIBRATION_ROWS = 2_000
+"""Rows that fitting has not seen calibrate by themselves if there are this many."""
+
+MAX_SPARE_ROWS = 20_000
+"""More add nothing, for severity is full at p = 1/10,000."""
+
 MIN_ORDINARY_ROWS = 10
 """As many as anything can be learnt from at all."""
 
@@ -64,7 +62,7 @@ def require_ordinary_rows(rows: pa.Table, pipeline: Pipeline) -> None:
 
 
 def calibrate_on_unseen_rows(
-    rows: TrainingRows, scorer: Scorer, fit: Fit, *, wanted: int, seed: int
+    holdout: pa.Table, scorer: Scorer, resampling: Resampling, *, wanted: int
 ) -> tuple[pa.Table, Calibration]:
     """Return rows kept for the gates, and a calibration on other rows that were not fitted on.
 
@@ -75,30 +73,45 @@ def calibrate_on_unseen_rows(
     because a row's neighbours in time would give it away.
 
     Args:
-        rows: Rows of a snapshot, divided.
-        scorer: Of the model, fitted on ``rows.fit``.
-        fit: How that was fitted; called once per fold where the hold-out is small.
+        holdout: Ordinary rows that were not fitted on.
+        scorer: Of the model.
+        resampling: Of the rows it was fitted on.
         wanted: Calibration rows the decision policy needs.
-        seed: Of random folds.
 
     Raises:
-        NotTrainableError: The rows outside a fold are too few, or never vary.
-
-    Source: cross-conformal prediction, Vovk (2015); blocks, Chernozhukov et al. (2018).
+        NotTrainableError: The rows outside a fold teach nothing.
     """
-    half = len(rows.holdout) // 2
+    half = len(holdout) // 2
     if half >= max(MIN_CALIBRATION_ROWS, wanted):
-        odd = np.arange(len(rows.holdout)) % 2 == 1
-        spent = rows.holdout.filter(pa.array(odd))
-        return rows.holdout.filter(pa.array(~odd)), calibrate(scorer(spent))
-    n = len(rows.fit)
-    fold = fold_of_rows(n, CALIBRATION_FOLDS, seed, blocked=rows.in_time_order)
-    scores = np.empty(n)
-    for k in range(CALIBRATION_FOLDS):
-        inside = fold == k
-        others = fit(rows.fit.filter(pa.array(~inside)))
-        scores[inside] = others(rows.fit.filter(pa.array(inside)))
-    return rows.holdout, calibrate(scores)
+        odd = np.arange(len(holdout)) % 2 == 1
+        spent = holdout.filter(pa.array(odd))
+        return holdout.filter(pa.array(~odd)), calibrate(scorer(spent))
+    return holdout, calibrate(resampling.cross_fit(CALIBRATION_FOLDS).scores)
+
+
+def calibrate_on_spare_rows(
+    spare: pa.Table, scorer: Scorer, resampling: Resampling, halves: CrossFit, folds: int
+) -> Calibration:
+    """Calibrate on rows that were left over if they are many, else across folds.
+
+    Args:
+        spare: Rows left over.
+        scorer: Of the model.
+        resampling: Of the rows it was fitted on.
+        halves: Its result of two folds, to be used again.
+        folds: How many, otherwise.
+
+    Raises:
+        NotTrainableError: The rows outside a fold teach nothing.
+    """
+    if resampling.blocked:
+        # Rows left over lie between those fitted on, in time; of two blocks one is the past.
+        folds = max(folds, MIN_BLOCKS)
+    elif len(spare) >= MIN_CALIBRATION_ROWS:
+        return calibrate(scorer(spare.slice(0, MAX_SPARE_ROWS)))
+    folds = min(folds, len(resampling.ordinary) // 2)
+    cross = halves if folds == len(halves.scorers) else resampling.cross_fit(folds)
+    return calibrate(cross.scores)
 
 
 def ranked_among_own_rows(

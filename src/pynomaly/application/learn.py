@@ -7,26 +7,19 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from pynomaly.application.calibration import Scorer, require_ordinary_rows
-from pynomaly.application.ensemble import fit_detector
-from pynomaly.application.ports.learning import DetectorFitter, Kernels, LabelFitter, Tuner
-from pynomaly.application.preprocessing import MIN_TRAINING_ROWS, encode, fit_preprocessing
-from pynomaly.application.resampling import Resampling
-from pynomaly.application.scoring_rows import score_members
-from pynomaly.application.split import known_labels, oldest_first
-from pynomaly.application.supervised import Supervised, fit_head, fit_supervised
-from pynomaly.application.tuning import LabelFreeObjective, choose
+from pynomaly.application.calibration import calibrate_on_spare_rows, require_ordinary_rows
+from pynomaly.application.fit import FitScorer, FittedScorer
+from pynomaly.application.resampling import Resampling, Scorer
+from pynomaly.application.split import oldest_first
+from pynomaly.application.tune import Choice, ChooseDetector
 from pynomaly.domain.detectors import FAMILIES, families
 from pynomaly.domain.errors import ConfigurationError
-from pynomaly.domain.models import Head, Member, Model, ModelCard, Preprocessing
+from pynomaly.domain.models import Model, ModelCard
 from pynomaly.domain.pipelines import Pipeline, TrainingPolicy
 
 __all__ = [
@@ -37,8 +30,6 @@ __all__ = [
     "budget_named",
     "training_policy",
 ]
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,28 +123,16 @@ class Learned:
 
 
 @dataclass(frozen=True, slots=True)
-class _Choice:
-    detector: str
-    params: Mapping[str, Any]
-    by: str
-    trials: int
-
-
-@dataclass(frozen=True, slots=True)
 class LearnModel:
     """Choose a detector, fit it, and calibrate it on rows it has not seen.
 
     Args:
-        fitter: Fits and freezes detectors.
-        label_fitter: Fits and freezes what labels teach.
-        kernels: Score.
-        tuner: Searches.
+        choose: Searches for a detector.
+        fit: Fits it.
     """
 
-    fitter: DetectorFitter
-    label_fitter: LabelFitter
-    kernels: Kernels
-    tuner: Tuner
+    choose: ChooseDetector
+    fit: FitScorer
 
     def __call__(
         self, table: pa.Table, pipeline: Pipeline, budget: Budget, *, spare: pa.Table
@@ -174,26 +153,14 @@ class LearnModel:
         rows = table
         if pipeline.time_column is not None:
             rows = table.take(pa.array(oldest_first(table.column(pipeline.time_column))))
-        seed = pipeline.training.seed
-        choice = self._choose(rows, pipeline, budget)
-        preprocessing = fit_preprocessing(rows, pipeline.features)
-        members = self._members(rows, preprocessing, choice, seed)
-        taught = self._taught(rows, preprocessing, members, pipeline)
+        choice = self._chosen(rows, pipeline, budget)
+        scorer, supervised = self.fit(rows, pipeline, choice)
 
-        def fit(part: pa.Table) -> Scorer:
-            # Of a handful of rows the whole table's encoding has to do.
-            own = len(part) >= MIN_TRAINING_ROWS
-            encoding = fit_preprocessing(part, pipeline.features) if own else preprocessing
-            refitted = self._members(part, encoding, choice, seed)
-            head = None
-            if taught is not None and taught.head is not None:
-                head = self._head(part, encoding, refitted, pipeline)
-            return self._scorer(encoding, refitted, head)
+        def refit(part: pa.Table) -> FittedScorer:
+            return self.fit.again(part, pipeline, choice, scorer)
 
-        resampling = Resampling.of(rows, pipeline, fit)
+        resampling = Resampling.of(rows, pipeline, refit)
         halves = resampling.cross_fit(2)
-        head = taught.head if taught else None
-        scorer = self._scorer(preprocessing, members, head)
         return Learned(
             Model(
                 ModelCard(
@@ -203,106 +170,26 @@ class LearnModel:
                     params=choice.params,
                     training_fingerprint="",
                     training_rows=len(rows),
-                    seed=seed,
-                    library_versions=self.fitter.library_versions(),
-                    labels=taught.reason if taught else "",
+                    seed=pipeline.training.seed,
+                    library_versions=self.fit.fitter.library_versions(),
+                    labels=supervised.reason,
                 ),
                 pipeline.features,
-                preprocessing,
-                members,
-                resampling.calibration(halves, scorer, spare, budget.folds),
-                head=head,
+                scorer.preprocessing,
+                scorer.members,
+                calibrate_on_spare_rows(spare, scorer, resampling, halves, budget.folds),
+                scorer.head,
             ),
-            choice.by,
-            choice.trials,
+            choice.objective.replace("_", " and ") or "the default, not tuned",
+            len(choice.trials),
             (halves.scorers[0], halves.scorers[1]),
         )
 
-    def _choose(self, rows: pa.Table, pipeline: Pipeline, budget: Budget) -> _Choice:
+    def _chosen(self, rows: pa.Table, pipeline: Pipeline, budget: Budget) -> Choice:
         policy = pipeline.training
-        incumbent = policy.detectors[0]
         if not budget.trials:
+            incumbent = policy.detectors[0]
             cleaned = budget.rounds is not None and incumbent == "self_cleaning"
-            params = {"rounds": budget.rounds} if cleaned else {}
-            return _Choice(incumbent, params, "the default, not tuned", 0)
-        preprocessing = fit_preprocessing(rows, pipeline.features)
-        objective = LabelFreeObjective(
-            encode(preprocessing, rows),
-            fitter=self.fitter,
-            kernels=self.kernels,
-            seed=policy.seed,
-            floors=preprocessing.floors,
-        )
-        result = self.tuner.tune(
-            pipeline.name,
-            policy.detectors,
-            objective,
-            trials=budget.trials,
-            timeout_seconds=budget.timeout_seconds,
-            seed=policy.seed,
-            on_trial=lambda _: None,
-        )
-        winner = choose(result, objective.margin(result))
-        return _Choice(
-            winner.detector,
-            winner.params,
-            objective.name.replace("_", " and "),
-            len(result.trials),
-        )
-
-    def _members(
-        self, rows: pa.Table, preprocessing: Preprocessing, choice: _Choice, seed: int
-    ) -> tuple[Member, ...]:
-        return fit_detector(
-            choice.detector,
-            choice.params,
-            encode(preprocessing, rows),
-            fitter=self.fitter,
-            kernels=self.kernels,
-            seed=seed,
-            floors=preprocessing.floors,
-        )
-
-    def _taught(
-        self,
-        rows: pa.Table,
-        preprocessing: Preprocessing,
-        members: tuple[Member, ...],
-        pipeline: Pipeline,
-    ) -> Supervised | None:
-        labels = known_labels(rows, pipeline)
-        if labels is None:
-            return None
-        return fit_supervised(
-            encode(preprocessing, rows),
-            labels,
-            members,
-            fitter=self.label_fitter,
-            kernels=self.kernels,
-            seed=pipeline.training.seed,
-            floors=preprocessing.floors,
-        )
-
-    def _head(
-        self,
-        rows: pa.Table,
-        preprocessing: Preprocessing,
-        members: tuple[Member, ...],
-        pipeline: Pipeline,
-    ) -> Head:
-        labels = known_labels(rows, pipeline)
-        assert labels is not None  # there is a head only where there are labels
-        return fit_head(
-            encode(preprocessing, rows),
-            labels,
-            members,
-            fitter=self.label_fitter,
-            kernels=self.kernels,
-            seed=pipeline.training.seed,
-            floors=preprocessing.floors,
-        )
-
-    def _scorer(
-        self, preprocessing: Preprocessing, members: tuple[Member, ...], head: Head | None
-    ) -> Scorer:
-        return lambda rows: score_members(members, encode(preprocessing, rows), self.kernels, head)
+            return Choice(incumbent, {"rounds": budget.rounds} if cleaned else {}, "", ())
+        limited = replace(policy, trials=budget.trials, timeout_seconds=budget.timeout_seconds)
+        return self.choose(rows, replace(pipeline, training=limited), pipeline.name)

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pynomaly.application.calibration import Fit, Scorer
-from pynomaly.application.split import fold_of_rows, known_labels
+from pynomaly.application.split import fold_of_rows, known_anomalies_apart
 from pynomaly.domain.errors import NotTrainableError
-from pynomaly.domain.models import Calibration
 from pynomaly.domain.pipelines import Pipeline
-from pynomaly.domain.scores import calibrate
 
-__all__ = ["CrossFit", "Resampling"]
+__all__ = ["CrossFit", "Fit", "Resampling", "Scorer"]
 
 Floats = NDArray[np.float64]
 
-MIN_SPARE_ROWS = 2_000
-MAX_SPARE_ROWS = 20_000
-"""Rows beyond those fitted on calibrate by themselves if there are this many; more than 20,000 add
-nothing, for severity is full at p = 1/10,000."""
+Scorer = Callable[[pa.Table], Floats]
+"""Returns (n,) scores of a conformed table, higher = stranger; a row's depends on it alone."""
 
-MIN_BLOCKS = 3
+Fit = Callable[[pa.Table], Scorer]
+"""Fits everything that shapes a score on the given rows; labels are columns of the table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,21 +62,18 @@ class Resampling:
             pipeline: Names label, time column and seed.
             fit: Called for every part.
         """
-        labels = known_labels(rows, pipeline)
-        known = np.zeros(len(rows), dtype=np.bool_) if labels is None else labels == 1
-        return cls(
-            rows.filter(pa.array(~known)),
-            rows.filter(pa.array(known)),
-            fit,
-            pipeline.training.seed,
-            pipeline.time_column is not None,
-        )
+        ordinary, anomalies = known_anomalies_apart(rows, pipeline)
+        blocked = pipeline.time_column is not None
+        return cls(ordinary, anomalies, fit, pipeline.training.seed, blocked)
 
     def cross_fit(self, folds: int) -> CrossFit:
         """Score every ordinary row by a model fitted on the other folds.
 
         Args:
             folds: How many.
+
+        Raises:
+            NotTrainableError: The rows outside a fold teach nothing.
 
         Source: cross-conformal prediction, Vovk (2015); blocks, Chernozhukov et al. (2018).
         """
@@ -98,27 +92,7 @@ class Resampling:
             return self.fit(part.combine_chunks())
         except NotTrainableError as error:
             raise NotTrainableError(
-                f"the rows are too much alike: {len(part):,} of {len(self.ordinary):,} drawn at "
-                f"random teach nothing ({error.message})",
+                f"the rows are too much alike: {len(part):,} of "
+                f"{len(self.ordinary) + len(self.anomalies):,} teach nothing ({error.message})",
                 hint="give more rows, or columns that vary more often",
             ) from error
-
-    def calibration(
-        self, halves: CrossFit, scorer: Scorer, spare: pa.Table, folds: int
-    ) -> Calibration:
-        """Calibrate on rows that were left over if they are many, else across folds.
-
-        Args:
-            halves: The result of two folds, to be used again.
-            scorer: Of the model, fitted on all rows.
-            spare: Rows left over.
-            folds: How many, otherwise.
-        """
-        if self.blocked:
-            # Rows left over lie between those fitted on, in time; of two blocks one is the past.
-            folds = max(folds, MIN_BLOCKS)
-        elif len(spare) >= MIN_SPARE_ROWS:
-            return calibrate(scorer(spare.slice(0, MAX_SPARE_ROWS)))
-        folds = min(folds, len(self.ordinary) // 2)
-        cross = halves if folds == len(halves.scorers) else self.cross_fit(folds)
-        return calibrate(cross.scores)

@@ -18,6 +18,7 @@ from pynomaly.domain.pipelines import Pipeline
 __all__ = [
     "TrainingRows",
     "fold_of_rows",
+    "known_anomalies_apart",
     "known_labels",
     "oldest_first",
     "sample_table",
@@ -31,16 +32,16 @@ MIN_ROWS = 20
 class TrainingRows:
     """Rows of a snapshot, divided the same way in every step of a run.
 
+    Where the pipeline has a time column both parts are in time order, and every row of ``holdout``
+    is at least as recent as those of ``fit``; else both are random draws in the snapshot's order.
+
     Args:
         fit: To fit on.
         holdout: Not to fit on.
-        in_time_order: Whether both are in time order and every row of ``holdout`` is at least as
-            recent as those of ``fit``; else both are random draws in the snapshot's order.
     """
 
     fit: pa.Table
     holdout: pa.Table
-    in_time_order: bool = False
 
 
 def training_rows(pipeline: Pipeline, dataset: Dataset, datasets: DatasetStore) -> TrainingRows:
@@ -70,7 +71,7 @@ def training_rows(pipeline: Pipeline, dataset: Dataset, datasets: DatasetStore) 
     if pipeline.time_column is not None:
         order = oldest_first(table.column(pipeline.time_column))
         older, recent = np.split(order, [len(table) - held_out])
-        return TrainingRows(table.take(pa.array(older)), table.take(pa.array(recent)), True)
+        return TrainingRows(table.take(pa.array(older)), table.take(pa.array(recent)))
     order = np.random.default_rng(policy.seed).permutation(len(table))
     fit, holdout = np.sort(order[held_out:]), np.sort(order[:held_out])
     return TrainingRows(table.take(pa.array(fit)), table.take(pa.array(holdout)))
@@ -89,6 +90,13 @@ def known_labels(table: pa.Table, pipeline: Pipeline) -> NDArray[np.float64] | N
         return None
     labels = table.column(pipeline.label_column).to_numpy()
     return np.asarray(labels, dtype=np.float64)
+
+
+def known_anomalies_apart(table: pa.Table, pipeline: Pipeline) -> tuple[pa.Table, pa.Table]:
+    """Return the rows that are not known to be anomalies, and those that are."""
+    labels = known_labels(table, pipeline)
+    known = np.zeros(len(table), dtype=np.bool_) if labels is None else labels == 1
+    return table.filter(pa.array(~known)), table.filter(pa.array(known))
 
 
 def sample_table(batches: Iterator[pa.Table], rows: int, size: int, seed: int) -> pa.Table:

@@ -12,23 +12,18 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pynomaly.application.calibration import (
-    Scorer,
-    calibrate_on_unseen_rows,
-    require_ordinary_rows,
-)
-from pynomaly.application.ensemble import fit_detector
+from pynomaly.application.calibration import calibrate_on_unseen_rows, require_ordinary_rows
+from pynomaly.application.fit import FitScorer, FittedScorer
 from pynomaly.application.ports.data import DatasetStore
-from pynomaly.application.ports.learning import DetectorFitter, Kernels, LabelFitter, ModelStore
-from pynomaly.application.preprocessing import encode, fit_preprocessing
-from pynomaly.application.scoring_rows import score_members, score_table
-from pynomaly.application.split import TrainingRows, known_labels, training_rows
-from pynomaly.application.supervised import Supervised, fit_head, fit_supervised
+from pynomaly.application.ports.learning import Kernels, ModelStore
+from pynomaly.application.resampling import Resampling
+from pynomaly.application.scoring_rows import score_table
+from pynomaly.application.split import known_anomalies_apart, known_labels, training_rows
 from pynomaly.application.tune import Choice
 from pynomaly.domain.datasets import EXPECTED_SCORE, Dataset
 from pynomaly.domain.decision import calibration_rows_wanted
 from pynomaly.domain.evaluation import average_precision, roc_auc
-from pynomaly.domain.models import Calibration, Head, Member, Model, ModelCard, Preprocessing
+from pynomaly.domain.models import Calibration, Model, ModelCard
 from pynomaly.domain.pipelines import Pipeline
 
 __all__ = ["FitModel", "TrainedModel"]
@@ -72,11 +67,9 @@ class FitModel:
     """
 
     datasets: DatasetStore
-    fitter: DetectorFitter
-    kernels: Kernels
+    fit: FitScorer
     store: ModelStore
     models_folder: Path
-    label_fitter: LabelFitter
 
     def __call__(
         self, pipeline: Pipeline, dataset: Dataset, choice: Choice, run_id: str
@@ -93,33 +86,27 @@ class FitModel:
             NotTrainableError: Too few rows that are no known anomalies, or no usable column.
             IntegrityError: Frozen scores differ from the fitted detector's.
         """
-        policy = pipeline.training
         rows = training_rows(pipeline, dataset, self.datasets)
         require_ordinary_rows(rows.fit, pipeline)
-        preprocessing, members = self._fit(pipeline, choice, rows.fit)
-        supervised = self._supervised(pipeline, rows.fit, preprocessing, members)
-        ordinary, (anomalies, held_out_anomalies) = _known_anomalies_apart(rows, pipeline)
+        scorer, supervised = self.fit(rows.fit, pipeline, choice)
 
-        def refit(others: pa.Table) -> Scorer:
-            # Known anomalies never calibrate, so every fold may learn from all of them.
-            table = pa.concat_tables([others, anomalies])
-            encoding, again = self._fit(pipeline, choice, table)
-            head = supervised.head and self._head(pipeline, table, encoding, again)
-            return self._scorer(encoding, again, head)
+        def refit(part: pa.Table) -> FittedScorer:
+            return self.fit.again(part, pipeline, choice, scorer)
 
+        # A p-value says how often an *ordinary* row scores as high; known anomalies would raise it.
+        ordinary, known_anomalies = known_anomalies_apart(rows.holdout, pipeline)
         kept, calibration = calibrate_on_unseen_rows(
             ordinary,
-            self._scorer(preprocessing, members, supervised.head),
-            refit,
+            scorer,
+            Resampling.of(rows.fit, pipeline, refit),
             wanted=calibration_rows_wanted(pipeline.decision),
-            seed=policy.seed,
         )
-        if len(kept) < len(ordinary.holdout):
+        if len(kept) < len(ordinary):
             # Half of the ordinary rows calibrate.  With all known anomalies beside the other half,
             # the gates would see twice their share.
-            every_second = np.arange(len(held_out_anomalies)) % 2 == 0
-            held_out_anomalies = held_out_anomalies.filter(pa.array(every_second))
-        holdout = pa.concat_tables([kept, held_out_anomalies]).combine_chunks()
+            every_second = np.arange(len(known_anomalies)) % 2 == 0
+            known_anomalies = known_anomalies.filter(pa.array(every_second))
+        holdout = pa.concat_tables([kept, known_anomalies]).combine_chunks()
         model = Model(
             ModelCard(
                 pipeline=pipeline.name,
@@ -128,17 +115,17 @@ class FitModel:
                 params=choice.params,
                 training_fingerprint=dataset.snapshot.fingerprint.content,
                 training_rows=len(rows.fit),
-                seed=policy.seed,
-                library_versions=self.fitter.library_versions(),
+                seed=pipeline.training.seed,
+                library_versions=self.fit.fitter.library_versions(),
                 labels=supervised.reason,
             ),
             pipeline.features,
-            preprocessing,
-            members,
+            scorer.preprocessing,
+            scorer.members,
             calibration,
-            supervised.head,
+            scorer.head,
         )
-        folder, digest = self._save(model, _golden(model, holdout, self.kernels))
+        folder, digest = self._save(model, _golden(model, holdout, self.fit.kernels))
         # Named after the model: a run taken up again never changes what gates of another read.
         with self.datasets.writer(f"holdout-{digest}") as staged:
             staged.write(holdout)
@@ -151,76 +138,13 @@ class FitModel:
             len(rows.fit),
             {
                 **_metrics(
-                    score_table(model, holdout, self.kernels),
+                    score_table(model, holdout, self.fit.kernels),
                     calibration,
                     known_labels(holdout, pipeline),
                 ),
                 **supervised.metrics,
             },
             supervised.reason,
-        )
-
-    def _fit(
-        self, pipeline: Pipeline, choice: Choice, table: pa.Table
-    ) -> tuple[Preprocessing, tuple[Member, ...]]:
-        """Fit everything that shapes a score."""
-        preprocessing = fit_preprocessing(table, pipeline.features)
-        members = fit_detector(
-            choice.detector,
-            choice.params,
-            encode(preprocessing, table),
-            fitter=self.fitter,
-            kernels=self.kernels,
-            seed=pipeline.training.seed,
-            floors=preprocessing.floors,
-        )
-        return preprocessing, members
-
-    def _supervised(
-        self,
-        pipeline: Pipeline,
-        table: pa.Table,
-        preprocessing: Preprocessing,
-        members: tuple[Member, ...],
-    ) -> Supervised:
-        """Let labels speak; a pipeline without any has nothing to say."""
-        labels = known_labels(table, pipeline)
-        if labels is None:
-            return Supervised(None, "")
-        return fit_supervised(
-            encode(preprocessing, table),
-            labels,
-            members,
-            fitter=self.label_fitter,
-            kernels=self.kernels,
-            seed=pipeline.training.seed,
-            floors=preprocessing.floors,
-        )
-
-    def _head(
-        self,
-        pipeline: Pipeline,
-        table: pa.Table,
-        preprocessing: Preprocessing,
-        members: tuple[Member, ...],
-    ) -> Head:
-        labels = known_labels(table, pipeline)
-        assert labels is not None  # a head came from them
-        return fit_head(
-            encode(preprocessing, table),
-            labels,
-            members,
-            fitter=self.label_fitter,
-            kernels=self.kernels,
-            seed=pipeline.training.seed,
-            floors=preprocessing.floors,
-        )
-
-    def _scorer(
-        self, preprocessing: Preprocessing, members: tuple[Member, ...], head: Head | None
-    ) -> Scorer:
-        return lambda table: score_members(
-            members, encode(preprocessing, table), self.kernels, head
         )
 
     def _save(self, model: Model, golden: pa.Table) -> tuple[Path, str]:
@@ -234,22 +158,6 @@ class FitModel:
             if not folder.exists():
                 written.rename(folder)
         return folder, digest
-
-
-def _known_anomalies_apart(
-    rows: TrainingRows, pipeline: Pipeline
-) -> tuple[TrainingRows, tuple[pa.Table, pa.Table]]:
-    """Return the rows without known anomalies, and those of either part.
-
-    A p-value says how often an *ordinary* row scores as high; known anomalies would raise it.
-    """
-    parts = []
-    for table in (rows.fit, rows.holdout):
-        labels = known_labels(table, pipeline)
-        known = np.zeros(len(table), dtype=bool) if labels is None else labels == 1
-        parts.append((table.filter(pa.array(~known)), table.filter(pa.array(known))))
-    (fit, anomalies), (holdout, held_out_anomalies) = parts
-    return TrainingRows(fit, holdout, rows.in_time_order), (anomalies, held_out_anomalies)
 
 
 def _golden(model: Model, holdout: pa.Table, kernels: Kernels) -> pa.Table:

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pynomaly.application.calibration import Scorer
 from pynomaly.application.ports.learning import Kernels
 from pynomaly.application.preprocessing import encode
+from pynomaly.application.resampling import Scorer
 from pynomaly.application.scoring_rows import score_members
 from pynomaly.application.split import known_labels
 from pynomaly.application.strangest import Strangest

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pynomaly.application.ports.data import DatasetStore
 from pynomaly.application.ports.learning import DetectorFitter, Kernels, Trial, Tuner
@@ -14,17 +14,20 @@ from pynomaly.application.tuning import LabelFreeObjective, choose
 from pynomaly.domain.datasets import Dataset
 from pynomaly.domain.pipelines import Pipeline
 
-__all__ = ["Choice", "TuneDetector"]
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["Choice", "ChooseDetector", "TuneDetector"]
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What tuning decided.
+    """What to fit.
 
     Args:
-        detector: Family to fit.
+        detector: Family.
         params: Its parameters.
-        objective: What was maximised.
+        objective: What was maximised; empty where nothing was tried.
         trials: Everything that was tried.
     """
 
@@ -35,13 +38,59 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class TuneDetector:
-    """Choose a detector and its parameters; the self-cleaning ensemble is the incumbent."""
+class ChooseDetector:
+    """Choose a detector and its parameters; the first detector of the policy is the incumbent."""
 
-    datasets: DatasetStore
     fitter: DetectorFitter
     kernels: Kernels
     tuner: Tuner
+
+    def __call__(
+        self,
+        rows: pa.Table,
+        pipeline: Pipeline,
+        study: str,
+        on_trial: Callable[[Trial], None] = lambda _: None,
+    ) -> Choice:
+        """Search within the pipeline's budget.
+
+        Args:
+            rows: Conformed rows to fit on.
+            pipeline: Its training policy says how.
+            study: Names the search; finished trials of an interrupted one are kept.
+            on_trial: Told of every trial.
+
+        Raises:
+            NotTrainableError: Too few rows or no usable column.
+        """
+        policy = pipeline.training
+        preprocessing = fit_preprocessing(rows, pipeline.features)
+        objective = LabelFreeObjective(
+            encode(preprocessing, rows),
+            fitter=self.fitter,
+            kernels=self.kernels,
+            seed=policy.seed,
+            floors=preprocessing.floors,
+        )
+        result = self.tuner.tune(
+            study,
+            policy.detectors,
+            objective,
+            trials=policy.trials,
+            timeout_seconds=policy.timeout_seconds,
+            seed=policy.seed,
+            on_trial=on_trial,
+        )
+        winner = choose(result, objective.margin(result))
+        return Choice(winner.detector, winner.params, objective.name, result.trials)
+
+
+@dataclass(frozen=True, slots=True)
+class TuneDetector:
+    """Choose a detector and its parameters on the rows of a snapshot that a model is fitted on."""
+
+    datasets: DatasetStore
+    choose: ChooseDetector
 
     def __call__(
         self,
@@ -61,26 +110,5 @@ class TuneDetector:
         Raises:
             NotTrainableError: Too few rows or no usable column.
         """
-        policy = pipeline.training
         rows = training_rows(pipeline, dataset, self.datasets).fit
-        preprocessing = fit_preprocessing(rows, pipeline.features)
-        X, floors = encode(preprocessing, rows), preprocessing.floors
-        objective = LabelFreeObjective(
-            X, fitter=self.fitter, kernels=self.kernels, seed=policy.seed, floors=floors
-        )
-        result = self.tuner.tune(
-            f"{pipeline.name}-{run_id}",
-            policy.detectors,
-            objective,
-            trials=policy.trials,
-            timeout_seconds=policy.timeout_seconds,
-            seed=policy.seed,
-            on_trial=on_trial,
-        )
-        winner = choose(result, objective.margin(result))
-        return Choice(
-            winner.detector,
-            winner.params,
-            objective.name,
-            result.trials,
-        )
+        return self.choose(rows, pipeline, f"{pipeline.name}-{run_id}", on_trial)
