@@ -12,6 +12,9 @@ import pandas as pd
 
 COLUMNS = ["amount", "rate", "load", "delay"]
 
+QUICK = ("--budget", "quick", "--detector", "pca")
+"""Milliseconds to fit; what a test of ``detect`` is about is rarely the ensemble."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -46,4 +49,25 @@ def frame(rows: int, seed: int) -> pd.DataFrame:
     data.loc[strange, ["amount", "load"]] += 60
     data.insert(0, "txn_id", [f"t{seed}-{i}" for i in range(rows)])
     data["country"] = rng.choice(["DE", "FR", "US"], rows, p=[0.6, 0.3, 0.1])
+    return data
+
+
+def payments(rows: int = 400, seed: int = 0) -> pd.DataFrame:
+    """Columns of every kind, with two planted anomalies: rows 10 and 20."""
+    rng = np.random.default_rng(seed)
+    data = pd.DataFrame(
+        {
+            "txn_id": [f"t{i:04d}" for i in range(rows)],
+            "ts": pd.date_range("2026-01-05 08:00", periods=rows, freq="min"),
+            "amount": rng.normal(50, 5, rows).round(2),
+            "rate": rng.normal(0.3, 0.02, rows).round(4),
+            "country": rng.choice(["DE", "FR", "US"], rows, p=[0.6, 0.3, 0.1]),
+            "vip": rng.choice(["yes", "no"], rows),
+            "note": [f"please handle order number {i} with great care" for i in range(rows)],
+            "batch": "B7",
+        }
+    )
+    data.loc[rng.choice(rows, 12, replace=False), "rate"] = np.nan
+    data.loc[10, "amount"] = 950.0
+    data.loc[20, ["country", "rate"]] = ["XX", 0.9]
     return data

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from command_line import Cli, Outcome, frame
+from command_line import Cli, Outcome, frame, payments
 from pynomaly.presentation.cli.main import main
 
 
@@ -23,6 +23,20 @@ def cli(capfd: pytest.CaptureFixture[str]) -> Cli:
         return Outcome(code, captured.out, captured.err)
 
     return run
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def file(folder: Path) -> str:
+    """``payments.csv`` in the working folder."""
+    payments().to_csv(folder / "payments.csv", index=False)
+    return "payments.csv"
 
 
 @pytest.fixture
