@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         LabelFitter,
         ModelStore,
     )
+    from pynomaly.application.ports.partitions import PartitionReader, PartStore
     from pynomaly.application.ports.reporting import Reports
     from pynomaly.domain.pipelines import SourceSpec
 
@@ -34,6 +35,8 @@ __all__ = [
     "model_learner",
     "output_sinks",
     "page_reports",
+    "part_store",
+    "partition_reader",
     "table_source",
     "uncertified_parameters",
 ]
@@ -115,6 +118,55 @@ def output_sinks() -> OutputSinks:
     from pynomaly.infrastructure.s3.targets import open_s3_target
 
     return TableSinks(local=open_local_target, s3=open_s3_target)
+
+
+def partition_reader() -> PartitionReader:
+    """Return what divides files, folders, buckets and databases; it needs no settings."""
+    from pynomaly.infrastructure.arrow.partitions import FilePlace, TablePartitions
+    from pynomaly.infrastructure.filesystem.files import (
+        absolute_path,
+        find_local_files,
+        local_file,
+    )
+    from pynomaly.infrastructure.s3.files import find_s3_objects, s3_object
+
+    def databases() -> PartitionReader:
+        from pynomaly.infrastructure.sqlalchemy.partitions import SqlPartitions
+
+        return SqlPartitions()
+
+    return TablePartitions(
+        local=FilePlace(find_local_files, local_file, absolute_path),
+        s3=FilePlace(find_s3_objects, s3_object),
+        sql=databases,
+    )
+
+
+def part_store(
+    *, workers: int = 1, sse: str | None = None, kms_key: str | None = None
+) -> PartStore:
+    """Return what stores scored parts in folders, on S3 and in databases.
+
+    Args:
+        workers: Threads that use it at once.
+        sse: Server-side encryption of objects on S3: ``AES256`` or ``aws:kms``; None leaves it to
+            the bucket.
+        kms_key: Key id for ``aws:kms``; None for the account's own.
+
+    Raises:
+        ConfigurationError: A key without ``aws:kms``.
+    """
+    from pynomaly.infrastructure.arrow.parts import FileParts, PartStores
+    from pynomaly.infrastructure.filesystem.parts import FolderParts
+    from pynomaly.infrastructure.s3.client import Encryption
+    from pynomaly.infrastructure.s3.parts import PrefixParts
+    from pynomaly.infrastructure.sqlalchemy.score_table import TableParts
+
+    return PartStores(
+        local=FileParts(FolderParts()),
+        s3=FileParts(PrefixParts(workers, Encryption(sse, kms_key))),
+        sql=TableParts(),
+    )
 
 
 def page_reports() -> Reports:

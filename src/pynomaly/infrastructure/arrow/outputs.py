@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, cast
+from typing import BinaryIO, Protocol, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,10 +14,10 @@ import pyarrow.parquet as pq
 from pynomaly.application.ports.data import OutputWriter
 from pynomaly.domain.errors import (
     IntegrityError,
-    OutputNotWritableError,
     SourceNotFoundError,
     UnsupportedFormatError,
 )
+from pynomaly.infrastructure.arrow.digesting import Digesting
 from pynomaly.infrastructure.arrow.encoders import Encoder, choose_encoder, encode_parquet
 
 __all__ = ["ParquetDatasetStore", "TableSinks", "Target"]
@@ -155,7 +153,7 @@ def _writing(
     overwrite: bool,
 ) -> Iterator[OutputWriter]:
     with target(uri, overwrite=overwrite) as handle:
-        digesting = _Digesting(handle, uri)
+        digesting = Digesting(handle, uri)
         writer = _Writer(uri, cast("BinaryIO", digesting), encode)
         try:
             yield writer
@@ -189,33 +187,3 @@ class _Writer:
     def finish(self) -> None:
         if self._encoder is not None:
             self._encoder.close()
-
-
-class _Digesting(io.RawIOBase):
-    def __init__(self, handle: BinaryIO, uri: str) -> None:
-        self._handle = handle
-        self._uri = uri
-        self._hash = hashlib.sha256()
-        self._touched = False
-
-    def writable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._handle.tell()
-
-    def write(self, data: Any) -> int:
-        try:
-            written = self._handle.write(data)
-        except OSError as error:
-            raise OutputNotWritableError(
-                f"cannot write {self._uri}: {error.strerror or error}",
-                hint="free some space, or write elsewhere",
-            ) from error
-        self._hash.update(data)
-        self._touched = True
-        return written
-
-    def hexdigest(self) -> str:
-        """Return the digest, or an empty string while nothing was written."""
-        return self._hash.hexdigest() if self._touched else ""

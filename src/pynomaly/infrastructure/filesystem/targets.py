@@ -46,7 +46,7 @@ class LocalTarget:
                 raise OutputNotWritableError(f"{path} is a folder", hint="name a file in it")
             if not overwrite and os.path.lexists(path):
                 raise _exists(path)
-            path.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(path.parent)
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         handle = os.fdopen(descriptor, "wb")
         try:
@@ -102,14 +102,21 @@ def _commit(temporary: Path, path: Path, *, overwrite: bool) -> None:
     _sync_folder(path.parent)
 
 
+def _make_folder(folder: Path) -> None:
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for made in missing:
+        _sync_folder(made.parent)
+
+
 def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        # Some file systems cannot sync a folder; the file's own bytes are on disk already.
-        with contextlib.suppress(OSError):
+    # Some file systems cannot sync a folder; the file's own bytes are on disk already.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
             os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 @contextmanager
@@ -117,9 +124,12 @@ def _refusals(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise OutputNotWritableError(
             f"cannot write {path}: {error.strerror or error}",
-            hint="choose a folder that exists or can be created, with free space, writable by you",
+            hint="free some space, or write elsewhere"
+            if full
+            else "choose a folder that exists or can be created, writable by you",
         ) from error
 
 
