@@ -10,9 +10,9 @@ from botocore.exceptions import ReadTimeoutError
 
 from pynomaly.domain.errors import (
     ConfigurationError,
-    MalformedSourceError,
     OutputExistsError,
     OutputNotWritableError,
+    SourceChangedError,
     SourceNotFoundError,
 )
 from pynomaly.infrastructure.s3 import files, targets
@@ -140,7 +140,7 @@ def test_an_object_replaced_while_it_is_read_is_refused(moto_bucket):
     put(moto_bucket, "a.csv", b"a\n1\n")
     (item,) = find_s3_objects(f"s3://{moto_bucket}/a.csv")
     put(moto_bucket, "a.csv", b"a\n2\n")
-    with item.open() as handle, pytest.raises(MalformedSourceError, match="was replaced"):
+    with item.open() as handle, pytest.raises(SourceChangedError, match="was replaced"):
         handle.read()
 
 

@@ -14,6 +14,7 @@ from openpyxl import Workbook
 from pynomaly.domain.errors import (
     ConfigurationError,
     MalformedSourceError,
+    SourceChangedError,
     SourceNotFoundError,
     UnsupportedFormatError,
 )
@@ -224,7 +225,7 @@ def test_parquet_that_changes_while_it_is_read_is_refused(tmp_path):
     next(batches)
     with path.open("ab") as file:
         file.write(b"more")
-    with pytest.raises(MalformedSourceError, match="changed while it was read"):
+    with pytest.raises(SourceChangedError, match="changed while it was read"):
         list(batches)
 
 

@@ -16,10 +16,11 @@ import pyarrow as pa
 import pyarrow.csv as pc
 
 from pynomaly.application.ports.data import MalformedRow
+from pynomaly.application.ports.partitions import PartitionBatch
 from pynomaly.domain.errors import ConfigurationError, MalformedSourceError
 from pynomaly.domain.pipelines import SourceSpec
 from pynomaly.infrastructure.arrow.files import DataFile, sequential
-from pynomaly.infrastructure.arrow.formats import NULL_TOKENS, Parsed, Piece, check_names, excerpt
+from pynomaly.infrastructure.arrow.formats import NULL_TOKENS, Parsed, check_names, excerpt
 from pynomaly.infrastructure.arrow.lines import Record, records, split_lines
 from pynomaly.infrastructure.arrow.text import (
     HEAD_BYTES,
@@ -113,7 +114,7 @@ def _split(text: str, delimiter: str) -> list[list[str]]:
 
 def _pieces(
     stream: io.BufferedReader[Any], file: DataFile, schema: pa.Schema, encoding: str, delimiter: str
-) -> Generator[Piece, None, None]:
+) -> Generator[PartitionBatch, None, None]:
     if not stream.peek(1):
         return
     pending: deque[Any] = deque()
@@ -146,7 +147,7 @@ def _pieces(
                     if batch.num_rows:
                         value = batch.column(len(schema) - 1)[-1].as_py()
                     table = pa.Table.from_batches([batch], schema=schema)
-                    yield Piece(table, numbers, tuple(map(malformed, bad)))
+                    yield PartitionBatch(table, numbers, tuple(map(malformed, bad)))
         except pa.ArrowInvalid as error:
             raise _unparsable(error, len(pending), file, starts, schema) from error
         # A quote that is never closed turns all lines after it into one value.
@@ -155,7 +156,7 @@ def _pieces(
             raise _never_closed(file, line)
         if pending:
             numbers = np.array([], dtype=np.int64)
-            yield Piece(schema.empty_table(), numbers, tuple(map(malformed, pending)))
+            yield PartitionBatch(schema.empty_table(), numbers, tuple(map(malformed, pending)))
 
 
 def _open(

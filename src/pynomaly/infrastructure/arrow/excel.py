@@ -13,10 +13,11 @@ import numpy as np
 import pyarrow as pa
 
 from pynomaly.application.ports.data import MalformedRow
+from pynomaly.application.ports.partitions import PartitionBatch
 from pynomaly.domain.errors import MalformedSourceError
 from pynomaly.domain.pipelines import SourceSpec
 from pynomaly.infrastructure.arrow.files import DataFile
-from pynomaly.infrastructure.arrow.formats import NULL_TOKENS, Parsed, Piece, check_names, excerpt
+from pynomaly.infrastructure.arrow.formats import NULL_TOKENS, Parsed, check_names, excerpt
 
 __all__ = ["parse_excel"]
 
@@ -85,7 +86,7 @@ def _rows(handle: BinaryIO, file: DataFile) -> Iterator[_Row]:
 
 def _pieces(
     rows: Iterator[_Row], schema: pa.Schema, file: DataFile
-) -> Generator[Piece, None, None]:
+) -> Generator[PartitionBatch, None, None]:
     width = len(schema)
     number = 0
     while chunk := list(islice(rows, _ROWS)):
@@ -102,7 +103,7 @@ def _pieces(
             numbers.append(number)
         arrays = [pa.array([row[i] for row in good], pa.string()) for i in range(width)]
         table = pa.Table.from_arrays(arrays, schema=schema)
-        yield Piece(table, np.array(numbers, dtype=np.int64), tuple(malformed))
+        yield PartitionBatch(table, np.array(numbers, dtype=np.int64), tuple(malformed))
 
 
 def _text(value: Any) -> str | None:

@@ -12,11 +12,23 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, BinaryIO, Protocol, cast
 
-from pynomaly.domain.errors import MalformedSourceError
+from pynomaly.domain.errors import MalformedSourceError, SourceChangedError
 
-__all__ = ["ContentDigest", "DataFile", "FindFiles", "random_access", "sequential"]
+__all__ = [
+    "BLOCK",
+    "ContentDigest",
+    "DataFile",
+    "FindFiles",
+    "changed",
+    "random_access",
+    "sequential",
+    "state",
+    "unchanged",
+    "unpacked",
+]
 
-_BLOCK = 2**20
+BLOCK = 2**20
+"""Bytes digested at a time."""
 
 
 class DataFile(Protocol):
@@ -30,8 +42,17 @@ class DataFile(Protocol):
     def uri(self) -> str:
         """Where it is, for messages."""
 
-    def open(self) -> BinaryIO:
-        """Open for reading; seekable, and one version of the bytes throughout."""
+    @property
+    def version(self) -> str:
+        """What pins its content (an ETag); empty where only the bytes tell."""
+
+    def open(self, wanted: Sequence[tuple[int, int]] = ()) -> BinaryIO:
+        """Open for reading; seekable, and one version of the bytes throughout.
+
+        Args:
+            wanted: Byte ranges ``(start, stop)`` beyond which nothing is to be read ahead; what
+                lies outside can be read all the same.
+        """
 
 
 FindFiles = Callable[[str], Sequence[DataFile]]
@@ -78,19 +99,30 @@ def sequential(file: DataFile, digest: ContentDigest | None) -> Iterator[BinaryI
     """
     with file.open() as handle:
         stored = handle if digest is None else _digesting(handle, digest, file.name)
-        packed = file.name.lower().endswith(".gz")
-        try:
-            stream = gzip.GzipFile(fileobj=stored, mode="rb") if packed else stored
-            yield cast("BinaryIO", stream)
+        with unpacked(stored, file) as stream:
+            yield stream
             if digest is not None:
-                while stored.read(_BLOCK):
+                while stored.read(BLOCK):
                     pass
                 digest.end()
-        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise MalformedSourceError(
-                f"{file.uri} cannot be unpacked: {error}",
-                hint="the .gz is damaged or cut short; copy it again",
-            ) from error
+
+
+@contextmanager
+def unpacked(handle: BinaryIO, file: DataFile) -> Iterator[BinaryIO]:
+    """Read through the packing of a ``.gz``; anything else is read as it is.
+
+    Raises:
+        MalformedSourceError: A damaged ``.gz``.
+    """
+    packed = file.name.lower().endswith(".gz")
+    try:
+        stream = gzip.GzipFile(fileobj=handle, mode="rb") if packed else handle
+        yield cast("BinaryIO", stream)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise MalformedSourceError(
+            f"{file.uri} cannot be unpacked: {error}",
+            hint="the .gz is damaged or cut short; copy it again",
+        ) from error
 
 
 @contextmanager
@@ -101,34 +133,60 @@ def random_access(file: DataFile, digest: ContentDigest | None) -> Iterator[Bina
     anything else is copied to a temporary file while it is digested.
 
     Raises:
-        MalformedSourceError: The file changed while it was read.
+        SourceChangedError: The file changed while it was read.
     """
     with file.open() as handle:
         if digest is None:
             yield handle
             return
         stored = _digesting(handle, digest, file.name)
-        if (before := _state(handle)) is None:
+        if state(handle) is None:
             with tempfile.TemporaryFile(prefix="pynomaly-") as copy:
-                while block := stored.read(_BLOCK):
+                while block := stored.read(BLOCK):
                     copy.write(block)
                 copy.seek(0)
                 digest.end()
                 yield cast("BinaryIO", copy)
             return
-        while stored.read(_BLOCK):
-            pass
-        handle.seek(0)
-        digest.end()
-        yield handle
-        if _state(handle) != before:
-            raise MalformedSourceError(
-                f"{file.uri} changed while it was read",
-                hint="run again when its writer has finished",
-            )
+        with unchanged(handle, file.uri):
+            while stored.read(BLOCK):
+                pass
+            handle.seek(0)
+            digest.end()
+            yield handle
 
 
-def _state(handle: BinaryIO) -> tuple[int, int] | None:
+@contextmanager
+def unchanged(handle: BinaryIO, what: str) -> Iterator[None]:
+    """Refuse a file on disk that is written to while it is read.
+
+    Args:
+        handle: Open; what is not on disk passes, since it is pinned by its version.
+        what: For the message.
+
+    Raises:
+        SourceChangedError: Its size or time of modification is another when the context ends.
+    """
+    before = state(handle)
+    try:
+        yield
+    except MalformedSourceError as error:
+        if state(handle) != before:
+            raise changed(what) from error
+        raise
+    if state(handle) != before:
+        raise changed(what)
+
+
+def changed(what: str, since: str = "while it was read") -> SourceChangedError:
+    """Return the error for content that is no longer what it was."""
+    return SourceChangedError(
+        f"{what} changed {since}", hint="run again when its writer has finished"
+    )
+
+
+def state(handle: BinaryIO) -> tuple[int, int] | None:
+    """Return size in bytes and time of modification in ns; None where it is not on disk."""
     try:
         status = os.fstat(handle.fileno())
     except io.UnsupportedOperation:
@@ -153,4 +211,4 @@ class _Digesting(io.RawIOBase):
 
 def _digesting(handle: BinaryIO, digest: ContentDigest, name: str) -> BinaryIO:
     digest.begin(name)
-    return cast("BinaryIO", io.BufferedReader(_Digesting(handle, digest), buffer_size=_BLOCK))
+    return cast("BinaryIO", io.BufferedReader(_Digesting(handle, digest), buffer_size=BLOCK))

@@ -6,16 +6,14 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
-from pynomaly.application.ports.data import MalformedRow
 from pynomaly.domain.datasets import ROW_ID
 from pynomaly.domain.errors import MalformedSourceError, SourceNotFoundError, UnsupportedFormatError
 from pynomaly.domain.pipelines import SourceFormat, SourceSpec
 
 if TYPE_CHECKING:
-    import numpy as np
     import pyarrow as pa
-    from numpy.typing import NDArray
 
+    from pynomaly.application.ports.partitions import PartitionBatch
     from pynomaly.infrastructure.arrow.files import DataFile
 
 __all__ = [
@@ -23,7 +21,7 @@ __all__ = [
     "NULL_TOKENS",
     "Parse",
     "Parsed",
-    "Piece",
+    "check_columns",
     "check_names",
     "choose",
     "excerpt",
@@ -52,31 +50,16 @@ _FORMATS: dict[str, SourceFormat] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """Rows of one file, in order.
-
-    Args:
-        table: The columns, without ``row_id``.
-        numbers: Of the rows within the file, from 1, malformed ones counted.
-        malformed: Met up to here.
-    """
-
-    table: pa.Table
-    numbers: NDArray[np.int64]
-    malformed: tuple[MalformedRow, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Parsed:
     """A file whose header has been read.
 
     Args:
         schema: Of every piece's table.
-        pieces: Read as they are asked for.
+        pieces: Of the file, read as they are asked for; of whatever size.
     """
 
     schema: pa.Schema
-    pieces: Generator[Piece, None, None]
+    pieces: Generator[PartitionBatch, None, None]
 
 
 Parse = Callable[[BinaryIO, "DataFile", SourceSpec], Parsed]
@@ -149,6 +132,34 @@ def check_names(names: Sequence[str], uri: str) -> None:
             f"{uri}: column {seen[ROW_ID]} is called {ROW_ID!r}, a name Pynomaly gives itself",
             hint="rename it, e.g. to id, and name it as the id column of the pipeline",
         )
+
+
+def check_columns(schema: pa.Schema, uri: str, expected: pa.Schema, first: str) -> None:
+    """Refuse a file whose columns are not those of the first one, in whatever order.
+
+    Args:
+        schema: Of the file.
+        uri: Of the file.
+        expected: Of the first one.
+        first: Its URI.
+
+    Raises:
+        MalformedSourceError: Naming the columns in which they differ.
+    """
+    known = {(field.name, str(field.type)) for field in expected}
+    found = {(field.name, str(field.type)) for field in schema}
+    if found == known:
+        return
+    differences = {"lacks": known - found, "has instead or besides": found - known}
+    told = (
+        f"it {what} " + ", ".join(f"{name} ({kind})" for name, kind in sorted(columns)[:5])
+        for what, columns in differences.items()
+        if columns
+    )
+    raise MalformedSourceError(
+        f"{uri} does not have the columns of {first}: {'; '.join(told)}",
+        hint="all files of a source need the same columns; narrow the source with a glob",
+    )
 
 
 def excerpt(text: str) -> str:

@@ -13,10 +13,11 @@ import numpy as np
 import pyarrow as pa
 
 from pynomaly.application.ports.data import MalformedRow
+from pynomaly.application.ports.partitions import PartitionBatch
 from pynomaly.domain.errors import MalformedSourceError
 from pynomaly.domain.pipelines import SourceSpec
 from pynomaly.infrastructure.arrow.files import DataFile
-from pynomaly.infrastructure.arrow.formats import Parsed, Piece, check_names, excerpt
+from pynomaly.infrastructure.arrow.formats import Parsed, check_names, excerpt
 from pynomaly.infrastructure.arrow.text import HEAD_BYTES, Utf8Stream, tell_encoding
 
 __all__ = ["HEAD_LINES", "parse_jsonl"]
@@ -91,7 +92,7 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _pieces(
     lines: Iterator[_Line], schema: pa.Schema, file: DataFile
-) -> Generator[Piece, None, None]:
+) -> Generator[PartitionBatch, None, None]:
     known = set(schema.names)
     number = 0
     while chunk := list(islice(lines, _ROWS)):
@@ -112,7 +113,7 @@ def _pieces(
             pa.array([_text(row.get(name)) for row in rows], pa.string()) for name in schema.names
         ]
         table = pa.Table.from_arrays(arrays, schema=schema)
-        yield Piece(table, np.array(numbers, dtype=np.int64), tuple(malformed))
+        yield PartitionBatch(table, np.array(numbers, dtype=np.int64), tuple(malformed))
 
 
 def _text(value: object) -> str | None:

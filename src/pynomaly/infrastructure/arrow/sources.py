@@ -7,13 +7,13 @@ import json
 import re
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from pynomaly.application.ports.data import MalformedRow, Source, SourceBatch
-from pynomaly.domain.datasets import ROW_ID, Fingerprint, Snapshot
+from pynomaly.application.planned_source import regroup
+from pynomaly.application.ports.data import Source, SourceBatch
+from pynomaly.application.ports.partitions import PartitionBatch
+from pynomaly.domain.datasets import Fingerprint, Snapshot
 from pynomaly.domain.errors import (
     ConfigurationError,
     MalformedSourceError,
@@ -29,15 +29,51 @@ from pynomaly.infrastructure.arrow.files import (
     random_access,
     sequential,
 )
-from pynomaly.infrastructure.arrow.formats import Parse, Piece, choose
+from pynomaly.infrastructure.arrow.formats import Parse, check_columns, choose
 from pynomaly.infrastructure.arrow.jsonl import parse_jsonl
 from pynomaly.infrastructure.arrow.parquet import parse_parquet
 
-__all__ = ["FileSource", "TableSources"]
+if TYPE_CHECKING:
+    import pyarrow as pa
 
-_TEXT: dict[SourceFormat, Parse] = {"csv": parse_csv, "jsonl": parse_jsonl}
-_SEEKING: dict[SourceFormat, Parse] = {"parquet": parse_parquet, "excel": parse_excel}
+__all__ = ["PARSERS", "SEEKING", "FileSource", "TableSources", "kind_of_place"]
+
+PARSERS: dict[SourceFormat, Parse] = {
+    "csv": parse_csv,
+    "excel": parse_excel,
+    "jsonl": parse_jsonl,
+    "parquet": parse_parquet,
+}
+"""What reads a file of each format."""
+
+SEEKING = frozenset({"excel", "parquet"})
+"""Formats that are not read from start to end."""
+
 _NOT_DATABASES = {"http", "https", "ftp", "file", "gs", "gcs", "abfs", "az", "hdfs"}
+
+
+def kind_of_place(spec: SourceSpec) -> Literal["files", "s3", "database"]:
+    """Tell from the URI what holds a source.
+
+    Raises:
+        UnsupportedFormatError: A scheme that is not read.
+        ConfigurationError: A query of files.
+    """
+    match = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", spec.uri)
+    scheme = match[1].lower() if match else None
+    if scheme in _NOT_DATABASES:
+        raise UnsupportedFormatError(
+            f"sources of the kind {scheme}:// are not read: {spec.uri}",
+            hint="use a path, s3://bucket/prefix or a SQLAlchemy URL",
+        )
+    if scheme not in (None, "s3"):
+        return "database"
+    if spec.query is not None or spec.format == "sql":
+        raise ConfigurationError(
+            f"the source {spec.uri} has a query but is no database",
+            hint="give a SQLAlchemy URL such as sqlite:///file.db, or drop `query:`",
+        )
+    return "files" if scheme is None else "s3"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,23 +92,12 @@ class TableSources:
 
     def open(self, spec: SourceSpec) -> Source:
         """Open ``spec`` and read up to its first rows."""
-        match = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", spec.uri)
-        scheme = match[1].lower() if match else None
-        if scheme in _NOT_DATABASES:
-            raise UnsupportedFormatError(
-                f"sources of the kind {scheme}:// are not read: {spec.uri}",
-                hint="use a path, s3://bucket/prefix or a SQLAlchemy URL",
-            )
-        if scheme not in (None, "s3"):
+        kind = kind_of_place(spec)
+        if kind == "database":
             return self.sql(spec)
-        if spec.query is not None or spec.format == "sql":
-            raise ConfigurationError(
-                f"the source {spec.uri} has a query but is no database",
-                hint="give a SQLAlchemy URL such as sqlite:///file.db, or drop `query:`",
-            )
-        find = self.local if scheme is None else self.s3
-        kind, files = choose(find(spec.uri), spec)
-        return FileSource(spec, kind, files)
+        find = self.local if kind == "files" else self.s3
+        form, files = choose(find(spec.uri), spec)
+        return FileSource(spec, form, files)
 
 
 class FileSource:
@@ -111,7 +136,7 @@ class FileSource:
         self._snapshot = None
         digest = ContentDigest()
         rows = 0
-        for batch in _regroup(self._pieces(digest), batch_rows):
+        for batch in regroup(self._pieces(digest), batch_rows):
             rows += batch.table.num_rows + len(batch.malformed)
             yield batch
         columns = self.columns
@@ -125,73 +150,19 @@ class FileSource:
             raise RuntimeError("a snapshot is known only after all batches were read")
         return self._snapshot
 
-    def _pieces(self, digest: ContentDigest | None) -> Generator[tuple[str, Piece], None, None]:
-        seeking = _SEEKING.get(self._kind)
+    def _pieces(
+        self, digest: ContentDigest | None
+    ) -> Generator[tuple[str, PartitionBatch], None, None]:
+        parse = PARSERS[self._kind]
+        access = random_access if self._kind in SEEKING else sequential
         for file in self._files:
-            if seeking is not None:
-                with random_access(file, digest) as handle:
-                    parsed = seeking(handle, file, self._spec)
-                    self._check(parsed.schema, file)
-                    yield from _named(file.name, parsed.pieces)
-            else:
-                with sequential(file, digest) as handle:
-                    parsed = _TEXT[self._kind](handle, file, self._spec)
-                    self._check(parsed.schema, file)
-                    yield from _named(file.name, parsed.pieces)
-
-    def _check(self, schema: pa.Schema, file: DataFile) -> None:
-        if self._schema is None:
-            self._schema = schema
-        if schema.equals(self._schema):
-            return
-        expected = {(field.name, str(field.type)) for field in self._schema}
-        found = {(field.name, str(field.type)) for field in schema}
-        lacking = sorted(f"{name} ({kind})" for name, kind in expected - found)
-        surplus = sorted(f"{name} ({kind})" for name, kind in found - expected)
-        difference = "; ".join(
-            text
-            for text in (
-                f"lacks {', '.join(lacking[:5])}" if lacking else "",
-                f"has {', '.join(surplus[:5])} instead or besides" if surplus else "",
-                "has them in another order" if not lacking and not surplus else "",
-            )
-            if text
-        )
-        raise MalformedSourceError(
-            f"{file.uri} does not have the columns of {self._files[0].uri}: it {difference}",
-            hint="all files of a source need the same columns; narrow the source with a glob",
-        )
-
-
-def _named(
-    name: str, pieces: Generator[Piece, None, None]
-) -> Generator[tuple[str, Piece], None, None]:
-    with closing(pieces):
-        for piece in pieces:
-            if piece.table.num_rows or piece.malformed:
-                yield name, piece
-
-
-def _regroup(pieces: Iterator[tuple[str, Piece]], rows: int) -> Iterator[SourceBatch]:
-    held: list[pa.Table] = []
-    count = 0
-    malformed: list[MalformedRow] = []
-    for name, piece in pieces:
-        held.append(_with_row_ids(name, piece))
-        count += piece.table.num_rows
-        malformed += piece.malformed
-        while count >= rows or len(malformed) >= rows:
-            whole = pa.concat_tables(held)
-            yield SourceBatch(whole.slice(0, rows).combine_chunks(), tuple(malformed))
-            held, malformed = [whole.slice(rows)], []
-            count = held[0].num_rows
-    if count or malformed:
-        yield SourceBatch(pa.concat_tables(held).combine_chunks(), tuple(malformed))
-
-
-def _with_row_ids(name: str, piece: Piece) -> pa.Table:
-    # pa.array(numpy) would import pandas, half a second for nothing.
-    buffers = [None, pa.py_buffer(piece.numbers)]
-    numbers = pa.Array.from_buffers(pa.int64(), len(piece.numbers), buffers)
-    ids = pc.binary_join_element_wise(pa.scalar(name), numbers.cast(pa.string()), "#")
-    return piece.table.add_column(0, pa.field(ROW_ID, pa.string()), ids)
+            with access(file, digest) as handle:
+                parsed = parse(handle, file, self._spec)
+                if self._schema is None:
+                    self._schema = parsed.schema
+                check_columns(parsed.schema, file.uri, self._schema, self._files[0].uri)
+                with closing(parsed.pieces) as pieces:
+                    for piece in pieces:
+                        if piece.table.num_rows or piece.malformed:
+                            table = piece.table.select(self._schema.names)
+                            yield file.name, replace(piece, table=table)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import difflib
 import glob
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from pynomaly.domain.errors import SourceNotFoundError
 
-__all__ = ["LocalFile", "find_local_files"]
+__all__ = ["LocalFile", "absolute_path", "find_local_files", "local_file"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +32,16 @@ class LocalFile:
         """The path, for messages."""
         return str(self.path)
 
-    def open(self) -> BinaryIO:
+    @property
+    def version(self) -> str:
+        """Empty: nothing but its bytes tells one version from another."""
+        return ""
+
+    def open(self, wanted: Sequence[tuple[int, int]] = ()) -> BinaryIO:
         """Open for reading.
+
+        Args:
+            wanted: Makes no difference on disk.
 
         Raises:
             SourceNotFoundError: It vanished or may not be read.
@@ -79,6 +88,23 @@ def find_local_files(uri: str) -> tuple[LocalFile, ...]:
     except OSError as error:
         raise _unreadable(path, error) from error
     return tuple(LocalFile(name, p) for name, p in sorted(found))
+
+
+def local_file(name: str, path: str, size: int, version: str) -> LocalFile:
+    """Return a file that was found before.
+
+    Args:
+        name: As it was called.
+        path: Where it was.
+        size: Makes no difference.
+        version: Makes no difference.
+    """
+    return LocalFile(name, Path(path))
+
+
+def absolute_path(uri: str) -> str:
+    """Return the spelling of a path or glob that does not depend on the working directory."""
+    return str(Path(uri).expanduser().absolute())
 
 
 def _walk(folder: Path) -> list[Path]:

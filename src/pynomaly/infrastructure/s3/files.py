@@ -6,16 +6,17 @@ import io
 import random
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from pynomaly.domain.errors import MalformedSourceError, SourceNotFoundError
+from pynomaly.domain.errors import SourceChangedError, SourceNotFoundError
 from pynomaly.infrastructure.s3.client import connect, explain, split_uri
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-__all__ = ["S3Object", "find_s3_objects"]
+__all__ = ["S3Object", "find_s3_objects", "s3_object"]
 
 _RANGE = 8 * 2**20
 _ATTEMPTS = 4
@@ -46,9 +47,19 @@ class S3Object:
         """The object's URL, for messages."""
         return f"s3://{self.bucket}/{self.key}"
 
-    def open(self) -> BinaryIO:
-        """Open for reading, seekable; nothing is requested before the first read."""
-        return cast("BinaryIO", io.BufferedReader(_Ranges(self), buffer_size=_RANGE))
+    @property
+    def version(self) -> str:
+        """Its ETag."""
+        return self.etag
+
+    def open(self, wanted: Sequence[tuple[int, int]] = ()) -> BinaryIO:
+        """Open for reading, seekable; nothing is requested before the first read.
+
+        Args:
+            wanted: Byte ranges ``(start, stop)``, ascending and apart, beyond which nothing is
+                read ahead.
+        """
+        return cast("BinaryIO", io.BufferedReader(_Ranges(self, wanted), buffer_size=_RANGE))
 
 
 def find_s3_objects(uri: str) -> tuple[S3Object, ...]:
@@ -105,6 +116,19 @@ def find_s3_objects(uri: str) -> tuple[S3Object, ...]:
     return tuple(sorted(found, key=lambda item: item.name))
 
 
+def s3_object(name: str, uri: str, size: int, etag: str) -> S3Object:
+    """Return a version of an object that was listed before, without asking for it.
+
+    Args:
+        name: Key relative to the prefix of the source.
+        uri: ``s3://bucket/key``.
+        size: In bytes, as listed.
+        etag: As listed.
+    """
+    bucket, key = split_uri(uri)
+    return S3Object(name, bucket, key, size, etag, connect())
+
+
 def _hidden(name: str) -> bool:
     return any(part.startswith((".", "_")) for part in name.split("/"))
 
@@ -118,8 +142,9 @@ def _regex(pattern: str) -> str:
 class _Ranges(io.RawIOBase):
     """Reads one version of an object by ranged requests, each repeated when cut short."""
 
-    def __init__(self, item: S3Object) -> None:
+    def __init__(self, item: S3Object, wanted: Sequence[tuple[int, int]]) -> None:
         self._item = item
+        self._wanted = wanted
         self._position = 0
 
     def readable(self) -> bool:
@@ -137,10 +162,14 @@ class _Ranges(io.RawIOBase):
         return self._position
 
     def readinto(self, buffer: Any) -> int:
-        wanted = min(len(buffer), self._item.size - self._position)
-        if wanted <= 0:
+        stop = self._item.size
+        for first, last in self._wanted:
+            if first <= self._position < last:
+                stop = last
+        length = min(len(buffer), stop - self._position)
+        if length <= 0:
             return 0
-        data = self._fetch(self._position, wanted)
+        data = self._fetch(self._position, length)
         buffer[: len(data)] = data
         self._position += len(data)
         return len(data)
@@ -157,14 +186,14 @@ class _Ranges(io.RawIOBase):
                     Range=f"bytes={start}-{start + length - 1}",
                     IfMatch=item.etag,
                 )
+                # Some servers (rclone) do not know the condition, but all say what they send.
+                if answer["ETag"].strip('"') != item.etag.strip('"'):
+                    raise _replaced(item)
                 return answer["Body"].read()
             except ClientError as error:
                 # The client has repeated what is worth repeating (throttling, 5xx) already.
                 if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 412:
-                    raise MalformedSourceError(
-                        f"{item.uri} was replaced while it was read",
-                        hint="run again when its writer has finished",
-                    ) from error
+                    raise _replaced(item) from error
                 reason, hint = explain(error)
                 raise SourceNotFoundError(f"cannot read {item.uri}: {reason}", hint=hint) from error
             except BotoCoreError as error:
@@ -174,5 +203,12 @@ class _Ranges(io.RawIOBase):
                     raise SourceNotFoundError(
                         f"cannot read {item.uri}: {reason}", hint=hint
                     ) from error
-                time.sleep(random.uniform(0.5, 1.0) * 0.2 * 2**attempt)
+                time.sleep(random.uniform(0.0, 0.4 * 2**attempt))
         raise AssertionError("unreachable")
+
+
+def _replaced(item: S3Object) -> SourceChangedError:
+    return SourceChangedError(
+        f"{item.uri} was replaced while it was read",
+        hint="run again when its writer has finished",
+    )

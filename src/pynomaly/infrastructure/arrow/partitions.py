@@ -1,0 +1,331 @@
+"""Divides sources of any kind into partitions, and reads those made of files."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
+
+from pynomaly.application.ports.partitions import PartitionBatch, PartitionReader
+from pynomaly.domain.errors import MalformedSourceError
+from pynomaly.domain.ledger import Partition, Plan
+from pynomaly.domain.pipelines import SourceFormat, SourceSpec
+from pynomaly.infrastructure.arrow.files import (
+    BLOCK,
+    DataFile,
+    FindFiles,
+    changed,
+    unchanged,
+    unpacked,
+)
+from pynomaly.infrastructure.arrow.formats import check_columns, choose
+from pynomaly.infrastructure.arrow.parquet import ParquetTable, open_parquet
+from pynomaly.infrastructure.arrow.sources import PARSERS, kind_of_place
+from pynomaly.infrastructure.arrow.text import HEAD_BYTES
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["FilePlace", "TablePartitions"]
+
+_SINCE = "since it was planned"
+
+
+@dataclass(frozen=True, slots=True)
+class FilePlace:
+    """A kind of place that holds files.
+
+    Args:
+        find: Finds them behind a URI.
+        pin: Returns the version of a file that was found before: of its name, URI, size in bytes
+            and :attr:`DataFile.version`.
+        spell: Returns the one spelling of a URI that plans keep.
+    """
+
+    find: FindFiles
+    pin: Callable[[str, str, int, str], DataFile]
+    spell: Callable[[str], str] = str
+
+
+@dataclass(frozen=True, slots=True)
+class TablePartitions:
+    """Implements ``PartitionReader``: dispatches on what the URI looks like.
+
+    Parquet is divided at row groups; other formats, packed files and damaged Parquet come as one
+    partition a file.  What pins a partition depends on the place:
+
+    - On disk the digest is over the bytes of the file, of Parquet over those of the row groups
+      alone: a change of one row group is none of the others.  The bytes are digested again through
+      the very handle that is then decoded, and the file must not be written to until the end.
+    - Elsewhere it is over ETag, size and row groups, and every request names the ETag: a new
+      version of an object changes all partitions of it, equal content included.
+
+    Args:
+        local: Files and folders.
+        s3: Objects behind ``s3://`` URLs.
+        sql: Returns what divides tables of databases.
+    """
+
+    local: FilePlace
+    s3: FilePlace
+    sql: Callable[[], PartitionReader]
+
+    def place(self, spec: SourceSpec) -> str:
+        """Return how plans call the source."""
+        if kind_of_place(spec) == "database":
+            return self.sql().place(spec)
+        return self._files(spec).spell(spec.uri)
+
+    def plan(
+        self,
+        spec: SourceSpec,
+        *,
+        partition_rows: int,
+        key: str | None = None,
+        watermark: str | None = None,
+        above: str | None = None,
+    ) -> Plan:
+        """Divide a source; files have neither key nor watermark."""
+        if kind_of_place(spec) == "database":
+            return self.sql().plan(
+                spec, partition_rows=partition_rows, key=key, watermark=watermark, above=above
+            )
+        place = self._files(spec)
+        form, files = choose(place.find(spec.uri), spec)
+        schema: pa.Schema | None = None
+        first = ""
+        problem: MalformedSourceError | None = None
+        rows = False
+        partitions: list[Partition] = []
+        for file in files:
+            outline = _outline(file, form, spec, partition_rows, look=not rows)
+            rows = rows or outline.rows
+            problem = problem or outline.problem
+            if outline.schema is not None:
+                if schema is None:
+                    schema, first = outline.schema, file.uri
+                check_columns(outline.schema, file.uri, schema, first)
+            order = schema if schema is not None and outline.schema != schema else None
+            partitions += [
+                _partition(file, place.spell(file.uri), form, outline.size, order, piece)
+                for piece in outline.pieces
+            ]
+        if schema is None or not rows:
+            raise problem or MalformedSourceError(
+                f"{spec.uri} has a header but no rows",
+                hint="expected at least one row below the header",
+            )
+        columns = tuple((field.name, str(field.type)) for field in schema)
+        return Plan(place.spell(spec.uri), columns, tuple(partitions))
+
+    def read(
+        self,
+        spec: SourceSpec,
+        partition: Partition,
+        *,
+        columns: Sequence[str] | None = None,
+        batch_rows: int = 16_384,
+    ) -> Iterator[PartitionBatch]:
+        """Stream a partition."""
+        if kind_of_place(spec) == "database":
+            return self.sql().read(spec, partition, columns=columns, batch_rows=batch_rows)
+        return _read(self._files(spec), spec, partition, columns, batch_rows)
+
+    def _files(self, spec: SourceSpec) -> FilePlace:
+        return self.local if kind_of_place(spec) == "files" else self.s3
+
+
+class _Piece(NamedTuple):
+    """Of a file: its row groups, or all of it where None."""
+
+    groups: range | None
+    before: int
+    rows: int | None
+    size: int
+    digest: str
+    extent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Outline:
+    """What planning finds out about a file.
+
+    Args:
+        size: In bytes.
+        pieces: What it is divided into.
+        schema: None where it is damaged.
+        rows: Whether it was seen to hold any.
+        problem: What is wrong with it.
+    """
+
+    size: int
+    pieces: tuple[_Piece, ...]
+    schema: pa.Schema | None = None
+    rows: bool = False
+    problem: MalformedSourceError | None = None
+
+
+class _Locator(NamedTuple):
+    """What a partition keeps for its reader."""
+
+    form: str
+    size: int
+    version: str
+    start: int | None
+    stop: int | None
+    columns: str | None
+    """JSON list of names: the plan's order where the file has another."""
+
+
+def _outline(
+    file: DataFile, form: SourceFormat, spec: SourceSpec, partition_rows: int, *, look: bool
+) -> _Outline:
+    """Divide a file; whether one that is no Parquet has rows is found out only if asked to."""
+    with file.open([(0, HEAD_BYTES)]) as handle, unchanged(handle, file.uri):
+        size = handle.seek(0, io.SEEK_END)
+        handle.seek(0)
+        problem, schema, rows = None, None, False
+        try:
+            if form == "parquet":
+                table = open_parquet(handle, file)
+                pieces = tuple(_row_groups(table, partition_rows, size))
+                return _Outline(size, pieces, table.schema, bool(pieces))
+            with unpacked(handle, file) as stream:
+                parsed = PARSERS[form](stream, file, spec)
+                with closing(parsed.pieces):
+                    if look:
+                        rows = any(len(p.numbers) or p.malformed for p in parsed.pieces)
+                schema = parsed.schema
+        except MalformedSourceError as error:
+            problem = error
+        whole = _Piece(None, 0, None, size, _content(handle, file, size))
+        return _Outline(size, (whole,), schema, rows, problem)
+
+
+def _row_groups(table: ParquetTable, partition_rows: int, size: int) -> Iterator[_Piece]:
+    total = table.reader.num_row_groups
+    for groups, before, rows in table.divide(partition_rows):
+        span = str(groups.start) if len(groups) == 1 else f"{groups.start}-{groups.stop - 1}"
+        # Row numbers belong to the extent: rows that moved are to be scored under their new ids.
+        extent = (
+            f"row group{'s' * (len(groups) > 1)} {span}, rows {before + 1}-{before + rows}"
+            if len(groups) < total
+            else ""
+        )
+        digest = (
+            table.digest(groups)
+            if not table.file.version
+            else _digest(table.file.version, size, groups.start, groups.stop)
+        )
+        yield _Piece(groups, before, rows, table.size(groups), digest, extent)
+
+
+def _partition(
+    file: DataFile,
+    uri: str,
+    form: SourceFormat,
+    size: int,
+    order: pa.Schema | None,
+    piece: _Piece,
+) -> Partition:
+    start, stop = (piece.groups.start, piece.groups.stop) if piece.groups else (None, None)
+    columns = None if order is None else json.dumps(order.names)
+    return Partition(
+        uri,
+        file.name,
+        piece.extent,
+        piece.before,
+        piece.rows,
+        piece.size,
+        piece.digest,
+        _Locator(form, size, file.version, start, stop, columns),
+    )
+
+
+def _read(
+    place: FilePlace,
+    spec: SourceSpec,
+    partition: Partition,
+    columns: Sequence[str] | None,
+    batch_rows: int,
+) -> Iterator[PartitionBatch]:
+    where = _Locator(*cast("_Locator", partition.locator))
+    file = place.pin(partition.name, partition.source, where.size, where.version)
+    if columns is None and where.columns is not None:
+        columns = json.loads(where.columns)
+    with file.open() as handle, unchanged(handle, str(partition)):
+        if where.start is not None and where.stop is not None:
+            groups = range(where.start, where.stop)
+            table = _reopened(file, handle, partition, groups)
+            names = _known(columns, table.schema, partition)
+            if not file.version:
+                yield from table.pieces(groups, names, batch_rows)
+                return
+            with file.open(table.extents(groups, names)) as ranges:
+                table = open_parquet(ranges, file, table.reader.metadata)
+                yield from table.pieces(groups, names, batch_rows)
+            return
+        if not file.version and _content(handle, file, where.size) != partition.digest:
+            raise changed(str(partition), _SINCE)
+        handle.seek(0)
+        with unpacked(handle, file) as stream:
+            parsed = PARSERS[cast("SourceFormat", where.form)](stream, file, spec)
+            names = _known(columns, parsed.schema, partition)
+            with closing(parsed.pieces):
+                for piece in parsed.pieces:
+                    yield from _sliced(piece, names, batch_rows)
+
+
+def _reopened(
+    file: DataFile, handle: BinaryIO, partition: Partition, groups: range
+) -> ParquetTable:
+    try:
+        table = open_parquet(handle, file)
+        same = groups.stop <= table.reader.num_row_groups and (
+            bool(file.version) or table.digest(groups) == partition.digest
+        )
+    except MalformedSourceError as error:
+        # When it was planned it was sound.
+        raise changed(str(partition), _SINCE) from error
+    if not same:
+        raise changed(str(partition), _SINCE)
+    return table
+
+
+def _known(columns: Sequence[str] | None, schema: pa.Schema, partition: Partition) -> Sequence[str]:
+    names = schema.names if columns is None else columns
+    for name in names:
+        if name not in schema.names:
+            raise MalformedSourceError(
+                f"{partition.source} has no column {name!r}",
+                hint=f"it has {', '.join(schema.names[:20])}",
+            )
+    return names
+
+
+def _sliced(piece: PartitionBatch, names: Sequence[str], rows: int) -> Iterator[PartitionBatch]:
+    table = piece.table.select(names)
+    for start in range(0, max(1, len(table)), rows):
+        numbers = piece.numbers[start : start + rows]
+        malformed = piece.malformed if start == 0 else ()
+        if len(numbers) or malformed:
+            yield PartitionBatch(table.slice(start, rows), numbers, malformed)
+
+
+def _content(handle: BinaryIO, file: DataFile, size: int) -> str:
+    """Return the digest of a whole file."""
+    if file.version:
+        return _digest(file.version, size)
+    digest = hashlib.sha256()
+    handle.seek(0)
+    while block := handle.read(BLOCK):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def _digest(*facts: int | str) -> str:
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
