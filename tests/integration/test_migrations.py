@@ -1,5 +1,6 @@
 """Our tables appear by themselves, exactly as declared, and never in somebody else's database."""
 
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -127,25 +128,24 @@ def test_an_older_schema_is_upgraded_and_keeps_its_rows(url, monkeypatch, tmp_pa
         "('payments', 1, 'u', 'd', 'r', 't', 'f', 'h', '2026-11-23 12:00:00')",
     )
     # The release after this one adds a column.
+    newer = f"{int(HEAD) + 1:04}"
     migrations = tmp_path / "migrations"
-    (migrations / "versions").mkdir(parents=True)
-    for name in ("env.py", "versions/0001_records.py"):
-        (migrations / name).write_text((MIGRATIONS / name).read_text())
-    (migrations / "versions" / "0002_note.py").write_text(
+    shutil.copytree(MIGRATIONS, migrations)
+    (migrations / "versions" / f"{newer}_note.py").write_text(
         "import sqlalchemy as sa\n"
         "from alembic import op\n"
-        "revision, down_revision = '0002', '0001'\n"
+        f"revision, down_revision = {newer!r}, {HEAD!r}\n"
         "def upgrade(): op.add_column('model_versions', sa.Column('note', sa.Text))\n"
     )
     schema = "pynomaly.infrastructure.sqlalchemy.schema"
-    monkeypatch.setattr(f"{schema}.HEAD", "0002")
+    monkeypatch.setattr(f"{schema}.HEAD", newer)
     monkeypatch.setattr(f"{schema}.MIGRATIONS", migrations)
     assert SqlRecords(url).pipelines() == ()
     with engine(url).connect() as connection:
         found = connection.exec_driver_sql("SELECT version, note FROM model_versions").one()
         assert tuple(found) == (1, None)
         revision = connection.exec_driver_sql("SELECT version_num FROM alembic_version")
-        assert revision.scalar_one() == "0002"
+        assert revision.scalar_one() == newer
 
 
 def test_a_migration_that_fails_half_way_leaves_nothing_behind(url, monkeypatch, tmp_path):

@@ -1,8 +1,10 @@
 """Fakes of our ports and checks of their contracts, for people who extend the platform."""
 
 from pynomaly.testing.detectors import check_detector
+from pynomaly.testing.ledger import InMemoryLedger
 from pynomaly.testing.records import InMemoryRecords
 from pynomaly.testing.registry import InMemoryRegistry
 from pynomaly.testing.registry_contract import RegistryContract
 
-__all__ = ["InMemoryRecords", "InMemoryRegistry", "RegistryContract", "check_detector"]
+__all__ = ["InMemoryLedger", "InMemoryRecords", "InMemoryRegistry", "RegistryContract",
+           "check_detector"]  # fmt: skip

@@ -29,12 +29,14 @@ class Ledger(Protocol):
 
         Raises:
             ConflictError: A job of that id with other content exists.
+            ValueError: A partition comes twice, or the job's moment has no time zone.
         """
 
     def lease(self, job_id: str, owner: str, seconds: float) -> Lease | None:
         """Take the next partition of a job that nobody is at work on; None if there is none.
 
-        A lease that ran out counts as none.
+        In the order of the plan; those given back or left behind by a dead worker may come after
+        all others.  A lease that ran out counts as none.
 
         Args:
             job_id: Of the job.
@@ -102,8 +104,8 @@ class Ledger(Protocol):
 
         Args:
             pipeline: Which pipeline.
-            version: Model and policy; those of the pipeline's newest job with a committed
-                partition where None.
+            version: Model and policy, whose registry number does not count; those of the
+                pipeline's newest job with a committed partition where None.
             target: Where the parts are; that of the same job where None.
         """
 
@@ -123,6 +125,8 @@ class Ledger(Protocol):
     def forget(self, keys: Sequence[str]) -> None:
         """Remove partitions nobody is at work on, and jobs left without any.
 
+        Fences keep growing where a partition comes back later.
+
         Args:
             keys: Of partitions; leased ones are left alone.
         """
@@ -131,4 +135,7 @@ class Ledger(Protocol):
         """Whether any job of the ledger has used this target."""
 
     def watermark(self, pipeline: str, source_uri: str, version: ScoreVersion) -> str | None:
-        """Return the watermark of the newest completely committed job over a source, if any."""
+        """Return the watermark of the newest completely committed job over a source, if any.
+
+        Jobs without a watermark, as those that found nothing new, do not count.
+        """

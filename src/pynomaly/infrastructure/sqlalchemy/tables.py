@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
-__all__ = ["UtcDateTime", "batches", "metadata", "model_versions", "releases", "reports", "runs",
-           "steps"]  # fmt: skip
+__all__ = ["UtcDateTime", "batches", "job_partitions", "jobs", "metadata", "model_versions",
+           "partitions", "releases", "reports", "runs", "steps"]  # fmt: skip
 
 
 class UtcDateTime(sa.TypeDecorator[datetime]):
@@ -162,4 +162,69 @@ batches = sa.Table(
     ),
     sa.Index(None, "pipeline", "scored_at"),
     sa.Index(None, "output_uri", "scored_at"),
+)
+
+jobs = sa.Table(
+    "score_jobs",
+    metadata,
+    _seq(),
+    sa.Column("id", sa.Text, nullable=False, unique=True),
+    sa.Column("run_id", sa.Text, nullable=False),
+    sa.Column("pipeline", sa.Text, nullable=False),
+    sa.Column("source_uri", sa.Text, nullable=False),
+    sa.Column("fingerprint", sa.Text, nullable=False),
+    sa.Column("model_version", sa.Integer, nullable=False),
+    sa.Column("manifest_digest", sa.Text, nullable=False),
+    sa.Column("policy_version", sa.Text, nullable=False),
+    sa.Column("target", sa.Text, nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("watermark", sa.Text),
+    sa.Index(None, "pipeline", "created_at"),
+    sa.Index(None, "target"),
+)
+
+partitions = sa.Table(
+    "score_partitions",
+    metadata,
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("pipeline", sa.Text, nullable=False),
+    sa.Column("model_version", sa.Integer, nullable=False),
+    sa.Column("manifest_digest", sa.Text, nullable=False),
+    sa.Column("policy_version", sa.Text, nullable=False),
+    sa.Column("target", sa.Text, nullable=False),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("extent", sa.Text, nullable=False),
+    sa.Column("first_row", sa.BigInteger, nullable=False),
+    sa.Column("rows", sa.BigInteger),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("digest", sa.Text, nullable=False),
+    _json("locator"),
+    # Of the first job that asked for it.
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("fence", sa.BigInteger, nullable=False),
+    sa.Column("owner", sa.Text),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    # Seconds since 1970 by the clock of the database.
+    sa.Column("leased_until", sa.Double),
+    sa.Column("error", sa.JSON(none_as_null=True)),  # as in runs
+    sa.Column("rows_in", sa.BigInteger),
+    sa.Column("rows_scored", sa.BigInteger),
+    sa.Column("rows_quarantined", sa.BigInteger),
+    sa.Column("rows_flagged", sa.BigInteger),
+    sa.Column("parts", sa.JSON(none_as_null=True)),
+    sa.Column("committed_at", UtcDateTime),
+    sa.Index(None, "pipeline", "created_at"),
+)
+
+job_partitions = sa.Table(
+    "score_job_partitions",
+    metadata,
+    sa.Column("job_id", sa.Text, sa.ForeignKey("score_jobs.id"), primary_key=True),
+    sa.Column("position", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("key", sa.Text, sa.ForeignKey("score_partitions.key"), nullable=False),
+    # Of the partition, once more, to group by it.
+    sa.Column("source", sa.Text, nullable=False),
+    sa.UniqueConstraint("key", "job_id"),
 )

@@ -1,0 +1,283 @@
+"""The score ledger in SQLite or PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from pynomaly.domain.errors import ConflictError, FencedError
+from pynomaly.domain.ledger import Entry, JobProgress, Lease, Outcome, ScoreJob, ScoreVersion
+from pynomaly.infrastructure.sqlalchemy import ledger_rows as rows
+from pynomaly.infrastructure.sqlalchemy import ledger_statements as statements
+from pynomaly.infrastructure.sqlalchemy.database import Database
+from pynomaly.infrastructure.sqlalchemy.tables import job_partitions, jobs, partitions
+
+__all__ = ["SqlLedger"]
+
+_KEYS_AT_ONCE = 500
+
+
+class SqlLedger:
+    """Implements ``Ledger`` (application/ports/ledger.py).
+
+    Whatever is interrupted by a broken connection to PostgreSQL is tried again on a new one, after
+    asking the database whether it had happened.
+
+    Args:
+        url: ``sqlite:///path`` or ``postgresql://user:password@host/database``.  Nothing is
+            connected before the first use, which also creates or upgrades the tables.
+
+    Raises:
+        ConfigurationError: Not such a URL; on first use also an unreachable or foreign database.
+        MissingExtraError: PostgreSQL without psycopg.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._database = Database(url, busy=True)
+        # Where in a job to look for the next partition.  A hint: a job of many partitions would
+        # otherwise be searched from its start, through all that is done, for each of them.
+        self._next: dict[str, int] = {}
+
+    def open_job(self, job: ScoreJob, entries: Sequence[Entry]) -> None:
+        """Store a job and its partitions, in order; those known by their key are shared."""
+        asked = [
+            {"job_id": job.id, "position": n, "key": one.key, "source": one.partition.source}
+            for n, one in enumerate(entries)
+        ]
+        if len({one["key"] for one in asked}) < len(asked):
+            raise ValueError(f"job {job.id} lists a partition twice")
+        # In the order of their keys: two equal jobs wait for each other instead of deadlocking.
+        new = sorted((rows.entry_row(one, job) for one in entries), key=lambda row: row["key"])
+
+        def store(connection: sa.Connection) -> None:
+            insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+            same_id = sa.select(jobs).where(jobs.c.id == job.id)
+            stored = connection.execute(same_id).mappings().one_or_none()
+            if stored is not None and rows.job(stored) != job:
+                raise ConflictError(
+                    f"score job {job.id} of {job.pipeline} is stored already, with other content",
+                    hint="jobs are written once; give a new one a new id",
+                )
+            if stored is not None:
+                return
+            # One that is stored meanwhile fails this; the next attempt finds it.
+            connection.execute(sa.insert(jobs), rows.job_row(job))
+            if entries:
+                connection.execute(insert(partitions).on_conflict_do_nothing(), new)
+                connection.execute(sa.insert(job_partitions), asked)
+                connection.execute(statements.REOPEN, {"job": job.id})
+
+        self._database.carry_out(store)
+
+    def lease(self, job_id: str, owner: str, seconds: float) -> Lease | None:
+        """Take the next partition of a job that nobody is at work on; None if there is none."""
+        taken: Lease | None = None
+
+        def take(connection: sa.Connection) -> Lease | None:
+            nonlocal taken
+            if taken and _is_newest(taken, _stored(connection, taken.key)):
+                return taken  # it was committed, and only the answer was lost
+            start = self._next.get(job_id, 0)
+            query = {"job": job_id, "start": start}
+            found = connection.execute(statements.NEXT_FREE, query).mappings().one_or_none()
+            if found is None and start:
+                query["start"] = 0
+                found = connection.execute(statements.NEXT_FREE, query).mappings().one_or_none()
+            if found is None:
+                return None
+            taken = Lease(
+                key=found["key"],
+                partition=rows.partition(found),
+                owner=owner,
+                # A partition that is forgotten and asked for again begins at 0; thanks to the
+                # clock its fences, and the names of parts made from them, are new all the same.
+                fence=max(found["fence"] + 1, int(found["now"] * 1_000)),
+                attempt=found["attempts"] + 1,
+            )
+            values = {"fence": taken.fence, "owner": owner, "attempts": taken.attempt}
+            connection.execute(statements.TAKE, {"taken": taken.key, "seconds": seconds, **values})
+            self._next[job_id] = found["position"] + 1
+            return taken
+
+        return self._database.carry_out(take)
+
+    def renew(self, lease: Lease, seconds: float) -> None:
+        """Make a lease hold for another ``seconds`` from now, even if it had run out."""
+
+        def hold(connection: sa.Connection) -> None:
+            if not _update(connection, statements.RENEW, lease, {"seconds": seconds}):
+                raise _fenced(lease, _stored(connection, lease.key))
+
+        self._database.carry_out(hold)
+
+    def commit(self, lease: Lease, outcome: Outcome) -> None:
+        """Make an outcome what readers see, if this lease's fence is still the newest."""
+        values = rows.outcome_row(outcome) | {"committed_at": datetime.now(UTC)}
+
+        def settle(connection: sa.Connection) -> None:
+            if _update(connection, statements.COMMIT, lease, values):
+                return
+            found = _stored(connection, lease.key)
+            if found is None or not _is_newest(lease, found) or found["state"] != "committed":
+                raise _fenced(lease, found)
+
+        self._database.carry_out(settle)
+
+    def give_back(self, lease: Lease, error: str | None = None) -> None:
+        """End a lease without an outcome; one that was taken over is left alone."""
+        values = {"state": "pending" if error is None else "failed", "error": error}
+        self._database.carry_out(lambda c: _update(c, statements.GIVE_BACK, lease, values))
+
+    def break_lease(self, lease: Lease) -> None:
+        """Let a lease run out now; its holder may still commit if nobody takes it over."""
+        self._database.carry_out(lambda c: _update(c, statements.RENEW, lease, {"seconds": 0.0}))
+
+    def leases(self, job_id: str) -> tuple[Lease, ...]:
+        """Return the leases on partitions of a job that have not run out."""
+        return tuple(
+            Lease(
+                key=found["key"],
+                partition=rows.partition(found),
+                owner=found["owner"],
+                fence=found["fence"],
+                attempt=found["attempts"],
+            )
+            for found in self._all(statements.LEASES, job=job_id)
+        )
+
+    def progress(self, job_id: str) -> JobProgress:
+        """Return where a job stands."""
+        found = {one["standing"]: one for one in self._all(statements.PROGRESS, job=job_id)}
+        states = ("pending", "leased", "committed", "failed")
+        counts = ("rows_in", "rows_scored", "rows_quarantined", "rows_flagged")
+        return JobProgress(
+            **{state: found[state]["partitions"] if state in found else 0 for state in states},
+            # PostgreSQL adds up big integers to decimals.
+            **{name: int(sum(one[name] for one in found.values())) for name in counts},
+        )
+
+    def job(self, job_id: str) -> ScoreJob | None:
+        """Return a job by id."""
+        return next(map(rows.job, self._all(sa.select(jobs).where(jobs.c.id == job_id))), None)
+
+    def jobs(self, pipeline: str, limit: int = 20) -> tuple[ScoreJob, ...]:
+        """Return the latest jobs, newest first."""
+        found = self._all(statements.newest_jobs(pipeline).limit(limit))
+        return tuple(map(rows.job, found))
+
+    def entries_of(self, job_id: str) -> tuple[Entry, ...]:
+        """Return the partitions of a job, in order."""
+        return tuple(map(rows.entry, self._all(statements.ENTRIES_OF, job=job_id)))
+
+    def current(
+        self, pipeline: str, version: ScoreVersion | None = None, target: str | None = None
+    ) -> tuple[Entry, ...]:
+        """Return the committed partitions that are in force, ordered by source and first row."""
+        if version is None or target is None:
+            query = statements.newest_jobs(pipeline).where(statements.has_committed())
+            if version is not None:
+                query = query.where(statements.same_version(version))
+            if target is not None:
+                query = query.where(jobs.c.target == target)
+            newest = next(map(rows.job, self._all(query.limit(1))), None)
+            if newest is None:
+                return ()
+            version, target = newest.version, newest.target
+        found = map(rows.entry, self._all(statements.in_force(pipeline, version, target)))
+        return tuple(sorted(found, key=_place))  # here: the databases' collations differ
+
+    def entries(self, pipeline: str) -> tuple[Entry, ...]:
+        """Return everything the ledger keeps of a pipeline, oldest first."""
+        found = self._all(sa.select(partitions).where(partitions.c.pipeline == pipeline))
+        by_age = sorted(found, key=lambda one: (one["created_at"], *_place(rows.entry(one))))
+        return tuple(map(rows.entry, by_age))
+
+    def reset(self, key: str, error: str) -> None:
+        """Make a committed partition pending again because its output is damaged or gone."""
+        change = {"damaged": key, "error": error}
+        self._database.carry_out(lambda c: c.execute(statements.RESET, change).close())
+
+    def forget(self, keys: Sequence[str]) -> None:
+        """Remove partitions nobody is at work on, and jobs left without any."""
+
+        def remove(connection: sa.Connection) -> None:
+            for batch in _batches(sorted(keys)):
+                in_batch = sa.and_(partitions.c.key.in_(batch), ~statements.held)
+                query = sa.select(partitions.c.key).where(in_batch).order_by(partitions.c.key)
+                unheld = connection.scalars(query.with_for_update()).all()
+                asked = job_partitions.c.key.in_(unheld)
+                touched = connection.scalars(sa.select(job_partitions.c.job_id).where(asked))
+                touched_jobs = sorted(set(touched))
+                connection.execute(sa.delete(job_partitions).where(asked))
+                connection.execute(sa.delete(partitions).where(partitions.c.key.in_(unheld)))
+                for ids in _batches(touched_jobs):
+                    left_empty = sa.and_(jobs.c.id.in_(ids), ~statements.has_partitions())
+                    connection.execute(sa.delete(jobs).where(left_empty))
+
+        self._database.carry_out(remove)
+
+    def wrote(self, target: str) -> bool:
+        """Whether any job of the ledger has used this target."""
+        return bool(self._all(sa.select(jobs.c.seq).where(jobs.c.target == target).limit(1)))
+
+    def watermark(self, pipeline: str, source_uri: str, version: ScoreVersion) -> str | None:
+        """Return the watermark of the newest completely committed job over a source, if any."""
+        query = statements.newest_jobs(pipeline).where(
+            jobs.c.source_uri == source_uri,
+            jobs.c.watermark.is_not(None),  # a job that found nothing new has none
+            statements.same_version(version),
+            statements.completed(),
+        )
+        return next((found["watermark"] for found in self._all(query.limit(1))), None)
+
+    def _all(self, query: sa.Select[Any], **parameters: object) -> Sequence[sa.RowMapping]:
+        with self._database.read() as connection:
+            return connection.execute(query, parameters).mappings().all()
+
+
+def _place(entry: Entry) -> tuple[str, int, str]:
+    return entry.partition.source, entry.partition.first_row, entry.key
+
+
+def _batches(values: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(values), _KEYS_AT_ONCE):
+        yield values[start : start + _KEYS_AT_ONCE]
+
+
+def _update(
+    connection: sa.Connection, statement: sa.Update, lease: Lease, values: dict[str, Any]
+) -> bool:
+    """Change a partition if the lease on it is the newest; return whether it is."""
+    values = {"held": lease.key, "under": lease.fence, **values}
+    return connection.execute(statement, values).rowcount == 1
+
+
+def _stored(connection: sa.Connection, key: str) -> sa.RowMapping | None:
+    query = sa.select(partitions).where(partitions.c.key == key)
+    return connection.execute(query).mappings().one_or_none()
+
+
+def _is_newest(lease: Lease, found: sa.RowMapping | None) -> bool:
+    return found is not None and (found["fence"], found["owner"]) == (lease.fence, lease.owner)
+
+
+def _fenced(lease: Lease, found: sa.RowMapping | None) -> FencedError:
+    if found is None:
+        happened = "the partition was pruned from the ledger"
+    elif not _is_newest(lease, found):
+        happened = f"{found['owner']} has taken it over under fence {found['fence']}"
+    elif found["state"] == "committed":
+        happened = "its rows are committed already"
+    else:
+        happened = f"the lease was given up, the partition is {found['state']}"
+    return FencedError(
+        f"{lease.partition}: the lease of {lease.owner} (fence {lease.fence}) no longer holds: "
+        f"{happened}",
+        hint="what it wrote does not count and no row is lost or repeated; score the pipeline "
+        "again to finish what is missing, and raise scoring.lease_seconds if workers pause for "
+        "longer than that",
+    )

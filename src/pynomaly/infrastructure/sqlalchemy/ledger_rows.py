@@ -1,0 +1,89 @@
+"""Between the ledger's values and rows of its tables."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+from typing import TYPE_CHECKING, Any
+
+from pynomaly.domain.ledger import Entry, Outcome, Part, Partition, ScoreJob, ScoreVersion
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+__all__ = ["entry", "entry_row", "job", "job_row", "outcome_row", "partition"]
+
+_COUNTS = ("rows_in", "rows_scored", "rows_quarantined", "rows_flagged")
+
+
+def job_row(job: ScoreJob) -> dict[str, Any]:
+    """Return the columns of a job.
+
+    Raises:
+        ValueError: Its moment has no time zone: guessing one would move it.
+    """
+    if job.created_at.tzinfo is None:
+        raise ValueError(f"ScoreJob.created_at has no time zone: {job.created_at}")
+    values = {f.name: getattr(job, f.name) for f in fields(job)}
+    return values | asdict(values.pop("version"))
+
+
+def job(found: sa.RowMapping) -> ScoreJob:
+    """Return the stored job."""
+    values = {name: found[name] for name in ScoreJob.__slots__ if name != "version"}
+    return ScoreJob(version=_version(found), **values)
+
+
+def entry_row(entry: Entry, job: ScoreJob) -> dict[str, Any]:
+    """Return the columns of a partition nobody has worked on, asked for by a job."""
+    partition = entry.partition
+    return {
+        **{f.name: getattr(partition, f.name) for f in fields(partition)},
+        **asdict(entry.version),
+        "key": entry.key,
+        "pipeline": entry.pipeline,
+        "target": entry.target,
+        "created_at": job.created_at,
+        "state": "pending",
+        "fence": 0,
+        "attempts": 0,
+    }
+
+
+def outcome_row(outcome: Outcome) -> dict[str, Any]:
+    """Return the columns of what became of a partition."""
+    counts = {name: getattr(outcome, name) for name in _COUNTS}
+    return counts | {"parts": [asdict(part) for part in outcome.parts]}
+
+
+def partition(found: sa.RowMapping) -> Partition:
+    """Return the partition of a stored entry."""
+    values = {name: found[name] for name in Partition.__slots__ if name != "locator"}
+    return Partition(locator=tuple(found["locator"]), **values)
+
+
+def entry(found: sa.RowMapping) -> Entry:
+    """Return the stored entry."""
+    committed = found["state"] == "committed"
+    return Entry(
+        key=found["key"],
+        partition=partition(found),
+        pipeline=found["pipeline"],
+        version=_version(found),
+        target=found["target"],
+        state=found["state"],
+        fence=found["fence"],
+        owner=found["owner"],
+        attempts=found["attempts"],
+        error=found["error"],
+        outcome=_outcome(found) if committed else None,
+        committed_at=found["committed_at"],
+    )
+
+
+def _version(found: sa.RowMapping) -> ScoreVersion:
+    return ScoreVersion(found["model_version"], found["manifest_digest"], found["policy_version"])
+
+
+def _outcome(found: sa.RowMapping) -> Outcome:
+    counts = {name: found[name] for name in _COUNTS}
+    return Outcome(parts=tuple(Part(**part) for part in found["parts"]), **counts)
