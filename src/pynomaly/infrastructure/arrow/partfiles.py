@@ -222,6 +222,11 @@ def _encoder(handle: BinaryIO, rows: pa.Table, metadata: dict[bytes, str]) -> pq
 
 
 def _divide(table: pa.Table, column: str) -> Iterator[tuple[str | None, pa.Table]]:
+    if column.startswith((".", "_")) or "/" in column or "=" in column:
+        raise ConfigurationError(
+            f"folders cannot be named by the column {column!r}: they would be hidden or ambiguous",
+            hint="rename the column",
+        )
     if column not in table.column_names:
         raise ConfigurationError(
             f"there is no column {column!r} to divide the output by",
@@ -243,9 +248,9 @@ def _divide(table: pa.Table, column: str) -> Iterator[tuple[str | None, pa.Table
 
 
 def segment(column: str, value: str | None) -> str:
-    """Return how Hive names the folder of a value.
+    """Return how pyarrow and Hive name the folder of a value.
 
     >>> segment("date", "2026-11-25 06:00"), segment("shop", None)
     ('date=2026-11-25%2006%3A00', 'shop=__HIVE_DEFAULT_PARTITION__')
     """
-    return f"{quote(column, safe='')}={_NULL if value is None else quote(value, safe='')}"
+    return f"{column}={_NULL if value is None else quote(value, safe='')}"

@@ -17,7 +17,7 @@ from pynomaly.application.ports.partitions import PartStore, PartWriter, StoredP
 from pynomaly.domain.errors import (
     ConfigurationError,
     IntegrityError,
-    MalformedSourceError,
+    SourceChangedError,
     UnsupportedFormatError,
 )
 from pynomaly.domain.ledger import Part
@@ -206,7 +206,7 @@ class FileParts:
                 yield parquet
         except FileNotFoundError as error:
             raise _damaged(part, "is missing") from error
-        except MalformedSourceError as error:
+        except SourceChangedError as error:
             raise _damaged(part, "was replaced while it was read") from error
         except (pa.ArrowException, OSError) as error:
             raise _damaged(part, f"cannot be read: {str(error).splitlines()[0]}") from error

@@ -83,10 +83,13 @@ class PrefixParts:
         bucket, prefix = _folder(target)
         client = self._client()
         with refusals(target, "list"):
-            pages = client.get_paginator("list_multipart_uploads").paginate(
-                Bucket=bucket, Prefix=prefix
-            )
-            uploads = [upload for page in pages for upload in page.get("Uploads", [])]
+            try:
+                pages = client.get_paginator("list_multipart_uploads").paginate(
+                    Bucket=bucket, Prefix=prefix
+                )
+                uploads = [upload for page in pages for upload in page.get("Uploads", [])]
+            except client.exceptions.NoSuchUpload:
+                uploads = []  # what rclone says of none
         for upload in uploads:
             if not upload["Key"].startswith(prefix):
                 continue  # some servers ignore the prefix

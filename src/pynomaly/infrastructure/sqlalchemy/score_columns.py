@@ -83,7 +83,7 @@ def restored(table: pa.Table, layout: pa.Schema) -> pa.Table:
         if pa.types.is_nested(kind):
             values = [None if v is None else json.loads(v) for v in column.to_pylist()]
             column = pa.chunked_array([pa.array(values, kind)])
-        columns[name] = column.cast(kind)
+        columns[name] = pa.nulls(len(column)) if kind == pa.null() else column.cast(kind)
     return pa.table(columns)
 
 

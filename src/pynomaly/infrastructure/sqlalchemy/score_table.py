@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pc
 import sqlalchemy as sa
+from sqlalchemy.sql import quoted_name
 
 from pynomaly.application.ports.partitions import PartWriter, StoredPart
 from pynomaly.domain.errors import (
@@ -248,8 +249,7 @@ class _Writer:
         return [_PART, _ROW, *self._layout.names]
 
     def _named(self, names: Sequence[str]) -> str:
-        quote = self._connection.dialect.identifier_preparer.quote_identifier
-        return ", ".join(quote(name) for name in names)
+        return ", ".join(map(_identifier, names))
 
     def _start(self) -> None:
         raise NotImplementedError
@@ -282,10 +282,9 @@ class _SqliteWriter(_Writer):
     def _finish(self) -> None:
         self._connection.commit()
         self._connection.exec_driver_sql("BEGIN IMMEDIATE")
-        names = self._named(self._columns)
-        table = self._named([self._table.table])
+        names, table = self._named(self._columns), _identifier(self._table.table)
         self._connection.exec_driver_sql(
-            f"INSERT INTO main.{table} ({names}) SELECT {names} FROM temp.waiting ORDER BY rowid"  # noqa: S608 - names quoted by the dialect
+            f"INSERT INTO main.{table} ({names}) SELECT {names} FROM temp.waiting ORDER BY rowid"  # noqa: S608 - names are quoted
         )
 
 
@@ -293,9 +292,8 @@ class _PostgresWriter(_Writer):
     """Rows go up by COPY as they come; nobody sees them before the commit."""
 
     def _start(self) -> None:
-        quote = self._connection.dialect.identifier_preparer.quote_identifier
         names = [self._table.schema, self._table.table]
-        table = ".".join(quote(name) for name in names if name is not None)
+        table = ".".join(_identifier(name) for name in names if name is not None)
         self._copy = f"COPY {table} ({self._named(self._columns)}) FROM STDIN (FORMAT csv)"
 
     def _load(self, rows: pa.Table, first: int) -> None:
@@ -334,6 +332,15 @@ def _driver_errors(connection: sa.Connection) -> Iterator[None]:
         yield
     except dbapi.Error as error:
         raise sa.exc.DBAPIError.instance(None, None, error, dbapi.Error) from error
+
+
+def _identifier(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _quoted(name: str) -> quoted_name:
+    # SQLAlchemy's own list of reserved words is not complete.
+    return quoted_name(name, True)
 
 
 def _begin(table: ScoreTarget, connection: sa.Connection) -> None:
@@ -377,7 +384,7 @@ def _make_tables(table: ScoreTarget, connection: sa.Connection, layout: pa.Schem
                 f"a column of scores in a table cannot be called {name!r}",
                 hint=f"{_PART} and {_ROW} are taken, and names have at most 63 bytes",
             )
-    columns = [sa.Column(field.name, column_type(field.type)) for field in layout]
+    columns = [sa.Column(_quoted(field.name), column_type(field.type)) for field in layout]
     rows, fences = _rows(table, *columns), _fences(table)
     with connection.begin():
         inspector = sa.inspect(connection)
@@ -437,7 +444,7 @@ def _batches(
     """
     rows = _rows(table)
     statement = (
-        sa.select(rows.c[_ROW], *(sa.column(column) for column in layout.names))
+        sa.select(rows.c[_ROW], *(sa.column(_quoted(column)) for column in layout.names))
         .select_from(rows)
         .where(rows.c[_PART] == name, rows.c[_ROW] > sa.bindparam("last"))
         .order_by(rows.c[_ROW])

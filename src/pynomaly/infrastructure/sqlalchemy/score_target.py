@@ -77,11 +77,15 @@ class ScoreTarget:
                 hint=f"{_EXAMPLES}; letters, digits and _, at most 48",
             )
         if url.drivername in ("postgres", "postgresql", "postgresql+psycopg"):
-            host = url.host.lower() if url.host else None
-            port = None if url.port == 5432 else url.port
-            return cls(
-                url.set(drivername="postgresql+psycopg", host=host, port=port), *match.groups()
+            plain = sa.URL.create(
+                "postgresql+psycopg",
+                username=url.username,
+                host=url.host.lower() if url.host else None,
+                port=None if url.port == 5432 else url.port,
+                database=url.database,
+                query=url.query,
             )
+            return cls(plain, *match.groups())
         if url.drivername not in ("sqlite", "sqlite+pysqlite"):
             raise UnsupportedFormatError(
                 f"scores are not kept in {url.drivername!r}", hint=_EXAMPLES
