@@ -44,7 +44,11 @@ class Digesting(io.RawIOBase):
         if not self._dropping:
             try:
                 self._handle.write(data)
-            except OSError as error:
+            except BaseException as error:
+                # Encoders would try to write the rest all the same.
+                self._dropping = True
+                if not isinstance(error, OSError):
+                    raise
                 raise OutputNotWritableError(
                     f"cannot write {self._uri}: {error.strerror or error}",
                     hint="free some space, or write elsewhere",
