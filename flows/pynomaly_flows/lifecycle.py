@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 from pynomaly.domain.errors import ApprovalPendingError, ReleaseBlockedError
+from pynomaly.domain.ledger import Output
 from pynomaly_flows.runs import Document, recorded_run
-from pynomaly_flows.tasks import gate, profile, promote, register, score, train, tune, validate
+from pynomaly_flows.tasks import (
+    gate,
+    plan,
+    profile,
+    promote,
+    register,
+    score,
+    train,
+    tune,
+    validate,
+)
 
 __all__ = ["lifecycle"]
 
@@ -25,8 +36,9 @@ def lifecycle(
         overwrite: Replace an output that we did not write.
         run_id: A failed run to take up again.
     """
+    output = Output(out, overwrite)
     with recorded_run("run", pipeline, run_id) as run:
-        validated = validate(run.job, data)
+        validated = validate(run.job, data, plan(run.job, data))
         run.profile = profile(run.job, validated.dataset)
         choice = tune(run.job, validated.dataset)
         trained = train(run.job, validated.dataset, choice)
@@ -37,7 +49,7 @@ def lifecycle(
         except (ReleaseBlockedError, ApprovalPendingError):
             if release.champion is not None:
                 # The champion keeps serving; a refused retrain costs nobody the scores.
-                score(run.job, validated.dataset, out, overwrite)
+                score(run.job, data, validated, output)
             raise
-        score(run.job, validated.dataset, out, overwrite)
+        score(run.job, data, validated, output)
     return run.document

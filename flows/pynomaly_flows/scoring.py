@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from pynomaly.domain.errors import SourceChangedError
+from pynomaly.domain.ledger import Output
 from pynomaly_flows.runs import Document, recorded_run
-from pynomaly_flows.tasks import score, validate
+from pynomaly_flows.tasks import plan, score, validate
 
 __all__ = ["scoring"]
+
+_ATTEMPTS = 3
+"""Inputs that change while they are read are planned anew so often; what is committed stays."""
 
 
 def scoring(
@@ -13,18 +20,34 @@ def scoring(
     data: str | None = None,
     out: str | None = None,
     overwrite: bool = False,
+    keep: Sequence[str] = (),
+    partition_by: str | None = None,
+    incremental: bool = False,
     run_id: str | None = None,
 ) -> Document:
-    """Validate a batch and score its good rows.
+    """Plan a batch, validate it, and score every good row exactly once.
 
     Args:
         pipeline: Name of a configured pipeline.
         data: To score; the pipeline's source where None.
         out: Where scored rows go; under the platform's own folder where None.
-        overwrite: Replace an output that we did not write.
+        overwrite: Use an output that holds something we did not write.
+        keep: Source columns passed through.
+        partition_by: Divide the output among folders by a column's values.
+        incremental: Only what is new since the last job.
         run_id: A failed run to take up again.
     """
+    output = Output(out, overwrite, tuple(keep), partition_by)
     with recorded_run("score", pipeline, run_id) as run:
-        validated = validate(run.job, data)
-        score(run.job, validated.dataset, out, overwrite)
+        for attempt in range(1, _ATTEMPTS + 1):
+            planned = plan(run.job, data, incremental, attempt)
+            if not planned.partitions:
+                break  # nothing new
+            try:
+                validated = validate(run.job, data, planned, True, attempt)
+                score(run.job, data, validated, output, attempt)
+                break
+            except SourceChangedError:
+                if attempt == _ATTEMPTS:
+                    raise
     return run.document

@@ -194,7 +194,8 @@ def _facts_of(error: BaseException) -> Facts:
 
 def _cache_key(context: TaskRunContext, parameters: Mapping[str, Any]) -> str:
     job: Job = parameters["job"]
-    return f"{job.run_id}-{context.task.name}"
+    # A step that a flow repeats on purpose is another one.
+    return f"{job.run_id}-{context.task.name}-{parameters.get('attempt', 1)}"
 
 
 def _is_transient(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from pynomaly.domain.detectors import detector
-from pynomaly.domain.pipelines import Pipeline
+from pynomaly.domain.pipelines import Pipeline, SourceSpec
 from pynomaly_flows import artifacts
 from pynomaly_flows.context import Event, Job, emit, platform, under_flow_run
 from pynomaly_flows.steps import Facts, step
@@ -18,11 +19,31 @@ if TYPE_CHECKING:
     from pynomaly.application.tune import Choice
     from pynomaly.application.validate import Validated
     from pynomaly.domain.datasets import Dataset
+    from pynomaly.domain.ledger import Output, Plan
     from pynomaly.domain.profiles import Profile
     from pynomaly.domain.releases import ModelVersion, Release
     from pynomaly.domain.runs import ScoredBatch
 
-__all__ = ["gate", "profile", "promote", "register", "score", "train", "tune", "validate"]
+__all__ = ["gate", "plan", "profile", "promote", "register", "score", "train", "tune", "validate"]
+
+_PROGRESS_SECONDS = 2.0
+"""Between two updates of a progress bar in Prefect's UI; each is a request."""
+
+
+def _planned(result: Plan) -> Facts:
+    return {
+        "data": result.uri,
+        "partitions": len(result.partitions),
+        "bytes": result.size_bytes,
+        "fingerprint": result.fingerprint.content,
+    }
+
+
+@step(summary=_planned)
+def plan(job: Job, data: str | None, incremental: bool = False, attempt: int = 1) -> Plan:
+    """Divide the source into partitions, all of them or only what is new."""
+    pipeline = _pipeline(job)
+    return platform().plan_scoring(pipeline, _source(pipeline, data), incremental=incremental)
 
 
 def _validated(result: Validated) -> Facts:
@@ -42,11 +63,12 @@ def _validated(result: Validated) -> Facts:
 
 
 @step(summary=_validated, artifact=artifacts.validation_page)
-def validate(job: Job, data: str | None) -> Validated:
+def validate(
+    job: Job, data: str | None, plan: Plan, go_on: bool = False, attempt: int = 1
+) -> Validated:
     """Refuse bad data, quarantine bad rows, stage the rest."""
     pipeline = _pipeline(job)
-    source = pipeline.source.at(data) if data else pipeline.source
-    return platform().validate(pipeline, source, job.run_id)
+    return platform().validate(pipeline, _source(pipeline, data), job.run_id, plan, go_on=go_on)
 
 
 def _profiled(result: Profile) -> Facts:
@@ -175,15 +197,46 @@ def _scored(result: ScoredBatch) -> Facts:
 
 
 @step(summary=_scored)
-def score(job: Job, dataset: Dataset, out: str | None, overwrite: bool) -> ScoredBatch:
-    """Score the staged rows with the champion."""
+def score(
+    job: Job, data: str | None, validated: Validated, output: Output, attempt: int = 1
+) -> ScoredBatch:
+    """Score the validated rows with the champion, each exactly once."""
+    pipeline = _pipeline(job)
+    return platform().score(
+        pipeline,
+        _source(pipeline, data),
+        validated,
+        job.run_id,
+        output,
+        _row_listener(job, validated.dataset.snapshot.rows),
+    )
+
+
+def _row_listener(job: Job, of: int) -> Callable[[int], None]:
+    """Tell how many rows are done, how fast, and how long the rest will take."""
+    progress = artifacts.Progress(job, "rows") if under_flow_run() else None
+    started, shown = time.monotonic(), 0.0
+    before: int | None = None
 
     def on_rows(rows: int) -> None:
-        emit(Event("progress", "score", {"rows": rows, "of": dataset.rows}))
+        nonlocal shown, before
+        now = time.monotonic()
+        if before is None:
+            before = rows
+        elapsed = now - started
+        speed = (rows - before) / elapsed if elapsed > 0 else 0.0
+        left = (of - rows) / speed if speed else None
+        facts = {"rows": rows, "of": of, "rows_per_second": speed, "seconds_left": left}
+        emit(Event("progress", "score", facts))
+        if progress and (rows >= of or now - shown > _PROGRESS_SECONDS):
+            shown = now
+            progress.at(rows / of if of else 1.0)
 
-    return platform().score(
-        _pipeline(job), dataset, job.run_id, out=out, overwrite=overwrite, on_rows=on_rows
-    )
+    return on_rows
+
+
+def _source(pipeline: Pipeline, data: str | None) -> SourceSpec:
+    return pipeline.source.at(data) if data else pipeline.source
 
 
 def _pipeline(job: Job) -> Pipeline:

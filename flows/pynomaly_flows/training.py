@@ -17,7 +17,7 @@ def validation(pipeline: str, data: str | None = None, run_id: str | None = None
         run_id: A failed run to take up again.
     """
     with recorded_run("validate", pipeline, run_id) as run:
-        tasks.validate(run.job, data)
+        tasks.validate(run.job, data, tasks.plan(run.job, data))
     return run.document
 
 
@@ -30,7 +30,7 @@ def profiling(pipeline: str, data: str | None = None, run_id: str | None = None)
         run_id: A failed run to take up again.
     """
     with recorded_run("profile", pipeline, run_id) as run:
-        validated = tasks.validate(run.job, data)
+        validated = tasks.validate(run.job, data, tasks.plan(run.job, data))
         run.profile = tasks.profile(run.job, validated.dataset)
     return {**run.document, "profile": run.profile}
 
@@ -44,7 +44,7 @@ def training(pipeline: str, data: str | None = None, run_id: str | None = None) 
         run_id: A failed run to take up again.
     """
     with recorded_run("train", pipeline, run_id) as run:
-        validated = tasks.validate(run.job, data)
+        validated = tasks.validate(run.job, data, tasks.plan(run.job, data))
         run.profile = tasks.profile(run.job, validated.dataset)
         choice = tasks.tune(run.job, validated.dataset)
         trained = tasks.train(run.job, validated.dataset, choice)

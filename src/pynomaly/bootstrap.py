@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pynomaly.application.alerts import TopAlerts
     from pynomaly.application.champion import ModelLoader
     from pynomaly.application.gate import GateVersion
+    from pynomaly.application.keep_scores import PruneScores, VerifyScores
+    from pynomaly.application.plan_scoring import PlanScoring
     from pynomaly.application.ports.data import DatasetStore, OutputSinks, Sources
     from pynomaly.application.ports.learning import (
         DetectorFitter,
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
         ModelStore,
         Tuner,
     )
+    from pynomaly.application.ports.ledger import Ledger
+    from pynomaly.application.ports.partitions import PartitionReader, PartStore
     from pynomaly.application.ports.quality import DataValidator
     from pynomaly.application.ports.records import Records
     from pynomaly.application.ports.registry import ModelRegistry
@@ -33,10 +37,13 @@ if TYPE_CHECKING:
     from pynomaly.application.profile import ProfileDataset, ProfileSource
     from pynomaly.application.promote import PromoteRelease
     from pynomaly.application.queries import Queries
+    from pynomaly.application.read_scores import ReadScores
     from pynomaly.application.reconcile import ReconcileAliases
     from pynomaly.application.register import RegisterModel
     from pynomaly.application.report import WriteRunReport
-    from pynomaly.application.score import ScoreDataset
+    from pynomaly.application.score import ScoreSnapshot
+    from pynomaly.application.score_partition import ScorePartition
+    from pynomaly.application.score_work import Workers
     from pynomaly.application.train import FitModel
     from pynomaly.application.tune import TuneDetector
     from pynomaly.application.validate import ValidateData
@@ -111,6 +118,13 @@ class Platform:
         return SqlRecords(self.settings.records.url)
 
     @cached_property
+    def ledger(self) -> Ledger:
+        """What was scored."""
+        from pynomaly.infrastructure.sqlalchemy.ledger import SqlLedger
+
+        return SqlLedger(self.settings.records.url)
+
+    @cached_property
     def registry(self) -> ModelRegistry:
         """The model registry."""
         from pynomaly.infrastructure.mlflow.registry import MlflowRegistry
@@ -121,6 +135,17 @@ class Platform:
     def sources(self) -> Sources:
         """Opens whatever holds rows."""
         return adapters.data_sources()
+
+    @cached_property
+    def partitions(self) -> PartitionReader:
+        """Divides sources and reads the pieces."""
+        return adapters.partition_reader()
+
+    @cached_property
+    def parts(self) -> PartStore:
+        """Scored parts."""
+        scoring, s3 = self.settings.scoring, self.settings.s3
+        return adapters.part_store(workers=scoring.workers, sse=s3.sse, kms_key=s3.kms_key)
 
     @cached_property
     def datasets(self) -> DatasetStore:
@@ -200,7 +225,7 @@ class Platform:
         from pynomaly.application.validate import ValidateData
 
         return ValidateData(
-            self.sources,
+            self.partitions,
             self.datasets,
             self.validator,
             self.records,
@@ -277,26 +302,75 @@ class Platform:
         return PromoteRelease(self.records, self.registry, self.reconcile)
 
     @cached_property
-    def score(self) -> ScoreDataset:
-        """Score staged rows with the champion."""
-        from pynomaly.application.score import ScoreDataset
+    def plan_scoring(self) -> PlanScoring:
+        """Divide a source into partitions."""
+        from pynomaly.application.plan_scoring import PlanScoring
 
-        return ScoreDataset(
-            self.datasets,
-            self.sinks,
+        return PlanScoring(
+            self.partitions, self.ledger, self.loader, self.settings.scoring.partition_rows
+        )
+
+    @cached_property
+    def score_partition(self) -> ScorePartition:
+        """Score one partition."""
+        from pynomaly.application.score_partition import ScorePartition
+
+        return ScorePartition(self.partitions, self.parts, self.kernels)
+
+    @cached_property
+    def workers(self) -> Workers:
+        """Work off a job in this process."""
+        from pynomaly.application.score_work import Workers
+
+        scoring = self.settings.scoring
+        return Workers(self.ledger, self.score_partition, scoring.workers, scoring.lease_seconds)
+
+    @cached_property
+    def score(self) -> ScoreSnapshot:
+        """Score a validated snapshot with the champion."""
+        from pynomaly.application.score import ScoreSnapshot
+
+        return ScoreSnapshot(
+            self.ledger,
             self.records,
             self.loader,
+            self.partitions,
+            self.parts,
+            self.read_scores,
+            self.datasets,
             self.kernels,
+            self.workers,
             self.settings.home / "scores",
             self.settings.scoring.batch_rows,
         )
+
+    @cached_property
+    def read_scores(self) -> ReadScores:
+        """Committed scores."""
+        from pynomaly.application.read_scores import ReadScores
+
+        return ReadScores(self.ledger, self.parts, self.sinks, self.records)
+
+    @cached_property
+    def verify_scores(self) -> VerifyScores:
+        """Compare stored scores with the ledger."""
+        from pynomaly.application.keep_scores import VerifyScores
+
+        return VerifyScores(self.ledger, self.parts)
+
+    @cached_property
+    def prune_scores(self) -> PruneScores:
+        """Remove scores nothing refers to any more."""
+        from pynomaly.application.keep_scores import PruneScores
+
+        return PruneScores(self.ledger, self.parts)
 
     @cached_property
     def top_alerts(self) -> TopAlerts:
         """The strongest alerts of a run."""
         from pynomaly.application.alerts import TopAlerts
 
-        return TopAlerts(self.records, self.datasets, self.sinks)
+        return TopAlerts(self.records, self.ledger, self.parts)
 
     @cached_property
     def write_report(self) -> WriteRunReport:

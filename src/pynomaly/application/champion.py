@@ -54,14 +54,22 @@ class ModelLoader:
         Raises:
             NoChampionError: Nothing has been promoted.
         """
+        version = self.champion_version(pipeline)
+        return version, self.load(version)
+
+    def champion_version(self, pipeline: str) -> ModelVersion:
+        """Return the version that serves.
+
+        Raises:
+            NoChampionError: Nothing has been promoted.
+        """
         production = self.records.production(pipeline)
         if production is None:
             raise NoChampionError(
                 f"pipeline '{pipeline}' has no champion: no model version passed its gates yet",
                 hint=f"train and release one: pynomaly run {pipeline}",
             )
-        version = self.version(pipeline, production.version)
-        return version, self.load(version)
+        return self.version(pipeline, production.version)
 
     def load(self, version: ModelVersion) -> Model:
         """Return a version's model, every byte verified against our records.

@@ -1,222 +1,287 @@
-"""Score staged rows with the champion and write the result in one atomic step."""
+"""Score a validated snapshot, every row exactly once, whatever dies on the way."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryFile
-from typing import IO
+from typing import Protocol
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from pynomaly.application.champion import ModelLoader
-from pynomaly.application.explain import explain
-from pynomaly.application.ports.data import DatasetStore, OutputSinks
+from pynomaly.application.plan_scoring import score_version
+from pynomaly.application.ports.data import DatasetStore
 from pynomaly.application.ports.learning import Kernels
+from pynomaly.application.ports.ledger import Ledger
+from pynomaly.application.ports.partitions import PartitionReader, PartStore
 from pynomaly.application.ports.records import Records
-from pynomaly.application.preprocessing import encode
+from pynomaly.application.read_scores import ReadScores, is_file
+from pynomaly.application.score_partition import PartitionWork, conformed_rows, refuse_kept
+from pynomaly.application.score_work import JobWork, Slice
 from pynomaly.application.scoring_rows import score_table
-from pynomaly.domain.datasets import Dataset
-from pynomaly.domain.decision import Line, draw_line, policy_version
-from pynomaly.domain.errors import IntegrityError
+from pynomaly.application.validate import Validated
+from pynomaly.domain.datasets import ROW_ID
+from pynomaly.domain.decision import Line, draw_line
+from pynomaly.domain.errors import (
+    ConfigurationError,
+    IntegrityError,
+    OutputExistsError,
+    PartitionsFailedError,
+    SourceChangedError,
+)
 from pynomaly.domain.identifiers import new_id
-from pynomaly.domain.models import Model
-from pynomaly.domain.pipelines import DecisionPolicy, Pipeline
+from pynomaly.domain.ledger import Entry, Output, Partition, ScoreJob, partition_key
+from pynomaly.domain.pipelines import Pipeline, SourceSpec
 from pynomaly.domain.runs import ScoredBatch
-from pynomaly.domain.scores import p_values, severity
 
-__all__ = ["REASONS", "ScoreDataset"]
+__all__ = ["Compute", "ScoreSnapshot"]
 
 Floats = NDArray[np.float64]
+Numbers = NDArray[np.int64]
+_NONE = np.array([], dtype=np.int64)
 
-REASONS = pa.list_(
-    pa.struct(
-        [
-            ("column", pa.string()),
-            ("contribution", pa.float64()),
-            ("direction", pa.string()),
-            ("value", pa.string()),
-            ("share", pa.float64()),
-            ("normal", pa.string()),
-        ]
-    )
-)
-"""Arrow type of the ``reasons`` column; null for rows that are not flagged."""
+
+class Compute(Protocol):
+    """Works off a job: threads of this process, or a cluster."""
+
+    def __call__(self, work: JobWork, on_rows: Callable[[int], None]) -> None:
+        """Work until every partition of the job is committed or has failed."""
 
 
 @dataclass(frozen=True, slots=True)
-class ScoreDataset:
-    """Stream a staged dataset through the champion.
+class ScoreSnapshot:
+    """Score the partitions of a snapshot with the champion, through the ledger.
 
     Args:
-        datasets: Read staged rows.
-        sinks: Write outputs.
-        records: Keep what was done.
+        ledger: What was scored.
+        records: What was done.
         loader: Fetches the champion.
-        kernels: Score it.
+        reader: Reads partitions.
+        store: Keeps parts.
+        scores: Copies them into one file.
+        datasets: Refused rows.
+        kernels: Score.
+        compute: Works off the job.
         scores_folder: For outputs nobody gave a place.
-        batch_rows: Rows in memory at a time.
+        batch_rows: Rows of a batch at most.
     """
 
-    datasets: DatasetStore
-    sinks: OutputSinks
+    ledger: Ledger
     records: Records
     loader: ModelLoader
+    reader: PartitionReader
+    store: PartStore
+    scores: ReadScores
+    datasets: DatasetStore
     kernels: Kernels
+    compute: Compute
     scores_folder: Path
     batch_rows: int
 
     def __call__(
         self,
         pipeline: Pipeline,
-        dataset: Dataset,
+        spec: SourceSpec,
+        validated: Validated,
         run_id: str,
-        *,
-        out: str | None = None,
-        overwrite: bool = False,
+        output: Output,
         on_rows: Callable[[int], None] = lambda _: None,
     ) -> ScoredBatch:
-        """Score every accepted row of a snapshot.
+        """Score every accepted row; what the ledger has already is not scored again.
 
         Args:
             pipeline: Its decision policy flags rows.
-            dataset: Staged rows.
-            run_id: Recorded with the batch; names the default output.
-            out: Where to write; under the platform's own folder where None.
-            overwrite: Replace an output that we did not write.
-            on_rows: Told how many rows are done.
+            spec: The source that was validated.
+            validated: Its plan, and the rows that were refused.
+            run_id: Recorded with the job.
+            output: Where the scored rows go.
+            on_rows: Told how many rows of the snapshot are done.
 
         Raises:
             NoChampionError: Nothing has been promoted.
-            OutputExistsError: ``out`` holds something we did not write.
-            ConfigurationError: Too few calibration rows for the policy ``fdr``.
-            IntegrityError: Rows were lost or repeated on the way.
+            OutputExistsError: The output holds something we did not write.
+            ConfigurationError: A column cannot be kept, or the policy cannot be applied.
+            PartitionsFailedError: Some partitions could not be scored; the others are committed.
+            SourceChangedError: The input is no longer what was validated.
+            FencedError: Another worker took a partition over while this one was not looking.
         """
-        version, model = self.loader.champion(pipeline.name)
-        scored_at = datetime.now(UTC)
-        uri = out or str(self.scores_folder / pipeline.name / f"{run_id}.parquet")
-        flagged = 0
-        replaceable = overwrite or out is None or self._is_ours(uri)
-        with (
-            self.sinks.writer(uri, overwrite=replaceable) as output,
-            TemporaryFile() as kept,
-        ):
-            line, scored = self._decided(pipeline.decision, model, dataset, kept)
-            for rows, scores in scored:
-                alerts = line.flags(scores, output.rows)
-                output.write(
-                    self._output(pipeline, model, version.version, rows, scores, alerts, scored_at)
+        plan = validated.plan
+        columns = tuple(name for name, _ in plan.columns)
+        refuse_kept(pipeline, columns, output.keep)
+        registered, model = self.loader.champion(pipeline.name)
+        version = score_version(pipeline, registered)
+        target = self._target(pipeline, output)
+        refused = self._refused(validated)
+        work = PartitionWork(
+            pipeline, spec, model, version, Line(np.inf, last=-1), target,
+            output.keep, output.partition_by, self.batch_rows,
+        )  # fmt: skip
+        line, firsts = self._line(work, validated, refused)
+        work = replace(work, line=line)
+        job = ScoreJob(
+            new_id(datetime.now(UTC)), run_id, pipeline.name, plan.uri,
+            plan.fingerprint.content, version, target, datetime.now(UTC), plan.watermark,
+        )  # fmt: skip
+        unreadable = dict(validated.unreadable)
+        entries, slices = [], {}
+        for position, partition in enumerate(plan.partitions):
+            rows = _within(refused, partition)
+            first = firsts.get(position)
+            settings = {
+                "target": target,
+                "keep": output.keep,
+                "partition_by": output.partition_by,
+                "refused": hashlib.sha256(rows.tobytes()).hexdigest(),
+                "line": [line.score, line.last, first] if first is not None else None,
+            }
+            key = partition_key(partition, version, settings)
+            entries.append(Entry(key, partition, pipeline.name, version, target, "pending"))
+            slices[key] = Slice(rows, first or 0, unreadable.get(position))
+        self.ledger.open_job(job, entries)
+        done = _Done(on_rows, self.ledger.progress(job.id).rows_in)
+        self.compute(JobWork(job.id, work, slices), done.add)
+        return self._conclude(pipeline, job, validated, output)
+
+    def _target(self, pipeline: Pipeline, output: Output) -> str:
+        """Return where the parts go."""
+        own = str(self.scores_folder / pipeline.name)
+        if output.out is None or is_file(output.out):
+            if output.partition_by is not None and output.out is not None:
+                raise ConfigurationError(
+                    f"{output.out} is one file and cannot be divided by '{output.partition_by}'",
+                    hint="name a folder or an s3:// prefix",
                 )
-                flagged += int(alerts.sum())
-                on_rows(output.rows)
-            if output.rows != dataset.rows:
-                raise IntegrityError(
-                    f"{dataset.rows:,} rows were accepted but {output.rows:,} would be written "
-                    f"to {uri}",
-                    hint="nothing was written; the staged dataset may have been edited",
-                )
-            snapshot = dataset.snapshot
-            if snapshot.rows != output.rows + dataset.quarantined:
-                raise IntegrityError(
-                    f"{snapshot.uri}: {snapshot.rows:,} rows in, {output.rows:,} scored and "
-                    f"{dataset.quarantined:,} quarantined do not add up",
-                    hint="nothing was written; the staged dataset may have been edited",
-                )
+            if output.out is not None:
+                self.scores.refuse_foreign(output.out, overwrite=output.overwrite)
+            return self.store.resolve(own)
+        target = self.store.resolve(output.out)
+        if not (output.overwrite or self.ledger.wrote(target) or not self.store.occupied(target)):
+            raise OutputExistsError(
+                f"{target} holds something that Pynomaly did not write; it was left as it is",
+                hint="choose another place, or allow writing beside it with --overwrite",
+            )
+        return target
+
+    def _refused(self, validated: Validated) -> Mapping[str, Numbers]:
+        """Return the numbers of refused rows by file name, ascending."""
+        uri = validated.dataset.quarantine_uri
+        found: dict[str, list[int]] = {}
+        if uri is not None:
+            for table in self.datasets.read(uri, [ROW_ID]):
+                for row_id in table.column(ROW_ID).to_pylist():
+                    name, _, number = row_id.rpartition("#")
+                    if name:  # lines that are no rows are met again when the file is read
+                        found.setdefault(name, []).append(int(number))
+        return {name: np.unique(numbers) for name, numbers in found.items()}
+
+    def _line(
+        self, work: PartitionWork, validated: Validated, refused: Mapping[str, Numbers]
+    ) -> tuple[Line, dict[int, int]]:
+        """Return where the policy cuts, and where each partition begins if that matters.
+
+        A policy that looks at the whole batch has every row scored beforehand.
+        """
+        policy, calibration = work.pipeline.decision, work.model.calibration
+        if not policy.looks_at_whole_batch:
+            return draw_line(policy, calibration, ()), {}
+        if validated.unreadable:
+            raise PartitionsFailedError(
+                f"the policy {policy.kind} needs the whole batch, but {validated.unreadable[0][1]}",
+                hint="mend the input, or use the policy alert_budget",
+            )
+        firsts: dict[int, int] = {}
+
+        def scores() -> Iterator[Floats]:
+            first = 0
+            for position, partition in enumerate(validated.plan.partitions):
+                firsts[position] = first
+                rows = _within(refused, partition)
+                for _, accepted, _ in conformed_rows(self.reader, work, partition, rows):
+                    first += len(accepted)
+                    yield score_table(work.model, accepted, self.kernels)
+
+        return draw_line(policy, calibration, scores()), firsts
+
+    def _conclude(
+        self, pipeline: Pipeline, job: ScoreJob, validated: Validated, output: Output
+    ) -> ScoredBatch:
+        """Account for every row, copy the parts into one file if asked, and record the batch."""
+        entries = self.ledger.entries_of(job.id)
+        failed = [entry for entry in entries if entry.outcome is None]
+        if failed:
+            raise _failure(failed, len(entries))
+        outcomes = [entry.outcome for entry in entries if entry.outcome is not None]
+        rows_in = sum(outcome.rows_in for outcome in outcomes)
+        quarantined = sum(outcome.rows_quarantined for outcome in outcomes)
+        snapshot = validated.dataset.snapshot
+        if (rows_in, quarantined) != (snapshot.rows, validated.dataset.quarantined):
+            raise IntegrityError(
+                f"{snapshot.uri}: validated were {snapshot.rows:,} rows, "
+                f"{validated.dataset.quarantined:,} of them quarantined; scored were {rows_in:,}, "
+                f"{quarantined:,} of them quarantined",
+                hint="run again; if it stays, check with `pynomaly scores verify`",
+            )
+        parts = [part for outcome in outcomes for part in outcome.parts]
+        uri, digest = job.target, hashlib.sha256("".join(p.digest for p in parts).encode())
+        digest_text = digest.hexdigest()
+        if output.out is not None and is_file(output.out):
+            uri = output.out
+            digest_text = self.scores.copy(parts, uri, overwrite=output.overwrite)
         batch = ScoredBatch(
-            id=new_id(datetime.now(UTC)),
-            run_id=run_id,
+            id=job.id,
+            run_id=job.run_id,
             pipeline=pipeline.name,
-            snapshot_uri=dataset.snapshot.uri,
-            fingerprint=dataset.snapshot.fingerprint.content,
-            model_version=version.version,
-            policy_version=policy_version(pipeline.decision),
-            rows_in=dataset.snapshot.rows,
-            rows_scored=output.rows,
-            rows_quarantined=dataset.quarantined,
-            rows_flagged=flagged,
-            output_uri=output.uri,
-            output_digest=output.digest,
-            quarantine_uri=dataset.quarantine_uri,
-            scored_at=scored_at,
+            snapshot_uri=job.source_uri,
+            fingerprint=job.fingerprint,
+            model_version=job.version.model_version,
+            policy_version=job.version.policy_version,
+            rows_in=rows_in,
+            rows_scored=sum(outcome.rows_scored for outcome in outcomes),
+            rows_quarantined=quarantined,
+            rows_flagged=sum(outcome.rows_flagged for outcome in outcomes),
+            output_uri=uri,
+            output_digest=digest_text,
+            quarantine_uri=validated.dataset.quarantine_uri,
+            scored_at=datetime.now(UTC),
         )
         self.records.add_batch(batch)
         return batch
 
-    def _is_ours(self, uri: str) -> bool:
-        """Whether what is at ``uri`` now is, byte for byte, what we wrote there last."""
-        written = self.records.wrote(uri)
-        return written is not None and written == self.sinks.digest(uri)
 
-    def _decided(
-        self, policy: DecisionPolicy, model: Model, dataset: Dataset, kept: IO[bytes]
-    ) -> tuple[Line, Iterator[tuple[pa.Table, Floats]]]:
-        """Return where the policy cuts this dataset, and its rows with their scores.
+@dataclass(slots=True)
+class _Done:
+    """Counts rows for a listener; workers call it from their threads."""
 
-        A policy that looks at the whole batch has every row scored first.  The scores are kept in
-        a file, so that memory stays bounded and those decided on are those written.
-        """
-        scored = self._scored(model, dataset)
-        if not policy.looks_at_whole_batch:
-            return draw_line(policy, model.calibration, ()), scored
+    on_rows: Callable[[int], None]
+    rows: int
 
-        def keep(scores: Floats) -> Floats:
-            kept.write(scores.tobytes())
-            return scores
+    def add(self, rows: int) -> None:
+        self.rows += rows
+        self.on_rows(self.rows)
 
-        line = draw_line(policy, model.calibration, (keep(scores) for _, scores in scored))
-        kept.seek(0)
-        return line, (
-            (rows, np.frombuffer(kept.read(8 * len(rows)), dtype=np.float64))
-            for rows in self.datasets.read(dataset.uri, batch_rows=self.batch_rows)
-        )
 
-    def _scored(self, model: Model, dataset: Dataset) -> Iterator[tuple[pa.Table, Floats]]:
-        for rows in self.datasets.read(dataset.uri, batch_rows=self.batch_rows):
-            yield rows, score_table(model, rows, self.kernels)
+def _within(refused: Mapping[str, Numbers], partition: Partition) -> Numbers:
+    """Return the refused rows of one partition."""
+    numbers = refused.get(partition.name, _NONE)
+    if partition.rows is None:
+        return numbers
+    first, last = np.searchsorted(
+        numbers, [partition.first_row, partition.first_row + partition.rows], side="right"
+    )
+    return numbers[first:last]
 
-    def _output(
-        self,
-        pipeline: Pipeline,
-        model: Model,
-        version: int,
-        rows: pa.Table,
-        scores: Floats,
-        alerts: NDArray[np.bool_],
-        scored_at: datetime,
-    ) -> pa.Table:
-        """Return the output rows for some input rows."""
-        p = p_values(model.calibration, scores)
-        reasons = self._reasons(model, rows, scores, alerts)
-        n = len(rows)
-        table = rows.select(list(pipeline.keys))
-        columns = {
-            "score": pa.array(scores),
-            "p_value": pa.array(p),
-            "is_anomaly": pa.array(alerts),
-            "severity": pa.array(severity(p)),
-            "reasons": pa.array(reasons, REASONS),
-            "model_version": pa.array(np.full(n, version, dtype=np.int64)),
-            "policy_version": pa.array([policy_version(pipeline.decision)] * n),
-            "scored_at": pa.array([scored_at] * n, pa.timestamp("us", tz="UTC")),
-        }
-        for name, column in columns.items():
-            table = table.append_column(name, column)
-        return table
 
-    def _reasons(
-        self, model: Model, rows: pa.Table, scores: Floats, alerts: NDArray[np.bool_]
-    ) -> list[list[dict[str, object]] | None]:
-        found: list[list[dict[str, object]] | None] = [None] * len(rows)
-        positions = np.flatnonzero(alerts)
-        if not len(positions):
-            return found
-        flagged = rows.take(pa.array(positions))
-        X = encode(model.preprocessing, flagged)
-        explained = explain(model, flagged, X, scores[positions], self.kernels)
-        for position, reasons in zip(positions, explained, strict=True):
-            found[position] = [asdict(reason) for reason in reasons]
-        return found
+def _failure(failed: list[Entry], of: int) -> PartitionsFailedError | SourceChangedError:
+    """Return the error that tells which partitions are not scored and why."""
+    causes = [f"{entry.partition}: {entry.error}" for entry in failed]
+    shown = "; ".join(causes[:5]) + (f"; and {len(causes) - 5} more" if len(causes) > 5 else "")
+    if all((entry.error or "").startswith(SourceChangedError.__name__) for entry in failed):
+        return SourceChangedError(shown, hint="run again when nobody writes to the source")
+    return PartitionsFailedError(
+        f"{len(failed)} of {of} partitions could not be scored; the others are committed. {shown}",
+        hint="mend the input and run again: only what is missing is scored",
+    )

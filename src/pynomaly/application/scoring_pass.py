@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
-from pynomaly.application.explain import explain
 from pynomaly.application.ports.data import Source
 from pynomaly.application.ports.learning import Kernels
-from pynomaly.application.preprocessing import encode
-from pynomaly.application.score import REASONS
-from pynomaly.application.scoring_rows import score_table
+from pynomaly.application.row_scorer import RowScorer
 from pynomaly.application.strangest import Strangest
 from pynomaly.domain.datasets import ROW_ID
 from pynomaly.domain.decision import draw_line
@@ -22,11 +15,9 @@ from pynomaly.domain.detection import Refusal, StrangeRow
 from pynomaly.domain.errors import ConflictError, IntegrityError
 from pynomaly.domain.models import Model
 from pynomaly.domain.pipelines import Pipeline
-from pynomaly.domain.scores import Reason, p_values, severity
+from pynomaly.domain.scores import p_values, severity
 
 __all__ = ["ScoringPass"]
-
-Floats = NDArray[np.float64]
 
 KEPT_REFUSALS = 20
 
@@ -46,7 +37,7 @@ class ScoringPass:
         self._keys = list(pipeline.keys)
         self._time = pipeline.time_column
         self._line = draw_line(pipeline.decision, model.calibration, ())
-        self._kernels = kernels
+        self._scorer = RowScorer(model, self._line, kernels)
         self.strangest = Strangest(keep)
         self.refusals: list[Refusal] = []
         self.scored = 0
@@ -55,27 +46,11 @@ class ScoringPass:
 
     def score(self, rows: pa.Table) -> pa.Table:
         """Return keys, ``score p_value is_anomaly severity reasons`` of a conformed chunk."""
-        scores = score_table(self._model, rows, self._kernels)
-        p = p_values(self._model.calibration, scores)
-        flags = self._line.flags(scores)
-        flagged = np.flatnonzero(flags)
-        found: list[list[dict[str, object]] | None] = [None] * len(rows)
-        reasons = self._reasons(rows.take(pa.array(flagged)), scores[flagged])
-        for row, why in zip(flagged, reasons, strict=True):
-            found[row] = [asdict(reason) for reason in why]
+        found = self._scorer(rows)
         self.scored += len(rows)
-        self.flagged += len(flagged)
-        self.strangest.offer(rows, scores)
-        table = rows.select(self._keys)
-        for name, column in {
-            "score": pa.array(scores),
-            "p_value": pa.array(p),
-            "is_anomaly": pa.array(flags),
-            "severity": pa.array(severity(p)),
-            "reasons": pa.array(found, REASONS),
-        }.items():
-            table = table.append_column(name, column)
-        return table
+        self.flagged += found.flagged
+        self.strangest.offer(rows, found.scores)
+        return found.beside(rows.select(self._keys))
 
     def refuse(self, rows: pa.Table) -> None:
         """Take note of rows that could not be read.
@@ -122,7 +97,7 @@ class ScoringPass:
                 p,
                 severity(p),
                 self._line.flags(scores),
-                self._reasons(rows, scores),
+                self._scorer.reasons(rows, scores),
                 self._times(rows),
                 strict=True,
             )
@@ -134,9 +109,3 @@ class ScoringPass:
         seconds = rows.column(self._time).cast(pa.timestamp("s", tz="UTC"), safe=False)
         spelled: list[str | None] = pc.strftime(seconds, format="%Y-%m-%dT%H:%M:%SZ").to_pylist()
         return spelled
-
-    def _reasons(self, rows: pa.Table, scores: Floats) -> list[list[Reason]]:
-        if not len(rows):
-            return []
-        encoded = encode(self._model.preprocessing, rows)
-        return explain(self._model, rows, encoded, scores, self._kernels)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pynomaly.application.conform import conform
-from pynomaly.application.ports.data import DatasetStore, OutputWriter, SourceBatch, Sources
+from pynomaly.application.planned_source import PlannedSource
+from pynomaly.application.ports.data import DatasetStore, OutputWriter, SourceBatch
+from pynomaly.application.ports.partitions import PartitionReader
 from pynomaly.application.ports.quality import DataValidator, ValidationSession
 from pynomaly.application.ports.records import Records
 from pynomaly.application.ports.reporting import Reports
 from pynomaly.application.quarantine import quarantined_rows, reasons_by_row, without_rows
 from pynomaly.domain.datasets import ROW_ID, Dataset, Snapshot
-from pynomaly.domain.errors import IntegrityError, ValidationFailedError
+from pynomaly.domain.errors import IntegrityError, MalformedSourceError, ValidationFailedError
 from pynomaly.domain.identifiers import new_id
+from pynomaly.domain.ledger import Partition, Plan
 from pynomaly.domain.pipelines import Pipeline, SourceSpec
 from pynomaly.domain.quality import ExpectationResult, ValidationReport
 
@@ -32,11 +35,16 @@ class Validated:
         report: What was found; also stored.
         dataset: Accepted rows, staged.
         report_path: HTML page.
+        plan: The partitions that were validated.
+        unreadable: Position of a partition that could not be read to its end, and why; its other
+            rows are neither accepted nor quarantined.
     """
 
     report: ValidationReport
     dataset: Dataset
     report_path: str
+    plan: Plan
+    unreadable: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +52,7 @@ class ValidateData:
     """Validate one snapshot of a pipeline's data in one streaming pass.
 
     Args:
-        sources: Opens the source.
+        reader: Reads the source.
         datasets: Stages accepted and refused rows.
         validator: Checks expectations.
         records: Keeps the report.
@@ -52,15 +60,30 @@ class ValidateData:
         reports_folder: Where the HTML page goes.
     """
 
-    sources: Sources
+    reader: PartitionReader
     datasets: DatasetStore
     validator: DataValidator
     records: Records
     reports: Reports
     reports_folder: Path
 
-    def __call__(self, pipeline: Pipeline, spec: SourceSpec, run_id: str) -> Validated:
-        """Validate ``spec`` and return where its accepted rows are staged.
+    def __call__(
+        self,
+        pipeline: Pipeline,
+        spec: SourceSpec,
+        run_id: str,
+        plan: Plan,
+        *,
+        go_on: bool = False,
+    ) -> Validated:
+        """Validate a snapshot and return where its accepted rows are staged.
+
+        Args:
+            pipeline: Its expectations.
+            spec: The source.
+            run_id: Of the run record.
+            plan: The partitions of the snapshot.
+            go_on: Leave a partition aside that cannot be read, and validate the others.
 
         Raises:
             ValidationFailedError: A critical expectation failed or too many rows are bad.  The
@@ -68,7 +91,12 @@ class ValidateData:
             SourceNotFoundError: Missing or unreadable.
             MalformedSourceError: No usable table.
         """
-        source = self.sources.open(spec)
+        unreadable: dict[int, str] = {}
+
+        def set_aside(partition: Partition, error: MalformedSourceError) -> None:
+            unreadable[plan.partitions.index(partition)] = error.message
+
+        source = PlannedSource(self.reader, spec, plan, set_aside if go_on else None)
         session = self.validator.session(pipeline)
         report_id = new_id(datetime.now(UTC))
         results = list(session.check_columns(source.columns))
@@ -76,7 +104,7 @@ class ValidateData:
             # Rows cannot be judged without their columns; read on only to pin the snapshot.
             for _ in source.batches():
                 pass
-            return self._conclude(pipeline, source.snapshot(), report_id, results, None, None)
+            return self._conclude(pipeline, source.snapshot(), report_id, results, None, None, plan)
         refusals = _Refusals()
         with (
             self.datasets.writer(f"{report_id}-accepted") as accepted,
@@ -87,7 +115,10 @@ class ValidateData:
         results += refusals.results()
         if accepted.rows:
             results += session.finish(lambda names: self.datasets.table(accepted.uri, names))
-        return self._conclude(pipeline, source.snapshot(), report_id, results, accepted, quarantine)
+        validated = self._conclude(
+            pipeline, source.snapshot(), report_id, results, accepted, quarantine, plan
+        )
+        return replace(validated, unreadable=tuple(unreadable.items()))
 
     def _conclude(
         self,
@@ -97,6 +128,7 @@ class ValidateData:
         results: list[ExpectationResult],
         accepted: OutputWriter | None,
         quarantine: OutputWriter | None,
+        plan: Plan,
     ) -> Validated:
         report = ValidationReport(
             id=report_id,
@@ -125,7 +157,7 @@ class ValidateData:
                 f"{report.quarantined:,} quarantined do not add up"
             )
         dataset = Dataset(accepted.uri, snapshot, accepted.rows, quarantine_uri, report.quarantined)
-        return Validated(report, dataset, str(path))
+        return Validated(report, dataset, str(path), plan)
 
 
 @dataclass(slots=True)

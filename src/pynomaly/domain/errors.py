@@ -2,6 +2,7 @@
 
 ```
 PynomalyError                       1  anything unexpected that we can still name
+├── PartitionsFailedError           1  some pieces of the input could not be scored, the others are
 ├── UsageError                      2  the request cannot be carried out as written
 │   ├── ConfigurationError             a YAML file, key or value is wrong
 │   ├── UnknownPipelineError           no conf/pipelines/<name>.yaml
@@ -41,6 +42,7 @@ __all__ = [
     "NotTrainableError",
     "OutputExistsError",
     "OutputNotWritableError",
+    "PartitionsFailedError",
     "PynomalyError",
     "ReleaseBlockedError",
     "SourceChangedError",
@@ -82,6 +84,10 @@ def _restore(
     error = kind.__new__(kind, *arguments)
     vars(error).update(attributes)
     return error
+
+
+class PartitionsFailedError(PynomalyError):
+    """Some pieces of the input could not be scored; the others are committed and stay so."""
 
 
 class UsageError(PynomalyError):

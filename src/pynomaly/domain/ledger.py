@@ -24,6 +24,7 @@ __all__ = [
     "JobProgress",
     "Lease",
     "Outcome",
+    "Output",
     "Part",
     "Partition",
     "Plan",
@@ -113,6 +114,25 @@ class ScoreVersion:
     policy_version: str
 
 
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Where scored rows go, and what they carry.
+
+    Args:
+        out: A folder, ``s3://`` prefix or database table that receives the parts, or one file
+            (.parquet, .csv, .jsonl) that all of them are copied into; the platform's own folder
+            where None.
+        overwrite: Use a place that holds something we did not write.
+        keep: Source columns passed through.
+        partition_by: Divide the parts among folders by a column's values.
+    """
+
+    out: str | None = None
+    overwrite: bool = False
+    keep: tuple[str, ...] = ()
+    partition_by: str | None = None
+
+
 def partition_key(
     partition: Partition, version: ScoreVersion, settings: Mapping[str, object]
 ) -> str:
@@ -170,7 +190,7 @@ class Lease:
         key: Of the partition.
         partition: What to read.
         owner: Who holds it: ``"<host>:<process id>:<random>"``.
-        fence: Grows with every lease of this key.
+        fence: Grows with every lease of this key, whatever happens in between.
         attempt: Counts the leases of this key from 1.
     """
 
@@ -243,7 +263,8 @@ class Entry:
         fence: Of its newest lease; 0 if it never had one.
         owner: Of its newest lease.
         attempts: Leases so far.
-        error: Why it failed last; None unless failed.
+        error: Why it failed last, or what is wrong with the output it had; None once it is
+            leased again.
         outcome: Once committed.
         committed_at: UTC, once committed.
     """

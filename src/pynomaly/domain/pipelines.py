@@ -37,6 +37,7 @@ class SourceSpec:
         delimiter: Of CSV; detected when None.
         encoding: Of CSV and JSON lines; detected when None.
         query: A table name or SELECT statement; only for SQL.
+        watermark: Column that grows with every new row; only for SQL.
     """
 
     uri: str
@@ -44,14 +45,16 @@ class SourceSpec:
     delimiter: str | None = None
     encoding: str | None = None
     query: str | None = None
+    watermark: str | None = None
 
     def at(self, uri: str) -> SourceSpec:
         """Return the same source at another place: what was declared about its text stays.
 
         The format is told by the new name, and a query stays where the new place is a database.
 
-        >>> SourceSpec("old.csv", format="csv", delimiter=";").at("new.parquet")
-        SourceSpec(uri='new.parquet', format=None, delimiter=';', encoding=None, query=None)
+        >>> moved = SourceSpec("old.csv", format="csv", delimiter=";").at("new.parquet")
+        >>> moved == SourceSpec("new.parquet", delimiter=";")
+        True
         """
         database = "://" in uri and not uri.startswith("s3://")
         return SourceSpec(
@@ -59,6 +62,7 @@ class SourceSpec:
             delimiter=self.delimiter,
             encoding=self.encoding,
             query=self.query if database else None,
+            watermark=self.watermark if database else None,
         )
 
 

@@ -36,7 +36,13 @@ __all__ = [
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _STRUCTURE: Mapping[str, Any] = {
-    "source": {"format": None, "delimiter": None, "encoding": None, "query": None},
+    "source": {
+        "format": None,
+        "delimiter": None,
+        "encoding": None,
+        "query": None,
+        "watermark": None,
+    },
     "id": [],
     "time": None,
     "label": None,
@@ -150,6 +156,11 @@ def _pipeline(name: str, tree: Node, folder: Path) -> Pipeline:
             f"{tree.at(('source', 'query'))}: source.query: only a database has queries",
             hint="make source.uri a SQLAlchemy URL, e.g. postgresql://host/database",
         )
+    if source.watermark is not None and "://" not in source.uri:
+        raise ConfigurationError(
+            f"{tree.at(('source', 'watermark'))}: source.watermark: only a database has one",
+            hint="new files are told by themselves: leave it out",
+        )
     decision = document.decision.model_dump()
     validation = document.validation.model_dump(exclude={"expectations"})
     training = document.training.model_dump(exclude={"detectors"})
@@ -161,6 +172,7 @@ def _pipeline(name: str, tree: Node, folder: Path) -> Pipeline:
             delimiter=source.delimiter,
             encoding=source.encoding,
             query=source.query,
+            watermark=source.watermark,
         ),
         schema=Schema(
             tuple(

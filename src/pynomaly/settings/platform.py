@@ -18,6 +18,7 @@ __all__ = [
     "MlflowSettings",
     "ProfilingSettings",
     "RecordsSettings",
+    "S3Settings",
     "ScoringSettings",
     "Settings",
     "load_settings",
@@ -41,10 +42,31 @@ class MlflowSettings:
 
 @dataclass(frozen=True, slots=True)
 class ScoringSettings:
-    """Scoring: rows held in memory at once, and threads; None for all cores there are."""
+    """How jobs are worked off.
+
+    Args:
+        batch_rows: Rows held in memory at once.
+        threads: Of the kernels; None for all cores there are.
+        workers: Partitions in progress at once in one process.
+        partition_rows: Rows committed at once, about.
+        lease_seconds: How long a worker may give no sign of life.
+        memory_mib: Batches are made to fit into it; None for no bound but ``batch_rows``.
+    """
 
     batch_rows: int
     threads: int | None
+    workers: int
+    partition_rows: int
+    lease_seconds: float
+    memory_mib: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class S3Settings:
+    """Server-side encryption of objects we write, and its key."""
+
+    sse: str | None
+    kms_key: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +87,7 @@ class Settings:
         records: Our own database.
         mlflow: Tracking and registry.
         scoring: Streaming.
+        s3: Objects we write.
         profiling: Profiling.
         tree: The merged layers with the origin of every value.
         overrides: Lies over every pipeline file, e.g. ``--trials`` of a command line.
@@ -76,6 +99,7 @@ class Settings:
     records: RecordsSettings
     mlflow: MlflowSettings
     scoring: ScoringSettings
+    s3: S3Settings
     profiling: ProfilingSettings
     tree: Node = field(repr=False, compare=False)
     overrides: Node = field(default=Node({}, DEFAULT), repr=False, compare=False)
@@ -121,7 +145,8 @@ def load_settings(start: Path | None = None, environ: Mapping[str, str] | None =
         home=home,
         records=RecordsSettings(resolve_uri(records_url, project)),
         mlflow=MlflowSettings(resolve_uri(tracking_uri, project)),
-        scoring=ScoringSettings(document.scoring.batch_rows, document.scoring.threads),
+        scoring=ScoringSettings(**document.scoring.model_dump()),
+        s3=S3Settings(**document.s3.model_dump()),
         profiling=ProfilingSettings(document.profiling.sample_rows),
         tree=tree,
     )

@@ -124,6 +124,17 @@ class ScoringSection(Section):
 
     batch_rows: Count
     threads: Count | None
+    workers: Count
+    partition_rows: Count
+    lease_seconds: Annotated[FiniteFloat, Field(gt=0), _Read]
+    memory_mib: Count | None
+
+
+class S3Section(Section):
+    """Objects we write."""
+
+    sse: Literal["AES256", "aws:kms"] | None
+    kms_key: str | None
 
 
 class ProfilingSection(Section):
@@ -139,6 +150,7 @@ class SettingsDocument(Section):
     records: RecordsSection
     mlflow: MlflowSection
     scoring: ScoringSection
+    s3: S3Section
     profiling: ProfilingSection
     pipeline_defaults: PipelineDefaults
 
@@ -151,6 +163,7 @@ class SourceSection(Section):
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None
     encoding: str | None
     query: str | None
+    watermark: str | None
 
 
 class ColumnSection(Section):

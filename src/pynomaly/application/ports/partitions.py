@@ -38,6 +38,9 @@ class PartitionBatch:
 class PartitionReader(Protocol):
     """Divides sources of any kind and reads the pieces, each by itself and in any process."""
 
+    def place(self, spec: SourceSpec) -> str:
+        """Return how plans of a source call it: path or URL, query included, without password."""
+
     def plan(
         self,
         spec: SourceSpec,

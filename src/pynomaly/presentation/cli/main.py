@@ -25,6 +25,7 @@ _COMMANDS = (
     "train",
     "release",
     "score",
+    "scores",
     "report",
     "status",
     "history",

@@ -47,6 +47,15 @@ def _trial(facts: Any, best: float | None) -> str:
     )
 
 
+def _rows(facts: Any) -> str:
+    text = f"{number(facts.get('rows'))} of {number(facts.get('of'))} rows"
+    if speed := facts.get("rows_per_second"):
+        text += f", {number(round(speed))} rows/s"
+    if (left := facts.get("seconds_left")) and left >= 1:
+        text += f", {left:.0f} s left"
+    return text
+
+
 class _Best:
     """The best objective so far; a trial's event tells only its own."""
 
@@ -86,7 +95,7 @@ class _Lines:
         if event.kind == "progress":
             if "detector" in facts:
                 return f"  {_trial(facts, self._best.after(facts))}"
-            return f"  {number(facts.get('rows'))} of {number(facts.get('of'))} rows"
+            return f"  {_rows(facts)}"
         if event.kind == "reused":
             return f"{event.step}: kept from the earlier attempt"
         return f"{event.step}: {sentence(event.step, facts)}"
@@ -128,7 +137,7 @@ class _Bars:
             self._note(task, _trial(facts, self._best.after(facts)))
         elif event.kind == "progress":
             self._advance(task, facts["rows"], facts["of"])
-            self._note(task, f"{number(facts['rows'])} of {number(facts['of'])} rows")
+            self._note(task, _rows(facts))
         elif event.kind == "reused":
             self._note(task, "kept from the earlier attempt", done=True)
         elif event.kind == "failed":

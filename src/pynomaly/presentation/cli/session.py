@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
@@ -40,6 +40,16 @@ class Session:
         from pynomaly.settings import load_settings
 
         return load_settings()
+
+    def scoring_with(self, **chosen: int | None) -> None:
+        """Let options of the command line override the settings of scoring.
+
+        Args:
+            chosen: By name of the setting; None leaves it as it is.
+        """
+        given = {name: value for name, value in chosen.items() if value is not None}
+        scoring = replace(self.settings.scoring, **given)
+        self.settings = replace(self.settings, scoring=scoring)
 
     @cached_property
     def platform(self) -> Platform:

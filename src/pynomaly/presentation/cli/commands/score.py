@@ -23,12 +23,34 @@ __all__ = ["command"]
 
 
 @click.command(
-    "score", cls=Command, example="pynomaly score payments --data new.parquet --out scored.parquet"
+    "score",
+    cls=Command,
+    example="pynomaly score payments --data new.parquet --out scored.parquet\n"
+    "pynomaly score payments --data s3://lake/payments/ --out s3://lake/scores/ --incremental",
 )
 @pipeline_argument
 @data_option
-@out_option("File or s3:// URL ending in .parquet, .csv or .jsonl; by default in PYNOMALY_HOME.")
+@out_option(
+    "Folder, s3:// prefix or database table (URL#table) that receives the scored parts, or one "
+    "file ending in .parquet, .csv or .jsonl; by default in PYNOMALY_HOME."
+)
 @overwrite_option
+@click.option("--keep", metavar="COL", multiple=True, help="Pass a source column through.")
+@click.option(
+    "--partition-by", metavar="COL", help="Divide the output among folders by a column's values."
+)
+@click.option(
+    "--incremental",
+    is_flag=True,
+    help="Only what is new since the last job: unseen files, or rows above the watermark.",
+)
+@click.option(
+    "--workers", type=click.IntRange(1), metavar="N", help="Partitions in progress at once."
+)
+@click.option("--batch-rows", type=click.IntRange(1), metavar="N", help="Rows in memory at once.")
+@click.option(
+    "--memory", type=click.IntRange(1), metavar="MIB", help="Make batches fit into so many MiB."
+)
 @engine_option
 @click.pass_obj
 def command(
@@ -37,10 +59,27 @@ def command(
     data: str | None,
     out: str | None,
     overwrite: bool,
+    keep: tuple[str, ...],
+    partition_by: str | None,
+    incremental: bool,
+    workers: int | None,
+    batch_rows: int | None,
+    memory: int | None,
     engine: EngineChoice,
 ) -> None:
-    """Score rows with the model that serves."""
+    """Score rows with the model that serves, each exactly once."""
     from pynomaly.presentation.cli.render.runs import run_lines
 
-    document = session.launch("score", pipeline, engine, data=data, out=out, overwrite=overwrite)
+    session.scoring_with(workers=workers, batch_rows=batch_rows, memory_mib=memory)
+    document = session.launch(
+        "score",
+        pipeline,
+        engine,
+        data=data,
+        out=out,
+        overwrite=overwrite,
+        keep=list(keep),
+        partition_by=partition_by,
+        incremental=incremental,
+    )
     session.present(document, run_lines(document))

@@ -24,6 +24,13 @@ def _prepared(facts: Facts) -> str:
     return f"{number(facts['rows'])} rows to train on, {facts['batches']} later batches"
 
 
+def _planned(facts: Facts) -> str:
+    count = facts["partitions"]
+    if not count:
+        return "nothing new"
+    return f"{number(count)} partition{'s' if count != 1 else ''}"
+
+
 def _validated(facts: Facts) -> str:
     text = f"{number(facts['rows'])} rows: {number(facts['accepted'])} accepted, "
     text += f"{number(facts['quarantined'])} quarantined"
@@ -83,6 +90,7 @@ def _scored(facts: Facts) -> str:
 
 _SENTENCES: Mapping[str, Callable[[Facts], str]] = {
     "prepare": _prepared,
+    "plan": _planned,
     "validate": _validated,
     "profile": _profiled,
     "tune": _tuned,
@@ -176,6 +184,8 @@ def _next(document: Facts, steps: Mapping[str, Facts]) -> Iterator[str]:
         yield f"pynomaly run {name}"
     if command == "train" and "register" in steps:
         yield f"pynomaly release {name} --version {steps['register']['version']}"
+    if command in ("run", "score") and "score" in steps:
+        yield f"pynomaly scores read {name} --out current.parquet"
     if command in ("run", "release"):
         yield f"pynomaly score {name} --data NEW.csv --out scored.parquet"
         yield f"pynomaly status {name}"

@@ -1,0 +1,125 @@
+"""The current scored rows of a pipeline, as the ledger has them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pynomaly.application.ports.data import OutputSinks
+from pynomaly.application.ports.ledger import Ledger
+from pynomaly.application.ports.partitions import PartStore
+from pynomaly.application.ports.records import Records
+from pynomaly.domain.errors import OutputExistsError, UsageError
+from pynomaly.domain.ledger import Entry, Part
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["ReadScores", "is_file"]
+
+_FILES = (".parquet", ".csv", ".jsonl")
+
+
+def is_file(out: str) -> bool:
+    """Whether an output names one file rather than a folder, prefix or table.
+
+    >>> is_file("s3://lake/scored.parquet"), is_file("scores/")
+    (True, False)
+    """
+    return out.lower().endswith(_FILES)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadScores:
+    """Read what was committed; nothing else counts, whatever lies in the folders.
+
+    Args:
+        ledger: Knows what counts.
+        store: Reads parts.
+        sinks: Write files for people.
+        records: Know what we wrote to such files.
+    """
+
+    ledger: Ledger
+    store: PartStore
+    sinks: OutputSinks
+    records: Records
+
+    def current(self, pipeline: str, model_version: int | None = None) -> tuple[Entry, ...]:
+        """Return the committed partitions in force.
+
+        Args:
+            pipeline: Which pipeline.
+            model_version: Of an earlier version still kept; the newest job's where None.
+
+        Raises:
+            UsageError: Nothing is committed (of that version).
+        """
+        version = target = None
+        if model_version is not None:
+            jobs = self.ledger.jobs(pipeline, 10_000)
+            job = next((j for j in jobs if j.version.model_version == model_version), None)
+            if job is None:
+                raise UsageError(
+                    f"pipeline '{pipeline}' has no scores by model version {model_version}",
+                    hint=f"list what there is: pynomaly history {pipeline}",
+                )
+            version, target = job.version, job.target
+        entries = self.ledger.current(pipeline, version, target)
+        if not entries:
+            raise UsageError(
+                f"pipeline '{pipeline}' has no committed scores",
+                hint=f"score something first: pynomaly score {pipeline} --data FILE",
+            )
+        return entries
+
+    def rows(
+        self, entries: Sequence[Entry], columns: Sequence[str] | None = None
+    ) -> Iterator[pa.Table]:
+        """Stream the scored rows of committed partitions, in order.
+
+        Raises:
+            IntegrityError: A part is missing or damaged.
+        """
+        return self.store.read(_parts(entries), columns)
+
+    def write(self, entries: Sequence[Entry], out: str, *, overwrite: bool) -> str:
+        """Copy the rows of committed partitions into one file and return its digest.
+
+        Raises:
+            OutputExistsError: The file is there and is not what we wrote last.
+            IntegrityError: A part is missing or damaged.
+        """
+        self.refuse_foreign(out, overwrite=overwrite)
+        return self.copy(_parts(entries), out, overwrite=overwrite)
+
+    def copy(self, parts: Sequence[Part], out: str, *, overwrite: bool) -> str:
+        """Copy parts into one file, which appears complete or not at all; return its digest."""
+        replaceable = overwrite or self._is_ours(out)
+        with self.sinks.writer(out, overwrite=replaceable) as output:
+            for table in self.store.read(parts):
+                output.write(table)
+        return output.digest
+
+    def refuse_foreign(self, out: str, *, overwrite: bool) -> None:
+        """Refuse, before anything is scored, a file that we did not write.
+
+        Raises:
+            OutputExistsError: It is there, and is not what we wrote last.
+        """
+        if overwrite or self._is_ours(out) or self.sinks.digest(out) is None:
+            return
+        raise OutputExistsError(
+            f"{out} exists already; it was left as it is",
+            hint="choose another name, or allow replacing it with --overwrite",
+        )
+
+    def _is_ours(self, out: str) -> bool:
+        """Whether what is there now is, byte for byte, what we wrote there last."""
+        written = self.records.wrote(out)
+        return written is not None and written == self.sinks.digest(out)
+
+
+def _parts(entries: Sequence[Entry]) -> list[Part]:
+    return [part for entry in entries if entry.outcome is not None for part in entry.outcome.parts]

@@ -1,0 +1,194 @@
+"""One partition: read, conform, score, decide, explain, write; memory holds a few batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pynomaly.application.conform import conform
+from pynomaly.application.overlap import behind, read_ahead
+from pynomaly.application.ports.learning import Kernels
+from pynomaly.application.ports.partitions import PartitionBatch, PartitionReader, PartStore
+from pynomaly.application.row_scorer import RowScorer
+from pynomaly.domain.datasets import ROW_ID, SCORED_COLUMNS, Schema
+from pynomaly.domain.decision import Line
+from pynomaly.domain.errors import ConfigurationError, SourceChangedError
+from pynomaly.domain.ledger import Lease, Outcome, Partition, ScoreVersion
+from pynomaly.domain.models import Model
+from pynomaly.domain.pipelines import Pipeline, SourceSpec
+
+__all__ = ["PartitionWork", "ScorePartition", "conformed_rows", "refuse_kept"]
+
+Numbers = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionWork:
+    """What all partitions of a job have in common.
+
+    Args:
+        pipeline: Its keys identify rows.
+        spec: The source that was planned.
+        model: What to score with.
+        version: Model and policy, written beside every row.
+        line: Where the decision policy cuts.
+        target: Receives the parts.
+        keep: Source columns passed through.
+        partition_by: Divides parts among folders by a column's values.
+        batch_rows: Rows of a batch at most.
+    """
+
+    pipeline: Pipeline
+    spec: SourceSpec
+    model: Model
+    version: ScoreVersion
+    line: Line
+    target: str
+    keep: tuple[str, ...]
+    partition_by: str | None
+    batch_rows: int
+
+
+def refuse_kept(pipeline: Pipeline, columns: tuple[str, ...], keep: tuple[str, ...]) -> None:
+    """Refuse columns that cannot be passed through.
+
+    Args:
+        pipeline: Whose keys are written anyway.
+        columns: Of the source.
+        keep: Asked for.
+
+    Raises:
+        ConfigurationError: Unknown, twice, or named like one of our outputs.
+    """
+    for position, name in enumerate(keep):
+        if name not in columns:
+            why, hint = "the source has no such column", f"it has {', '.join(columns[:20])}"
+        elif name in (*SCORED_COLUMNS, *pipeline.keys) or name in keep[:position]:
+            why, hint = "the output has a column of that name already", "leave it out, or rename it"
+        else:
+            continue
+        raise ConfigurationError(f"column '{name}' cannot be kept: {why}", hint=hint)
+
+
+@dataclass(frozen=True, slots=True)
+class ScorePartition:
+    """Scores leased partitions.
+
+    Args:
+        reader: Reads them.
+        store: Writes their parts.
+        kernels: Score.
+    """
+
+    reader: PartitionReader
+    store: PartStore
+    kernels: Kernels
+
+    def __call__(
+        self,
+        work: PartitionWork,
+        lease: Lease,
+        refused: Numbers,
+        first: int = 0,
+        on_rows: Callable[[int], None] = lambda _: None,
+    ) -> Outcome:
+        """Score a partition and write its parts; what comes back is still to be committed.
+
+        Args:
+            work: What the job is about.
+            lease: On the partition; its key and fence name the parts.
+            refused: (k,) ascending numbers of rows in the file that validation refused.
+            first: Position of its first accepted row in the batch.
+            on_rows: Told how many rows were read with every batch; whatever it raises ends the work.
+
+        Raises:
+            SourceChangedError: The input is not what was planned or validated.
+            MalformedSourceError: The partition cannot be decoded.
+            OutputNotWritableError: The target refuses us or is full.
+        """
+        scorer = RowScorer(work.model, work.line, self.kernels)
+        scored_at = datetime.now(UTC)
+        rows_in = rows_scored = flagged = 0
+        name = f"{lease.key[:32]}-{lease.fence}"
+        with (
+            self.store.writer(work.target, name, partition_by=work.partition_by) as output,
+            behind(output.write) as write,
+        ):
+            for batch, rows, kept in conformed_rows(self.reader, work, lease.partition, refused):
+                rows_in += len(batch.numbers) + len(batch.malformed)
+                if len(rows):
+                    found = scorer(rows, first + rows_scored)
+                    write(
+                        _output(
+                            work, found.beside(rows.select(work.pipeline.keys)), kept, scored_at
+                        )
+                    )
+                    rows_scored += len(rows)
+                    flagged += found.flagged
+                on_rows(len(batch.numbers) + len(batch.malformed))
+        return Outcome(rows_in, rows_scored, rows_in - rows_scored, flagged, output.parts)
+
+
+def conformed_rows(
+    reader: PartitionReader, work: PartitionWork, partition: Partition, refused: Numbers
+) -> Iterator[tuple[PartitionBatch, pa.Table, pa.Table]]:
+    """Yield every batch as read, its accepted rows as declared, and their kept columns.
+
+    Only columns that shape the output are read.
+
+    Raises:
+        SourceChangedError: A row that validation accepted cannot be read as declared.
+    """
+    pipeline = _narrowed(work.pipeline, work.model)
+    names = dict.fromkeys((*pipeline.id_columns, *pipeline.schema.names, *work.keep))
+    batches = reader.read(work.spec, partition, columns=tuple(names), batch_rows=work.batch_rows)
+    for batch in read_ahead(batches):
+        table, numbers = batch.table, batch.numbers
+        if len(refused):
+            accepted = ~np.isin(numbers, refused, assume_unique=True)
+            if not accepted.all():
+                table, numbers = table.filter(pa.array(accepted)), numbers[accepted]
+        ids = _row_ids(partition, numbers) if ROW_ID in pipeline.keys else pa.nulls(len(table))
+        rows, failures = conform(table.add_column(0, ROW_ID, ids), pipeline)
+        if failures:
+            bad = failures[0]
+            raise SourceChangedError(
+                f"{partition}: row {numbers[bad.position]} cannot be read: {bad.reason}; when it "
+                "was validated it could",
+                hint="run again when nobody writes to the source",
+            )
+        yield batch, rows, table.select(work.keep)
+
+
+def _narrowed(pipeline: Pipeline, model: Model) -> Pipeline:
+    """Return the pipeline with only those columns in its schema that its model looks at."""
+    used = {encoding.column for encoding in model.preprocessing.encodings}
+    columns = tuple(c for c in pipeline.schema.columns if c.name in used)
+    return replace(pipeline, schema=Schema(columns), label_column=None, time_column=None)
+
+
+def _row_ids(partition: Partition, numbers: Numbers) -> pa.Array:
+    import pyarrow.compute as pc
+
+    texts = pa.array(numbers).cast(pa.string())
+    return pc.binary_join_element_wise(pa.scalar(partition.name), texts, "#")
+
+
+def _output(work: PartitionWork, scored: pa.Table, kept: pa.Table, at: datetime) -> pa.Table:
+    """Return output rows: keys, kept columns, what was scored, and by what and when."""
+    n = len(scored)
+    keys = len(work.pipeline.keys)
+    for position, name in enumerate(kept.column_names):
+        scored = scored.add_column(keys + position, name, kept.column(name))
+    return (
+        scored.append_column(
+            "model_version", pa.repeat(pa.scalar(work.version.model_version, pa.int64()), n)
+        )
+        .append_column("policy_version", pa.repeat(work.version.policy_version, n))
+        .append_column("scored_at", pa.repeat(pa.scalar(at, pa.timestamp("us", tz="UTC")), n))
+    )

@@ -1,0 +1,235 @@
+"""Working off a job's partitions under leases, until nothing is left to do."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pynomaly.application.ports.ledger import Ledger
+from pynomaly.application.score_partition import PartitionWork, ScorePartition
+from pynomaly.domain.errors import (
+    DataRejectedError,
+    FencedError,
+    MalformedSourceError,
+    PynomalyError,
+    SourceChangedError,
+    SourceNotFoundError,
+)
+from pynomaly.domain.ledger import Lease
+
+__all__ = ["JobWork", "Slice", "Workers"]
+
+_PARTITION_FAULTS = (DataRejectedError, SourceNotFoundError, SourceChangedError)
+"""Concern one partition; after anything else the others would fare no better."""
+
+_POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """What a job knows about one of its partitions beforehand.
+
+    Args:
+        refused: (k,) ascending numbers of rows in the file that validation refused.
+        first: Position of its first accepted row in the batch.
+        unreadable: Why validation could not read it; None if it could.
+    """
+
+    refused: NDArray[np.int64]
+    first: int = 0
+    unreadable: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobWork:
+    """A job as its workers see it.
+
+    Args:
+        job_id: In the ledger.
+        partition_work: What all partitions have in common.
+        slices: By partition key.
+    """
+
+    job_id: str
+    partition_work: PartitionWork
+    slices: Mapping[str, Slice]
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """Threads that lease, score and commit.
+
+    Any number of processes may work on one job at once.  A worker that dies loses its lease when
+    that runs out, or at once if it was a process of this machine; one that was merely slow learns
+    that it was overtaken when it tries to commit.
+
+    Args:
+        ledger: Shared by all.
+        score: Scores one partition.
+        count: Partitions in progress at once in this process.
+        lease_seconds: How long a lease holds unless renewed.
+    """
+
+    ledger: Ledger
+    score: ScorePartition
+    count: int
+    lease_seconds: float
+
+    def __call__(self, work: JobWork, on_rows: Callable[[int], None]) -> None:
+        """Work until every partition of the job is committed or has failed.
+
+        Args:
+            work: The job.
+            on_rows: Told of every further number of rows read.
+
+        Raises:
+            FencedError: Another worker took over a partition while this process was not looking;
+                the rest is done all the same.
+            OutputNotWritableError: The target refuses us or is full.
+        """
+        stop = threading.Event()
+        fenced: list[FencedError] = []
+        while True:
+            with ThreadPoolExecutor(self.count, thread_name_prefix="score") as pool:
+                futures = [
+                    pool.submit(self._until_idle, work, on_rows, stop, fenced)
+                    for _ in range(self.count)
+                ]
+                try:
+                    while wait(futures, _POLL_SECONDS, FIRST_EXCEPTION).not_done:
+                        if any(future.done() and future.exception() for future in futures):
+                            break
+                finally:
+                    # After Ctrl-C or a fault: partitions in progress are given back at once.
+                    stop.set()
+            for future in futures:
+                future.result()
+            stop.clear()
+            if self.ledger.progress(work.job_id).finished:
+                break
+            self._break_leases_of_the_dead(work.job_id)
+            stop.wait(_POLL_SECONDS)
+        if fenced:
+            raise fenced[0]
+
+    def _until_idle(
+        self,
+        work: JobWork,
+        on_rows: Callable[[int], None],
+        stop: threading.Event,
+        fenced: list[FencedError],
+    ) -> None:
+        owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        while not stop.is_set():
+            lease = self.ledger.lease(work.job_id, owner, self.lease_seconds)
+            if lease is None:
+                return
+            try:
+                self.one(work, lease, on_rows, stop)
+            except FencedError as error:
+                fenced.append(error)
+
+    def one(
+        self,
+        work: JobWork,
+        lease: Lease,
+        on_rows: Callable[[int], None],
+        stop: threading.Event,
+    ) -> None:
+        """Score and commit one leased partition, or give it back.
+
+        A fault of the partition itself is recorded in the ledger and not raised.
+
+        Args:
+            work: The job.
+            lease: On one of its partitions.
+            on_rows: Told of every further number of rows read.
+            stop: Once set, the partition is given back at the next batch.
+        """
+        slice_ = work.slices[lease.key]
+        try:
+            if slice_.unreadable is not None:
+                raise MalformedSourceError(slice_.unreadable)
+            with self._held(lease) as lost:
+
+                def go_on(rows: int) -> None:
+                    if lost:
+                        raise lost[0]
+                    if stop.is_set():
+                        raise _StoppedError
+                    on_rows(rows)
+
+                outcome = self.score(
+                    work.partition_work, lease, slice_.refused, slice_.first, go_on
+                )
+                try:
+                    self.ledger.commit(lease, outcome)
+                except FencedError:
+                    for part in outcome.parts:
+                        self.score.store.remove(part.uri)
+                    raise
+        except FencedError:
+            raise
+        except _PARTITION_FAULTS as error:
+            self.ledger.give_back(lease, f"{type(error).__name__}: {error.message}")
+        except _StoppedError:
+            self.ledger.give_back(lease)
+        except BaseException:
+            self.ledger.give_back(lease)
+            raise
+
+    @contextmanager
+    def _held(self, lease: Lease) -> Iterator[list[FencedError]]:
+        """Renew a lease while the block works; gives a list that says if it was lost."""
+        lost: list[FencedError] = []
+        done = threading.Event()
+
+        def renew() -> None:
+            while not done.wait(self.lease_seconds / 3):
+                try:
+                    self.ledger.renew(lease, self.lease_seconds)
+                except FencedError as error:
+                    lost.append(error)
+                    return
+                except PynomalyError:
+                    continue  # the database does not answer; the commit decides
+
+        thread = threading.Thread(target=renew, name="renew", daemon=True)
+        thread.start()
+        try:
+            yield lost
+        finally:
+            done.set()
+            thread.join()
+
+    def _break_leases_of_the_dead(self, job_id: str) -> None:
+        for lease in self.ledger.leases(job_id):
+            host, pid, _ = lease.owner.rsplit(":", 2)
+            if host == socket.gethostname() and not _alive(int(pid)):
+                self.ledger.break_lease(lease)
+
+
+class _StoppedError(Exception):
+    """Somebody asked to stop; the partition in progress is given back."""
+
+
+def _alive(pid: int) -> bool:
+    """Whether a process of this machine exists; yes where nobody can tell."""
+    if os.name != "posix":
+        return True  # there os.kill would end it
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

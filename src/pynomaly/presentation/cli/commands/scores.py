@@ -1,0 +1,120 @@
+"""``pynomaly scores``: what was committed, whether it is intact, and what may go."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from pynomaly.presentation.cli.options import (
+    Command,
+    Group,
+    out_option,
+    overwrite_option,
+    pipeline_argument,
+)
+from pynomaly.presentation.cli.session import Session
+
+__all__ = ["command"]
+
+
+@click.group(
+    "scores",
+    cls=Group,
+    example="pynomaly scores read payments --out current.parquet\n"
+    "pynomaly scores verify payments --repair\n"
+    "pynomaly scores prune payments --versions 2",
+)
+def command() -> None:
+    """Read, verify and prune committed scores."""
+
+
+@command.command("read", cls=Command, example="pynomaly scores read payments --out current.csv")
+@pipeline_argument
+@out_option("File or s3:// URL ending in .parquet, .csv or .jsonl; without it a summary is shown.")
+@overwrite_option
+@click.option("--model-version", type=click.IntRange(1), metavar="N", help="An earlier version.")
+@click.pass_obj
+def read(
+    session: Session, pipeline: str, out: str | None, overwrite: bool, model_version: int | None
+) -> None:
+    """Give the committed rows in force, whatever else lies in the folders."""
+    from pynomaly.presentation.cli.render.scores import read_lines
+    from pynomaly.settings import resolve_uri
+
+    session.require_known(pipeline)
+    scores = session.platform.read_scores
+    entries = scores.current(pipeline, model_version)
+    place = None if out is None else resolve_uri(out, Path.cwd())
+    if place is not None:
+        scores.write(entries, place, overwrite=overwrite)
+    document = {
+        "pipeline": pipeline,
+        "model_version": entries[0].version.model_version,
+        "policy_version": entries[0].version.policy_version,
+        "out": place,
+        "rows": sum(entry.outcome.rows_scored for entry in entries if entry.outcome),
+        "flagged": sum(entry.outcome.rows_flagged for entry in entries if entry.outcome),
+        "partitions": [
+            {
+                "source": entry.partition.source,
+                "extent": entry.partition.extent,
+                "committed_at": entry.committed_at,
+                **(asdict(entry.outcome) if entry.outcome else {}),
+            }
+            for entry in entries
+        ],
+    }
+    session.present(document, read_lines(document))
+
+
+@command.command("verify", cls=Command, example="pynomaly scores verify payments --repair")
+@pipeline_argument
+@click.option(
+    "--repair", is_flag=True, help="Remove orphans and free damaged partitions for the next job."
+)
+@click.pass_obj
+def verify(session: Session, pipeline: str, repair: bool) -> None:
+    """Re-count rows and digests of everything committed, and find orphan files."""
+    from pynomaly.domain.errors import IntegrityError
+    from pynomaly.presentation.cli.render.scores import verify_lines
+
+    session.require_known(pipeline)
+    found = session.platform.verify_scores(pipeline, repair=repair)
+    if found.damaged and not repair:
+        shown = "; ".join(f"{item.partition}: {item.problem}" for item in found.damaged[:5])
+        raise IntegrityError(
+            f"{len(found.damaged)} of {found.partitions} committed partitions of '{pipeline}' are "
+            f"not what was committed: {shown}",
+            hint=f"free them with `pynomaly scores verify {pipeline} --repair`, then score again",
+        )
+    session.present(asdict(found), verify_lines(pipeline, asdict(found)))
+
+
+@command.command(
+    "prune", cls=Command, example="pynomaly scores prune payments --versions 2 --days 30"
+)
+@pipeline_argument
+@click.option(
+    "--versions",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Versions (model and policy) to keep, the newest first.",
+)
+@click.option(
+    "--days",
+    type=click.FloatRange(0),
+    default=0.0,
+    show_default=True,
+    help="Keep whatever was committed within so many days.",
+)
+@click.pass_obj
+def prune(session: Session, pipeline: str, versions: int, days: float) -> None:
+    """Remove superseded scores and those of old versions."""
+    from pynomaly.presentation.cli.render.scores import prune_lines
+
+    session.require_known(pipeline)
+    removed = asdict(session.platform.prune_scores(pipeline, versions=versions, days=days))
+    session.present(removed, prune_lines(pipeline, removed))
