@@ -41,6 +41,8 @@ __all__ = ["TableParts"]
 _NAME = re.compile(r"([0-9a-f]{8,64})-(\d+)")
 _PART, _ROW = "_part", "_row"
 _CHECK_ROWS = 50_000
+_LOCK_SECONDS = 30
+_ASLEEP_SECONDS = 10
 _LONG_AGO = datetime.fromtimestamp(0, UTC)
 
 
@@ -315,9 +317,10 @@ class _PostgresWriter(_Writer):
 
     def _finish(self) -> None:
         slot = f"{self._table.table}/{self._name.partition('-')[0]}"
-        self._connection.exec_driver_sql("SET LOCAL lock_timeout = '30s'")
-        # One that holds the lock and falls asleep is shut out by the server.
-        self._connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = '10s'")
+        self._connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
+        # The server shuts out one that holds the lock and falls asleep.
+        limit = f"SET LOCAL idle_in_transaction_session_timeout = '{_ASLEEP_SECONDS}s'"
+        self._connection.exec_driver_sql(limit)
         self._connection.execute(
             sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(slot, 0)))
         )
