@@ -342,6 +342,8 @@ class Platform:
             self.workers,
             self.settings.home / "scores",
             self.settings.scoring.batch_rows,
+            self.settings.scoring.workers,
+            self.settings.scoring.memory_mib,
         )
 
     @cached_property

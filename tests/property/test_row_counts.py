@@ -9,18 +9,15 @@ import pyarrow.parquet as pq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pynomaly import adapters
 from pynomaly.application.validate import ValidateData
 from pynomaly.domain.datasets import Column, Schema
 from pynomaly.domain.errors import ValidationFailedError
 from pynomaly.domain.pipelines import Pipeline, SourceSpec, ValidationPolicy
 from pynomaly.domain.quality import ExpectationResult, RowFailure
 from pynomaly.infrastructure.arrow.outputs import ParquetDatasetStore
-from pynomaly.infrastructure.arrow.sources import TableSources
-from pynomaly.infrastructure.filesystem.files import find_local_files
 from pynomaly.infrastructure.filesystem.targets import open_local_target
 from pynomaly.infrastructure.reports.html import HtmlReports
-from pynomaly.infrastructure.s3.files import find_s3_objects
-from pynomaly.infrastructure.sqlalchemy.source import open_sql_source
 from pynomaly.testing import InMemoryRecords
 
 
@@ -65,14 +62,14 @@ def test_no_row_is_lost_or_repeated(rows: list[str]) -> None:
         (folder / "data.csv").write_text("\n".join(["k,a", *rows]) + "\n")
         records = InMemoryRecords()
         store = ParquetDatasetStore(folder / "staged", open_local_target)
+        reader = adapters.partition_reader()
         validate = ValidateData(
-            TableSources(find_local_files, find_s3_objects, open_sql_source),
-            store, RefuseNegative(), records, HtmlReports(), folder / "reports",
+            reader, store, RefuseNegative(), records, HtmlReports(), folder / "reports",
         )  # fmt: skip
         spec = SourceSpec(str(folder / "data.csv"), delimiter=",")
 
         try:
-            validated = validate(PIPELINE, spec, "run")
+            validated = validate(PIPELINE, spec, "run", reader.plan(spec, partition_rows=10))
         except ValidationFailedError as error:
             report = records.report(error.report_id)
             assert report is not None

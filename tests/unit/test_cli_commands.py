@@ -105,14 +105,28 @@ def test_without_data_the_pipeline_decides(project, launched):
 
 
 def test_score_passes_output_and_overwrite(project, launched):
-    assert main(["score", "payments", "--out", "s.csv", "--overwrite"]) == 0
+    asked = ["--out", "s.csv", "--overwrite", "--keep", "a", "--keep", "b", "--incremental"]
+    assert main(["score", "payments", *asked, "--partition-by", "c"]) == 0
     assert launched["params"] == {
         "data": None,
         "out": str(project / "elsewhere" / "s.csv"),
         "overwrite": True,
+        "keep": ["a", "b"],
+        "partition_by": "c",
+        "incremental": True,
     }
     assert main(["score", "payments", "--out", "s3://bucket/s.csv"]) == 0
     assert launched["params"]["out"] == "s3://bucket/s.csv"
+
+
+def test_score_options_lie_over_the_settings_of_scoring(project, launched):
+    assert (
+        main(["score", "payments", "--workers", "3", "--batch-rows", "7", "--memory", "900"]) == 0
+    )
+    scoring = launched["settings"].scoring
+    assert (scoring.workers, scoring.batch_rows, scoring.memory_mib) == (3, 7, 900)
+    assert main(["score", "payments"]) == 0
+    assert launched["settings"].scoring.batch_rows == 50_000
 
 
 def test_release_passes_the_version(project, launched):

@@ -5,8 +5,8 @@ import pytest
 from pynomaly.presentation.cli.main import main
 
 COMMANDS = [
-    "detect", "init", "run", "validate", "profile", "train", "release", "score", "report", "status",
-    "history", "models", "models list", "detectors",
+    "detect", "init", "run", "validate", "profile", "train", "release", "score", "scores",
+    "scores read", "scores verify", "scores prune", "report", "status", "history", "models", "models list", "detectors",
     "detectors list", "detectors show", "pipelines", "pipelines list", "config", "config show",
     "demo",
 ]  # fmt: skip
@@ -21,7 +21,8 @@ def test_every_command_has_help_with_an_example_of_itself(command, capsys):
 
 
 @pytest.mark.parametrize(
-    "command", [c for c in COMMANDS if c not in ("models", "detectors", "pipelines", "config")]
+    "command",
+    [c for c in COMMANDS if c not in ("models", "detectors", "pipelines", "config", "scores")],
 )
 def test_every_command_takes_json_and_verbose(command, capsys):
     main([*command.split(), "--help"])

@@ -1,4 +1,4 @@
-"""Scoring a dataset: policies that look at the whole batch see all of it, in bounded memory."""
+"""Scoring a snapshot: policies that look at the whole batch see all of it, in bounded memory."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,22 +8,29 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pynomaly import adapters
 from pynomaly.application.ensemble import fit_detector
 from pynomaly.application.preprocessing import encode, fit_preprocessing
-from pynomaly.application.score import ScoreDataset
+from pynomaly.application.read_scores import ReadScores
+from pynomaly.application.score import ScoreSnapshot
+from pynomaly.application.score_partition import ScorePartition
+from pynomaly.application.score_work import Workers
 from pynomaly.application.scoring_rows import score_members
-from pynomaly.domain.datasets import Column, Dataset, Fingerprint, Schema, Snapshot
+from pynomaly.application.validate import Validated
+from pynomaly.domain.datasets import Column, Dataset, Schema, Snapshot
 from pynomaly.domain.decision import decide
 from pynomaly.domain.errors import ConfigurationError
+from pynomaly.domain.ledger import Output
 from pynomaly.domain.models import Model, ModelCard
 from pynomaly.domain.pipelines import DecisionPolicy, Pipeline, SourceSpec
+from pynomaly.domain.quality import ValidationReport
 from pynomaly.domain.releases import ModelVersion
 from pynomaly.domain.scores import calibrate
 from pynomaly.infrastructure.arrow.outputs import ParquetDatasetStore, TableSinks
 from pynomaly.infrastructure.filesystem.targets import open_local_target
 from pynomaly.infrastructure.kernels import FrozenKernels
 from pynomaly.infrastructure.pyod import PyodFitter
-from pynomaly.testing import InMemoryRecords
+from pynomaly.testing import InMemoryLedger, InMemoryRecords
 
 KERNELS = FrozenKernels()
 SCHEMA = Schema((Column("a", "numeric"), Column("b", "numeric")))
@@ -64,28 +71,43 @@ class Champion:
 
 
 def scored(
-    folder: Path, policy: DecisionPolicy, champion: Champion, batch_rows: int
+    folder: Path,
+    policy: DecisionPolicy,
+    champion: Champion,
+    batch_rows: int,
+    partition_rows: int = 100,
+    workers: int = 2,
 ) -> tuple[pa.Table, int]:
-    store = ParquetDatasetStore(folder / "staged", open_local_target)
+    folder.mkdir(exist_ok=True)
     table = rows(300, seed=2, strange=12)
-    with store.writer("rows") as writer:
-        writer.write(table)
-    snapshot = Snapshot("rows.csv", Fingerprint("c", "s"), (), len(table), 1)
+    spec = SourceSpec(str(folder / "rows.parquet"))
+    pq.write_table(table.drop_columns("row_id"), spec.uri, row_group_size=50)
+    reader, store, ledger = adapters.partition_reader(), adapters.part_store(), InMemoryLedger()
+    plan = reader.plan(spec, partition_rows=partition_rows)
+    snapshot = Snapshot(plan.uri, plan.fingerprint, plan.columns, len(table), 1)
     records = InMemoryRecords()
     records.add_version(champion.champion("p")[0])
-    score = ScoreDataset(
-        store,
-        TableSinks(local=open_local_target, s3=open_local_target),
+    sinks = TableSinks(local=open_local_target, s3=open_local_target)
+    score = ScoreSnapshot(
+        ledger,
         records,
         champion,  # type: ignore[arg-type]
+        reader,
+        store,
+        ReadScores(ledger, store, sinks, records),
+        ParquetDatasetStore(folder / "staged", open_local_target),
         KERNELS,
-        folder,
+        Workers(ledger, ScorePartition(reader, store, KERNELS), workers, 60.0),
+        folder / "scores",
         batch_rows,
+        workers,
+        None,
     )
-    job = Pipeline("p", SourceSpec("unused"), SCHEMA, decision=policy)
+    report = ValidationReport("r", "p", snapshot, (), 300, 0, 0.05, datetime.now(UTC))
+    validated = Validated(report, Dataset("unused", snapshot, 300, None, 0), "", plan)
     batch = score(
-        job, Dataset(writer.uri, snapshot, 300, None, 0), "run", out=str(folder / "out.parquet"),
-        overwrite=True,
+        Pipeline("p", spec, SCHEMA, decision=policy), spec, validated, "run",
+        Output(str(folder / "out.parquet"), overwrite=True),
     )  # fmt: skip
     return pq.read_table(folder / "out.parquet"), batch.rows_flagged
 
@@ -96,11 +118,11 @@ def champion() -> Champion:
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.kind)
-def test_a_dataset_is_decided_as_one_batch_however_it_is_streamed(
+def test_a_snapshot_is_decided_as_one_batch_however_it_is_streamed(
     policy: DecisionPolicy, champion: Champion, tmp_path: Path
 ) -> None:
-    whole, flagged = scored(tmp_path, policy, champion, 1_000)
-    streamed, _ = scored(tmp_path, policy, champion, 17)
+    whole, flagged = scored(tmp_path / "whole", policy, champion, 1_000, 1_000, workers=1)
+    streamed, _ = scored(tmp_path / "streamed", policy, champion, 17)
 
     alerts = whole["is_anomaly"].to_numpy()
     expected = decide(policy, whole["score"].to_numpy(), champion.model.calibration)

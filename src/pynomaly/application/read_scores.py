@@ -94,11 +94,24 @@ class ReadScores:
         self.refuse_foreign(out, overwrite=overwrite)
         return self.copy(_parts(entries), out, overwrite=overwrite)
 
+    def _columns(self, parts: Sequence[Part]) -> list[str]:
+        """Return the columns that all parts have: jobs may have kept different ones."""
+        common: list[str] | None = None
+        for part in parts:
+            for table in self.store.read([part], batch_rows=1):
+                names = table.column_names
+                common = [n for n in common if n in names] if common is not None else names
+                break
+        return common or []
+
     def copy(self, parts: Sequence[Part], out: str, *, overwrite: bool) -> str:
-        """Copy parts into one file, which appears complete or not at all; return its digest."""
+        """Copy parts into one file, which appears complete or not at all; return its digest.
+
+        Of columns that only some jobs kept, none is copied.
+        """
         replaceable = overwrite or self._is_ours(out)
         with self.sinks.writer(out, overwrite=replaceable) as output:
-            for table in self.store.read(parts):
+            for table in self.store.read(parts, self._columns(parts)):
                 output.write(table)
         return output.digest
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -35,6 +36,7 @@ from pynomaly.domain.errors import (
 )
 from pynomaly.domain.identifiers import new_id
 from pynomaly.domain.ledger import Entry, Output, Partition, ScoreJob, partition_key
+from pynomaly.domain.models import Model
 from pynomaly.domain.pipelines import Pipeline, SourceSpec
 from pynomaly.domain.runs import ScoredBatch
 
@@ -42,6 +44,8 @@ __all__ = ["Compute", "ScoreSnapshot"]
 
 Floats = NDArray[np.float64]
 Numbers = NDArray[np.int64]
+_SLACK_MIB = 48  # Parquet encoders, fragmentation
+_LEAST_BATCH = 1_000
 _NONE = np.array([], dtype=np.int64)
 
 
@@ -68,6 +72,8 @@ class ScoreSnapshot:
         compute: Works off the job.
         scores_folder: For outputs nobody gave a place.
         batch_rows: Rows of a batch at most.
+        workers: Partitions in progress at once in a process.
+        memory_mib: That batches must fit into; None for no bound but ``batch_rows``.
     """
 
     ledger: Ledger
@@ -81,6 +87,8 @@ class ScoreSnapshot:
     compute: Compute
     scores_folder: Path
     batch_rows: int
+    workers: int
+    memory_mib: int | None
 
     def __call__(
         self,
@@ -111,14 +119,15 @@ class ScoreSnapshot:
         """
         plan = validated.plan
         columns = tuple(name for name, _ in plan.columns)
-        refuse_kept(pipeline, columns, output.keep)
+        kept = tuple(name for name in output.passed_through if name not in pipeline.keys)
+        refuse_kept(pipeline, columns, kept)
         registered, model = self.loader.champion(pipeline.name)
         version = score_version(pipeline, registered)
         target = self._target(pipeline, output)
         refused = self._refused(validated)
         work = PartitionWork(
             pipeline, spec, model, version, Line(np.inf, last=-1), target,
-            output.keep, output.partition_by, self.batch_rows,
+            kept, output.partition_by, self._batch_rows(len(columns), model),
         )  # fmt: skip
         line, firsts = self._line(work, validated, refused)
         work = replace(work, line=line)
@@ -133,7 +142,7 @@ class ScoreSnapshot:
             first = firsts.get(position)
             settings = {
                 "target": target,
-                "keep": output.keep,
+                "keep": kept,
                 "partition_by": output.partition_by,
                 "refused": hashlib.sha256(rows.tobytes()).hexdigest(),
                 "line": [line.score, line.last, first] if first is not None else None,
@@ -145,6 +154,28 @@ class ScoreSnapshot:
         done = _Done(on_rows, self.ledger.progress(job.id).rows_in)
         self.compute(JobWork(job.id, work, slices), done.add)
         return self._conclude(pipeline, job, validated, output)
+
+    def _batch_rows(self, columns: int, model: Model) -> int:
+        """Return how many rows a batch may have.
+
+        Raises:
+            ConfigurationError: The process is as large already as it may become.
+        """
+        if self.memory_mib is None:
+            return self.batch_rows
+        # Per worker: a batch being read, one at work (as read, as declared, as a matrix and its
+        # block of scores) and one being written, which also holds texts.
+        row = 4 * 8 * columns + 3 * 8 * len(model.preprocessing.features) + 3 * 250
+        used = peak_memory() >> 20
+        rows = (self.memory_mib - used - _SLACK_MIB) * 2**20 // (row * self.workers)
+        if rows < _LEAST_BATCH:
+            raise ConfigurationError(
+                f"{self.memory_mib} MiB are too little: the process needs {used} MiB before it "
+                f"scores a row, and {self.workers} workers with batches of {_LEAST_BATCH:,} rows "
+                f"{_SLACK_MIB + row * _LEAST_BATCH * self.workers // 2**20} MiB more",
+                hint="allow more memory, or fewer workers",
+            )
+        return min(self.batch_rows, rows)
 
     def _target(self, pipeline: Pipeline, output: Output) -> str:
         """Return where the parts go."""
@@ -250,6 +281,16 @@ class ScoreSnapshot:
         )
         self.records.add_batch(batch)
         return batch
+
+
+def peak_memory() -> int:
+    """Return the largest size this process has had so far, in bytes; 0 where nobody can tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 @dataclass(slots=True)

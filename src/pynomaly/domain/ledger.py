@@ -132,6 +132,11 @@ class Output:
     keep: tuple[str, ...] = ()
     partition_by: str | None = None
 
+    @property
+    def passed_through(self) -> tuple[str, ...]:
+        """Source columns that are read for the output alone."""
+        return tuple(dict.fromkeys((*self.keep, *filter(None, (self.partition_by,)))))
+
 
 def partition_key(
     partition: Partition, version: ScoreVersion, settings: Mapping[str, object]
