@@ -19,6 +19,7 @@ from pynomaly.infrastructure.sqlalchemy.tables import job_partitions, jobs, part
 __all__ = ["SqlLedger"]
 
 _KEYS_AT_ONCE = 500
+_MANY = 1_000
 
 
 class SqlLedger:
@@ -70,6 +71,9 @@ class SqlLedger:
                 connection.execute(insert(partitions).on_conflict_do_nothing(), new)
                 connection.execute(sa.insert(job_partitions), asked)
                 connection.execute(statements.REOPEN, {"job": job.id})
+            if len(entries) >= _MANY and connection.dialect.name == "postgresql":
+                # Until it hears of them, PostgreSQL sorts them all for every lease.
+                connection.exec_driver_sql(f"ANALYZE {partitions.name}, {job_partitions.name}")
 
         self._database.carry_out(store)
 

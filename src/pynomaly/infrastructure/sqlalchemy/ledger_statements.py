@@ -188,27 +188,24 @@ def _of_that_job(state: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
 
 def in_force(pipeline: str, version: ScoreVersion, target: str) -> sa.Select[Any]:
     """Return the query for what ``Ledger.current`` returns, in any order."""
-    complete = sa.func.min(sa.case((_entry.state == "committed", 1), else_=0))
-    # Per source, its jobs: those that have committed all of it first, and the newest first.
-    ranked = (
+    done = sa.case((_entry.state == "committed", 1), else_=0)
+    asked = (
         sa.select(
+            _asked.key,
             _asked.source,
-            _asked.job_id,
-            sa.func.row_number()
-            .over(
-                partition_by=_asked.source,
-                order_by=(complete.desc(), jobs.c.created_at.desc(), jobs.c.seq.desc()),
-            )
-            .label("place"),
+            jobs.c.created_at,
+            jobs.c.seq,
+            sa.func.min(done).over(partition_by=(_asked.source, jobs.c.seq)).label("complete"),
         )
         .select_from(_of_job.join(jobs, jobs.c.id == _asked.job_id))
         .where(jobs.c.pipeline == pipeline, jobs.c.target == target, same_version(version))
-        .group_by(_asked.source, _asked.job_id, jobs.c.created_at, jobs.c.seq)
         .subquery()
     )
-    chosen = sa.and_(ranked.c.source == _asked.source, ranked.c.job_id == _asked.job_id)
-    return (
-        sa.select(partitions)
-        .select_from(_of_job.join(ranked, chosen))
-        .where(ranked.c.place == 1, _entry.state == "committed")
-    )
+    # Per source, its jobs: those that have committed all of it first, and the newest first.
+    preference = (asked.c.complete.desc(), asked.c.created_at.desc(), asked.c.seq.desc())
+    ranked = sa.select(
+        asked.c.key,
+        sa.func.dense_rank().over(partition_by=asked.c.source, order_by=preference).label("place"),
+    ).subquery()
+    chosen = sa.select(ranked.c.key).where(ranked.c.place == 1)
+    return sa.select(partitions).where(_entry.key.in_(chosen), _entry.state == "committed")
