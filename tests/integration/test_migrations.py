@@ -14,6 +14,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from pynomaly.domain.errors import ConfigurationError
+from pynomaly.infrastructure.sqlalchemy.ledger import SqlLedger
 from pynomaly.infrastructure.sqlalchemy.records import SqlRecords
 from pynomaly.infrastructure.sqlalchemy.schema import HEAD, MIGRATIONS
 from pynomaly.infrastructure.sqlalchemy.tables import metadata
@@ -223,3 +224,19 @@ def test_sqlite_files_are_durable_and_let_readers_beside_the_writer(tmp_path):
         }
         assert settings == {"foreign_keys": 1, "synchronous": 2, "busy_timeout": 30_000}
         assert records.pipelines() == ()  # while the writer is at work
+
+
+def test_records_of_the_first_schema_get_the_ledger(url, monkeypatch, tmp_path):
+    first = tmp_path / "first"
+    shutil.copytree(MIGRATIONS, first)
+    for later in (first / "versions").glob("000[2-9]*.py"):
+        later.unlink()
+    schema = "pynomaly.infrastructure.sqlalchemy.schema"
+    with monkeypatch.context() as before:
+        before.setattr(f"{schema}.HEAD", "0001")
+        before.setattr(f"{schema}.MIGRATIONS", first)
+        SqlRecords(url).pipelines()
+        with engine(url).connect() as connection:
+            assert not sa.inspect(connection).has_table("score_jobs")
+    assert SqlLedger(url).jobs("payments") == ()
+    assert SqlRecords(url).pipelines() == ()
