@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import getpass
 from contextlib import AbstractContextManager
-from functools import cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from pynomaly.application.reconcile import ReconcileAliases
     from pynomaly.application.register import RegisterModel
     from pynomaly.application.report import WriteRunReport
-    from pynomaly.application.score import ScoreSnapshot
+    from pynomaly.application.score import Compute, ScoreSnapshot
     from pynomaly.application.score_partition import ScorePartition
     from pynomaly.application.score_work import Workers
     from pynomaly.application.train import FitModel
@@ -50,12 +50,18 @@ if TYPE_CHECKING:
     from pynomaly.domain.pipelines import Pipeline
     from pynomaly.settings import Settings
 
-__all__ = ["Platform", "available_prefect_api", "build", "prefect_session"]
+__all__ = ["Platform", "available_prefect_api", "build", "prefect_session", "scoring_workers"]
 
 
 def build(settings: Settings) -> Platform:
     """Return the platform that ``settings`` describe; nothing is opened or imported yet."""
     return Platform(settings)
+
+
+@cache
+def scoring_workers(settings: Settings) -> Workers:
+    """Return what works off score jobs in this process, made once; a cluster's workers call it."""
+    return build(settings).workers
 
 
 def available_prefect_api(settings: Settings) -> str | None:
@@ -326,6 +332,17 @@ class Platform:
         return Workers(self.ledger, self.score_partition, scoring.workers, scoring.lease_seconds)
 
     @cached_property
+    def compute(self) -> Compute:
+        """Work off a job where the settings say."""
+        scoring = self.settings.scoring
+        if scoring.compute == "threads":
+            return self.workers
+        from pynomaly.infrastructure.dask import DaskCompute
+
+        workers = partial(scoring_workers, self.settings)
+        return DaskCompute(self.ledger, workers, scoring.scheduler, scoring.workers)
+
+    @cached_property
     def score(self) -> ScoreSnapshot:
         """Score a validated snapshot with the champion."""
         from pynomaly.application.score import ScoreSnapshot
@@ -339,7 +356,7 @@ class Platform:
             self.read_scores,
             self.datasets,
             self.kernels,
-            self.workers,
+            self.compute,
             self.settings.home / "scores",
             self.settings.scoring.batch_rows,
             self.settings.scoring.workers,

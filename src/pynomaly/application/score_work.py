@@ -116,7 +116,7 @@ class Workers:
             stop.clear()
             if self.ledger.progress(work.job_id).finished:
                 break
-            self._break_leases_of_the_dead(work.job_id)
+            self.break_leases_of_the_dead(work.job_id)
             stop.wait(_POLL_SECONDS)
         if fenced:
             raise fenced[0]
@@ -128,15 +128,25 @@ class Workers:
         stop: threading.Event,
         fenced: list[FencedError],
     ) -> None:
-        owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         while not stop.is_set():
-            lease = self.ledger.lease(work.job_id, owner, self.lease_seconds)
-            if lease is None:
-                return
             try:
-                self.one(work, lease, on_rows, stop)
+                if not self.next(work, on_rows, stop):
+                    return
             except FencedError as error:
                 fenced.append(error)
+
+    def next(self, work: JobWork, on_rows: Callable[[int], None], stop: threading.Event) -> bool:
+        """Lease the next free partition and work it off; see :meth:`one`.
+
+        Returns:
+            False where no partition was free.
+        """
+        owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        lease = self.ledger.lease(work.job_id, owner, self.lease_seconds)
+        if lease is None:
+            return False
+        self.one(work, lease, on_rows, stop)
+        return True
 
     def one(
         self,
@@ -211,7 +221,8 @@ class Workers:
             done.set()
             thread.join()
 
-    def _break_leases_of_the_dead(self, job_id: str) -> None:
+    def break_leases_of_the_dead(self, job_id: str) -> None:
+        """Free the partitions of processes of this machine that are no more."""
         for lease in self.ledger.leases(job_id):
             host, pid, _ = lease.owner.rsplit(":", 2)
             if host == socket.gethostname() and not _alive(int(pid)):

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pynomaly.settings import rules
 from pynomaly.settings.documents import DEFAULT, Node, Origin, wrap
@@ -51,6 +51,8 @@ class ScoringSettings:
         partition_rows: Rows committed at once, about.
         lease_seconds: How long a worker may give no sign of life.
         memory_mib: Batches are made to fit into it; None for no bound but ``batch_rows``.
+        compute: Threads of this process, or a Dask cluster.
+        scheduler: Address of the cluster's scheduler; None starts a cluster on this machine.
     """
 
     batch_rows: int
@@ -59,6 +61,8 @@ class ScoringSettings:
     partition_rows: int
     lease_seconds: float
     memory_mib: int | None
+    compute: Literal["threads", "dask"]
+    scheduler: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +138,11 @@ def load_settings(start: Path | None = None, environ: Mapping[str, str] | None =
     environment = environment_name(project, environ)
     tree = settings_tree(project, environment, environ)
     document = checked(SettingsDocument, tree)
-    if problems := list(rules.policies(document.pipeline_defaults, ("pipeline_defaults",))):
+    problems = [
+        *rules.policies(document.pipeline_defaults, ("pipeline_defaults",)),
+        *rules.scoring(document.scoring),
+    ]
+    if problems:
         raise fail(tree, problems)
     home = (project / Path(str(document.home)).expanduser()).resolve()
     records_url = document.records.url or f"sqlite:///{home / 'pynomaly.db'}"

@@ -12,11 +12,12 @@ from pynomaly.settings.sections import (
     DecisionSection,
     PipelineDocument,
     ReleaseSection,
+    ScoringSection,
     TrainingSection,
     ValidationDefaults,
 )
 
-__all__ = ["cron_problem", "pipeline", "policies"]
+__all__ = ["cron_problem", "pipeline", "policies", "scoring"]
 
 _SEVERITIES = ("critical", "row", "warning")
 _TIME_KINDS = ("datetime", "numeric")
@@ -59,6 +60,13 @@ def policies(document: Any, prefix: tuple[str, ...] = ()) -> Iterator[Problem]:
     for section, problems in checks:
         for problem in problems:
             yield Problem((*prefix, section, *problem.path), problem.message)
+
+
+def scoring(section: ScoringSection) -> Iterator[Problem]:
+    """Check that what is said about a cluster is of use."""
+    if section.scheduler is not None and section.compute != "dask":
+        expected = f"a scheduler needs `compute: dask`, but it is {section.compute}"
+        yield Problem(("scoring", "scheduler"), expected)
 
 
 def _volume(policy: ValidationDefaults) -> Iterator[Problem]:

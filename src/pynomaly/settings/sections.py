@@ -128,6 +128,8 @@ class ScoringSection(Section):
     partition_rows: Count
     lease_seconds: Annotated[FiniteFloat, Field(gt=0), _Read]
     memory_mib: Count | None
+    compute: Literal["threads", "dask"]
+    scheduler: str | None
 
 
 class S3Section(Section):

@@ -41,7 +41,7 @@ class Session:
 
         return load_settings()
 
-    def scoring_with(self, **chosen: int | None) -> None:
+    def scoring_with(self, **chosen: Any) -> None:
         """Let options of the command line override the settings of scoring.
 
         Args:

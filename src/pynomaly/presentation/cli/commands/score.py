@@ -51,6 +51,17 @@ __all__ = ["command"]
 @click.option(
     "--memory", type=click.IntRange(1), metavar="MIB", help="Make batches fit into so many MiB."
 )
+@click.option(
+    "--engine-compute",
+    "compute",
+    type=click.Choice(["threads", "dask"]),
+    help="Score in threads of this process or on a Dask cluster; by default as configured.",
+)
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Of the Dask cluster, e.g. tcp://host:8786; by default one is started on this machine.",
+)
 @engine_option
 @click.pass_obj
 def command(
@@ -65,12 +76,26 @@ def command(
     workers: int | None,
     batch_rows: int | None,
     memory: int | None,
+    compute: str | None,
+    scheduler: str | None,
     engine: EngineChoice,
 ) -> None:
     """Score rows with the model that serves, each exactly once."""
+    from pynomaly.domain.errors import UsageError
     from pynomaly.presentation.cli.render.runs import run_lines
 
-    session.scoring_with(workers=workers, batch_rows=batch_rows, memory_mib=memory)
+    session.scoring_with(
+        workers=workers,
+        batch_rows=batch_rows,
+        memory_mib=memory,
+        compute=compute,
+        scheduler=scheduler,
+    )
+    if scheduler is not None and session.settings.scoring.compute != "dask":
+        raise UsageError(
+            f"a scheduler ({scheduler}) is of use on Dask only",
+            hint="add --engine-compute dask, or leave out --scheduler",
+        )
     document = session.launch(
         "score",
         pipeline,
