@@ -16,7 +16,7 @@ def test_a_run_leaves_a_champion_scores_reasons_and_a_report(champion: Path, cli
 
     assert run["status"] == "completed"
     assert list(steps) == [
-        "validate", "profile", "tune", "train", "register", "gate", "promote", "score",
+        "plan", "validate", "profile", "tune", "train", "register", "gate", "promote", "score",
     ]  # fmt: skip
     assert steps["gate"]["verdict"] == "pass"
     score = steps["score"]

@@ -90,7 +90,7 @@ def test_the_demo_runs_the_lifecycle_under_prefect_and_finds_anomalies_without_l
 
     assert document["engine"] == "prefect"
     assert list(document["training"]["steps"]) == [
-        "validate", "profile", "tune", "train", "register", "gate", "promote", "score",
+        "plan", "validate", "profile", "tune", "train", "register", "gate", "promote", "score",
     ]  # fmt: skip
     assert document["training"]["steps"]["gate"]["verdict"] == "pass"
     ordinary, _, drifted = document["batches"]
@@ -108,7 +108,7 @@ def test_the_demo_runs_the_lifecycle_under_prefect_and_finds_anomalies_without_l
     assert _unfinished_task_runs() == []
     assert _artifact_keys() >= {
         "biopsies-validation", "biopsies-gates", "biopsies-model", "biopsies-report",
-        "biopsies-trials",
+        "biopsies-trials", "biopsies-rows",
     }  # fmt: skip
 
 
@@ -120,7 +120,7 @@ def _unfinished_task_runs():
         found = client.read_task_runs(
             task_run_filter=TaskRunFilter(tags=TaskRunFilterTags(all_=[PIPELINE]))
         )
-    assert len(found) == 14  # eight of the lifecycle, two of each batch
+    assert len(found) == 18  # nine of the lifecycle, three of each batch
     return [run.name for run in found if not run.state.is_completed()]
 
 

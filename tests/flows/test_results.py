@@ -12,6 +12,7 @@ from pynomaly.application.tune import Choice
 from pynomaly.application.validate import Validated
 from pynomaly.domain.datasets import Dataset, Fingerprint, Snapshot
 from pynomaly.domain.gates import GateResult
+from pynomaly.domain.ledger import Partition, Plan
 from pynomaly.domain.profiles import ColumnProfile, Profile
 from pynomaly.domain.quality import ExpectationResult, ValidationReport
 from pynomaly.domain.releases import ModelVersion, Release
@@ -23,11 +24,16 @@ EXPECTATION = ExpectationResult("e", None, "row", False, "1", "0", 1, ("x",))
 COLUMN = ColumnProfile(
     "a", "numeric", "feature", "", "double", 0.1, 2, ((0.5, 1.0),), (("1", 2),), 0.3, ("note",)
 )
+PIECE = Partition("a.parquet", "a.parquet", "row groups 0-1", 0, 3, 99, "d", (0, 2, None, "t"))
+PLAN = Plan("a.parquet", (("a", "double"),), (PIECE,), "7")
 VALUES = [
+    PLAN,
     Validated(
         ValidationReport("r", "p", SNAPSHOT, (EXPECTATION,), 2, 1, 0.05, NOW),
         Dataset("d", SNAPSHOT, 2, "q", 1),
         "page.html",
+        PLAN,
+        ((0, "broken"),),
     ),
     Profile((COLUMN,), 3, 3, 0, (0.001, 0.1)),
     Choice("knn", {"n_neighbors": 5}, "consensus_stability", (Trial(0, "knn", {}, None, 0.1),)),
