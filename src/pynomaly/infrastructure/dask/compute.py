@@ -142,7 +142,7 @@ class DaskCompute:
                     n_workers=self._processes,
                     threads_per_worker=1,
                     processes=True,
-                    dashboard_address=None,
+                    dashboard_address="127.0.0.1:0",  # any free port
                 ) as cluster,
                 Client(cluster, set_as_default=False) as client,  # type: ignore[no-untyped-call]
             ):
