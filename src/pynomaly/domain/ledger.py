@@ -18,6 +18,7 @@ from typing import Literal
 from pynomaly.domain.datasets import Fingerprint
 
 __all__ = [
+    "INCREMENT",
     "OUTPUT_FORMAT",
     "Entry",
     "EntryState",
@@ -32,6 +33,9 @@ __all__ = [
     "ScoreVersion",
     "partition_key",
 ]
+
+INCREMENT = ", above "
+"""In the source of a partition, before the watermark that its rows lie above."""
 
 OUTPUT_FORMAT = 1
 """Grows when equal input, model and policy would give other output rows."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-__all__ = ["Kind", "as_text", "convert", "tell_kind"]
+__all__ = ["KINDS", "Kind", "as_text", "convert", "tell_kind"]
 
 _INT64 = 2**63
 _EXACT_FLOAT = 2**53
@@ -29,7 +29,7 @@ class Kind:
     type: pa.DataType
 
 
-_KINDS = {
+KINDS = {
     kind.name: kind
     for kind in (
         Kind("boolean", pa.bool_()),
@@ -42,6 +42,7 @@ _KINDS = {
         Kind("text", pa.string()),
     )
 }
+"""By name."""
 
 
 def tell_kind(values: Iterable[Any], *, numeric: bool) -> Kind:
@@ -53,8 +54,8 @@ def tell_kind(values: Iterable[Any], *, numeric: bool) -> Kind:
     """
     names = {_name(value) for value in values if value is not None}
     if names <= {"integer", "float"} and (numeric or names == {"integer", "float"}):
-        return _KINDS["float"]
-    return _KINDS[names.pop()] if len(names) == 1 else _KINDS["text"]
+        return KINDS["float"]
+    return KINDS[names.pop()] if len(names) == 1 else KINDS["text"]
 
 
 def convert(kind: Kind, value: Any) -> Any:
