@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 import time
 from dataclasses import replace
@@ -152,6 +153,25 @@ def test_a_worker_killed_in_the_middle_costs_a_partition_and_no_row(
     assert files == {part.uri for one in entries for part in one.outcome.parts}
     assert seen == sorted(seen)
     assert seen[-1] <= PARTITIONS * ROWS
+
+
+def test_all_workers_killed_at_once_are_replaced_and_the_job_goes_on(
+    platform, cluster, dask_compute, expected, tmp_path
+):
+    """The model they all held goes with them and is sent again."""
+    killed = []
+
+    def on_rows(rows):
+        if rows >= 4 * ROWS and not killed:
+            killed.extend(nanny.pid for nanny in cluster.workers.values())
+            for pid in killed:
+                os.kill(pid, signal.SIGKILL)
+
+    entries = score(platform, tmp_path / "scores", dask_compute(), on_rows)
+
+    assert len(killed) == 2
+    assert {owner_of(one) for one in entries} - set(killed)
+    assert rows_of(entries).equals(expected)
 
 
 def test_the_command_starts_a_cluster_of_its_own_and_finds_what_is_done(

@@ -19,11 +19,19 @@ from pynomaly.domain.errors import (
 )
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Future
 
 __all__ = ["DaskCompute"]
 
 _POLL_SECONDS = 0.2
+
+_KEEP_MEMORY = {
+    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 128 * 2**20,
+}
+"""Dask's 64 KiB make glibc give every batch's memory back and fetch it anew: 1.4 × the CPU time.
+
+A value in the environment goes before it.
+"""
 
 
 class DaskCompute:
@@ -80,8 +88,9 @@ class DaskCompute:
             return
         fenced: list[FencedError] = []
         with self._client() as client:
+            shared = self._shared(client, work)
             while left:
-                died = self._round(client, work, left, on_rows, fenced)
+                died = self._round(client, shared, left, on_rows, fenced)
                 now = self._ledger.progress(work.job_id)
                 left = now.pending + now.leased
                 if now == before:
@@ -92,6 +101,8 @@ class DaskCompute:
                             "or make batches smaller with --memory",
                         )
                     time.sleep(_POLL_SECONDS)  # what is left is leased to others
+                if died:  # perhaps all who had it
+                    shared = self._shared(client, work)
                 before = now
         if fenced:
             raise fenced[0]
@@ -100,10 +111,20 @@ class DaskCompute:
         """Return the scheduler's address, for messages."""
         return self._scheduler or "the local Dask cluster"
 
+    def _shared(self, client: Client, work: JobWork) -> Future[JobWork]:
+        """Send the job to every worker."""
+        try:
+            sent: Future[JobWork] = client.scatter(work, broadcast=True, hash=False)  # type: ignore[no-untyped-call]
+        except TimeoutError as error:
+            raise ConfigurationError(
+                f"{self} has no workers", hint="start some, e.g. `dask worker ADDRESS --nthreads 1`"
+            ) from error
+        return sent
+
     def _round(
         self,
         client: Client,
-        work: JobWork,
+        shared: Future[JobWork],
         count: int,
         on_rows: Callable[[int], None],
         fenced: list[FencedError],
@@ -112,13 +133,6 @@ class DaskCompute:
         from distributed import CancelledError, KilledWorker, as_completed
 
         died = None
-        try:
-            # Anew in every round: what was scattered is gone when all who held it have died.
-            shared = client.scatter(work, broadcast=True, hash=False)  # type: ignore[no-untyped-call]
-        except TimeoutError as error:
-            raise ConfigurationError(
-                f"{self} has no workers", hint="start some, e.g. `dask worker ADDRESS --nthreads 1`"
-            ) from error
         futures = [
             client.submit(_next_partition, self._workers, shared, pure=False) for _ in range(count)
         ]
@@ -134,10 +148,12 @@ class DaskCompute:
     @contextmanager
     def _client(self) -> Iterator[Client]:
         """Connect to the scheduler, or start a cluster for the block."""
+        import dask
         from distributed import Client, LocalCluster
 
         if self._scheduler is None:
             with (
+                dask.config.set(_KEEP_MEMORY),
                 LocalCluster(  # type: ignore[no-untyped-call]
                     n_workers=self._processes,
                     threads_per_worker=1,
