@@ -165,7 +165,7 @@ class _Ranges(io.RawIOBase):
         stop = self._item.size
         for first, last in self._wanted:
             if first <= self._position < last:
-                stop = last
+                stop = min(last, stop)
         length = min(len(buffer), stop - self._position)
         if length <= 0:
             return 0

@@ -1,0 +1,431 @@
+"""What dividing and reading keep, wherever the rows are: files, objects and databases."""
+
+import io
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import sqlalchemy as sa
+
+from pynomaly.adapters import data_sources, partition_reader
+from pynomaly.domain.errors import ConfigurationError, MalformedSourceError
+from pynomaly.domain.ledger import INCREMENT
+from pynomaly.domain.pipelines import SourceSpec
+from pynomaly.infrastructure.s3.client import connect
+
+READER = partition_reader()
+SOURCES = data_sources()
+SERVERS = {"rclone": "s3_bucket", "moto": "moto_bucket"}
+
+
+def table(rows=100, seed=0):
+    random = np.random.default_rng(seed)
+    return pa.table(
+        {
+            "k": [f"id{n:03d}" for n in range(rows)],
+            "x": random.normal(size=rows).tolist(),
+            "n": random.integers(0, 9, rows).tolist(),
+        }
+    )
+
+
+def parquet(rows, group=10, **options):
+    sink = io.BytesIO()
+    pq.write_table(rows, sink, row_group_size=group, **options)
+    return sink.getvalue()
+
+
+def csv(rows):
+    lines = [",".join(map(str, row.values())) for row in rows.to_pylist()]
+    return "\n".join([",".join(rows.column_names), *lines, ""]).encode()
+
+
+def jsonl(rows):
+    return "".join(f"{json.dumps(row)}\n" for row in rows.to_pylist()).encode()
+
+
+WRITERS = {"parquet": parquet, "csv": csv, "jsonl": jsonl}
+
+
+class Lake:
+    """A folder or prefix into which files are put."""
+
+    def __init__(self, root, put):
+        self.root, self.put = root, put
+
+    @property
+    def spec(self):
+        return SourceSpec(self.root)
+
+
+@pytest.fixture(params=["folder", *SERVERS])
+def lake(request, tmp_path):
+    if request.param == "folder":
+
+        def put(name, data):
+            (tmp_path / "lake").mkdir(exist_ok=True)
+            (tmp_path / "lake" / name).write_bytes(data)
+
+        return Lake(str(tmp_path / "lake"), put)
+    bucket = request.getfixturevalue(SERVERS[request.param])
+    return Lake(
+        f"s3://{bucket}/lake",
+        lambda name, data: connect().put_object(Bucket=bucket, Key=f"lake/{name}", Body=data),
+    )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    root = tmp_path / "files"
+    root.mkdir()
+    return Lake(str(root), lambda name, data: (root / name).write_bytes(data))
+
+
+class Database:
+    """A database whose tables are made anew."""
+
+    def __init__(self, url):
+        self.url = url
+
+    def run(self, *statements):
+        engine = sa.create_engine(self.url, poolclass=sa.NullPool)
+        with engine.begin() as connection:
+            for statement in statements:
+                connection.exec_driver_sql(statement)
+        engine.dispose()
+
+    def spec(self, query="t"):
+        return SourceSpec(self.url, query=query)
+
+
+@pytest.fixture(
+    params=["sqlite", pytest.param("postgres", marks=[pytest.mark.postgres])],
+)
+def database(request, tmp_path):
+    if request.param == "sqlite":
+        return Database(f"sqlite:///{tmp_path}/d.db")
+    found = Database(request.getfixturevalue("postgres_url"))
+    found.run("DROP TABLE IF EXISTS t")
+    return found
+
+
+def numbered(spec, plan, **options):
+    """Return the rows of all partitions with their row ids, having checked the numbers."""
+    found = []
+    expected = {}
+    for partition in plan.partitions:
+        assert partition.first_row == expected.get(partition.name, 0)
+        last = partition.first_row
+        rows = malformed = 0
+        for batch in READER.read(spec, partition, **options):
+            assert batch.numbers.dtype == np.int64
+            assert len(batch.numbers) == batch.table.num_rows
+            assert "row_id" not in batch.table.column_names
+            refused = {row.line for row in batch.malformed}
+            for number, row in zip(batch.numbers.tolist(), batch.table.to_pylist(), strict=True):
+                assert number > last
+                last = number
+                found.append((f"{partition.name}#{number}", row))
+            rows += batch.table.num_rows
+            malformed += len(refused)
+        if partition.rows is not None:
+            assert partition.rows == rows + malformed
+            assert last <= partition.first_row + partition.rows
+        expected[partition.name] = partition.first_row + rows + malformed
+    return found
+
+
+def opened(spec):
+    """Return the same from the source as a whole."""
+    return [
+        (row.pop("row_id"), row)
+        for batch in SOURCES.open(spec).batches()
+        for row in batch.table.to_pylist()
+    ]
+
+
+def digests(plan):
+    return [partition.digest for partition in plan.partitions]
+
+
+@pytest.mark.parametrize("form", WRITERS)
+def test_the_partitions_together_are_the_source_row_for_row(lake, form):
+    lake.put(f"a.{form}", WRITERS[form](table(95)))
+    lake.put(f"b.{form}", WRITERS[form](table(7, seed=1)))
+    whole = opened(lake.spec)
+    assert len(whole) == 102
+    for partition_rows in (1, 25, 1_000):
+        plan = READER.plan(lake.spec, partition_rows=partition_rows)
+        assert plan.columns == SOURCES.open(lake.spec).columns
+        assert numbered(lake.spec, plan) == whole
+        assert numbered(lake.spec, plan, batch_rows=3) == whole
+        assert [row[0] for row in whole] == [
+            *(f"a.{form}#{n}" for n in range(1, 96)),
+            *(f"b.{form}#{n}" for n in range(1, 8)),
+        ]
+
+
+def test_parquet_is_divided_at_row_groups_into_at_least_the_rows_asked_for(lake):
+    lake.put("a.parquet", parquet(table(95)))
+    plan = READER.plan(lake.spec, partition_rows=25)
+    assert [(p.first_row, p.rows) for p in plan.partitions] == [
+        (0, 30),
+        (30, 30),
+        (60, 30),
+        (90, 5),
+    ]
+    assert [p.extent for p in plan.partitions] == [
+        "row groups 0-2, rows 1-30",
+        "row groups 3-5, rows 31-60",
+        "row groups 6-8, rows 61-90",
+        "row group 9, rows 91-95",
+    ]
+    (whole,) = READER.plan(lake.spec, partition_rows=95).partitions
+    assert (whole.extent, whole.rows) == ("", 95)
+
+
+def test_malformed_lines_are_counted_among_the_numbers_and_reported(lake):
+    lake.put("a.csv", b"a,b\n1,2\n3\n5,6\n")
+    plan = READER.plan(lake.spec, partition_rows=10)
+    (partition,) = plan.partitions
+    batches = list(READER.read(lake.spec, partition))
+    assert [n for batch in batches for n in batch.numbers.tolist()] == [1, 3]
+    assert sum(len(batch.malformed) for batch in batches) == 1
+    assert [name for name, _ in opened(lake.spec)] == ["a.csv#1", "a.csv#3"]
+
+
+@pytest.mark.parametrize("form", WRITERS)
+def test_equal_content_has_equal_digests_and_fingerprint_wherever_it_is(tmp_path, form):
+    plans = []
+    for place in ("one", "two"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / f"a.{form}").write_bytes(WRITERS[form](table()))
+        plans.append(READER.plan(SourceSpec(str(tmp_path / place)), partition_rows=20))
+    assert digests(plans[0]) == digests(plans[1])
+    assert plans[0].fingerprint == plans[1].fingerprint
+
+
+def test_an_object_listed_twice_has_equal_digests(lake):
+    lake.put("a.parquet", parquet(table()))
+    plans = [READER.plan(lake.spec, partition_rows=20) for _ in range(2)]
+    assert plans[0] == plans[1]
+    lake.put("a.parquet", parquet(table(seed=5)))
+    assert not set(digests(plans[0])) & set(digests(READER.plan(lake.spec, partition_rows=20)))
+
+
+def test_a_change_of_one_row_group_changes_the_digest_of_its_partition_alone(folder):
+    rows = table()
+    folder.put("a.parquet", parquet(rows))
+    before = READER.plan(folder.spec, partition_rows=20)
+    values = rows["x"].to_pylist()
+    values[45] += 1e-9
+    folder.put("a.parquet", parquet(rows.set_column(1, "x", pa.array(values))))
+    after = READER.plan(folder.spec, partition_rows=20)
+    changed = [a != b for a, b in zip(digests(before), digests(after), strict=True)]
+    assert changed == [False, False, True, False, False]
+    assert before.fingerprint.content != after.fingerprint.content
+    assert before.fingerprint.schema == after.fingerprint.schema
+
+
+@pytest.mark.parametrize("form", WRITERS)
+def test_a_file_with_its_columns_in_another_order_is_read_by_name(lake, form):
+    lake.put(f"a.{form}", WRITERS[form](table(20)))
+    lake.put(f"b.{form}", WRITERS[form](table(20, seed=1).select(["n", "k", "x"])))
+    plan = READER.plan(lake.spec, partition_rows=10)
+    for partition in plan.partitions:
+        for batch in READER.read(lake.spec, partition):
+            assert batch.table.column_names == ["k", "x", "n"]
+    assert numbered(lake.spec, plan) == opened(lake.spec)
+
+
+@pytest.mark.parametrize("form", WRITERS)
+def test_files_of_different_columns_are_refused_when_planned(folder, form):
+    folder.put(f"a.{form}", WRITERS[form](table(5)))
+    folder.put(f"b.{form}", WRITERS[form](table(5).rename_columns(["k", "x", "other"])))
+    with pytest.raises(MalformedSourceError, match=rf"b\.{form}") as caught:
+        READER.plan(folder.spec, partition_rows=10)
+    assert "other" in str(caught.value)
+
+
+@pytest.mark.parametrize("form", WRITERS)
+def test_columns_come_in_the_order_asked_for(lake, form):
+    lake.put(f"a.{form}", WRITERS[form](table(20)))
+    plan = READER.plan(lake.spec, partition_rows=10)
+    found = numbered(lake.spec, plan, columns=["n", "k"])
+    assert [list(row) for _, row in found] == [["n", "k"]] * 20
+    assert found == [(i, {"n": row["n"], "k": row["k"]}) for i, row in opened(lake.spec)]
+    with pytest.raises(MalformedSourceError, match="no column 'z'"):
+        list(READER.read(lake.spec, plan.partitions[0], columns=["z"]))
+
+
+def test_a_source_without_rows_is_refused_when_planned(folder):
+    folder.put("a.parquet", parquet(table(0)))
+    with pytest.raises(MalformedSourceError, match="no rows"):
+        READER.plan(folder.spec, partition_rows=10)
+
+
+def test_a_plan_of_files_names_the_absolute_path_in_any_spelling(folder, monkeypatch):
+    folder.put("a.csv", csv(table(5)))
+    plan = READER.plan(folder.spec, partition_rows=10)
+    monkeypatch.chdir(folder.root)
+    relative = READER.plan(SourceSpec("a.csv"), partition_rows=10)
+    assert relative.partitions == plan.partitions
+    assert READER.place(SourceSpec("a.csv")) == relative.uri == f"{folder.root}/a.csv"
+
+
+# --- databases
+
+KEYS = {
+    "numbers": ("integer", [*range(-5, 30)]),
+    "fractions": ("double precision", [n / 7 for n in range(35)]),
+    "texts": ("text", [f"{'aÄ b'[n % 4]}'{n}%:x" for n in range(35)]),
+    "repeated": ("integer", [n // 12 for n in range(35)]),
+    "all equal": ("text", ["same"] * 35),
+    "some missing": ("integer", [None if n % 5 == 0 else n % 9 for n in range(35)]),
+    "texts missing": ("text", [None if n % 2 else str(n % 6) for n in range(35)]),
+    "all missing": ("integer", [None] * 35),
+}
+
+
+def literal(value):
+    if value is None:
+        return "NULL"
+    return (
+        "'{}'".format(value.replace("'", "''").replace("%", "%%"))
+        if isinstance(value, str)
+        else str(value)
+    )
+
+
+def filled(database, kind, keys, primary="id integer PRIMARY KEY"):
+    values = ", ".join(f"({n}, {literal(key)}, {n % 3})" for n, key in enumerate(keys))
+    database.run(
+        f"CREATE TABLE t ({primary}, k {kind}, v integer)", f"INSERT INTO t VALUES {values}"
+    )
+
+
+@pytest.mark.parametrize("primary", ["id integer PRIMARY KEY", "id integer"])
+@pytest.mark.parametrize("keys", KEYS)
+def test_ranges_of_a_key_together_are_the_table(database, keys, primary):
+    filled(database, *KEYS[keys], primary)
+    spec = database.spec()
+    whole = sorted(row["id"] for _, row in opened(spec))
+    for partition_rows in (5, 100):
+        plan = READER.plan(spec, partition_rows=partition_rows, key="k")
+        found = numbered(spec, plan, batch_rows=2)
+        assert [name for name, _ in found] == [f"t#{n}" for n in range(1, 36)]
+        assert sorted(row["id"] for _, row in found) == whole
+        assert READER.plan(spec, partition_rows=partition_rows, key="k") == plan
+        present = [row["k"] for _, row in found if row["k"] is not None]
+        assert [row["k"] for _, row in found][: len(present)] == present
+        if present and not isinstance(present[0], str):
+            assert present == sorted(present)
+
+
+def test_a_key_divides_into_ranges_of_the_rows_asked_for(database):
+    filled(database, "integer", range(100))
+    plan = READER.plan(database.spec(), partition_rows=25, key="id")
+    assert [(p.first_row, p.rows) for p in plan.partitions] == [
+        (0, 25), (25, 25), (50, 25), (75, 25),
+    ]  # fmt: skip
+    assert plan.partitions[0].extent == "0 <= id < 25"
+    assert plan.partitions[-1].extent == "75 <= id <= 99"
+
+
+def test_a_table_without_a_key_is_one_partition_and_the_source_itself(database):
+    filled(database, "text", KEYS["texts"][1])
+    spec = database.spec()
+    plan = READER.plan(spec, partition_rows=4)
+    assert len(plan.partitions) == 1
+    assert numbered(spec, plan) == opened(spec)
+
+
+def test_a_query_is_divided_like_a_table(database):
+    filled(database, "integer", range(35))
+    spec = database.spec("SELECT id, k * 2 AS twice FROM t WHERE id >= 5 -- the rest")
+    plan = READER.plan(spec, partition_rows=10, key="twice")
+    assert len(plan.partitions) == 3
+    assert sorted(row["id"] for _, row in numbered(spec, plan)) == list(range(5, 35))
+
+
+def test_a_changed_row_changes_the_digest_of_its_range_alone(database):
+    filled(database, "integer", range(40))
+    before = READER.plan(database.spec(), partition_rows=10, key="id")
+    database.run("UPDATE t SET v = 99 WHERE id = 15")
+    after = READER.plan(database.spec(), partition_rows=10, key="id")
+    changed = [a != b for a, b in zip(digests(before), digests(after), strict=True)]
+    assert changed == [False, True, False, False]
+
+
+def test_columns_of_a_table_come_in_the_order_asked_for(database):
+    filled(database, "integer", range(10))
+    spec = database.spec()
+    plan = READER.plan(spec, partition_rows=4, key="id")
+    found = numbered(spec, plan, columns=["v", "id"])
+    assert [tuple(row.items()) for _, row in found] == [
+        (("v", n % 3), ("id", n)) for n in range(10)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "marks"),
+    [
+        ("integer", [*range(1, 21)]),
+        ("text", [f"2026-01-{n:02d}" for n in range(1, 21)]),
+        ("double precision", [n + 0.5 for n in range(1, 21)]),
+    ],
+)
+def test_only_rows_above_the_watermark_are_new(database, kind, marks):
+    filled(database, kind, marks[:15])
+    spec = database.spec()
+    first = READER.plan(spec, partition_rows=4, key="id", watermark="k")
+    assert first.watermark == str(marks[14])
+    assert len(numbered(spec, first)) == 15
+    nothing = READER.plan(spec, partition_rows=4, key="id", watermark="k", above=first.watermark)
+    assert nothing.partitions == ()
+    assert nothing.watermark == first.watermark
+
+    more = ", ".join(f"({100 + n}, {literal(mark)}, 0)" for n, mark in enumerate(marks[15:]))
+    database.run(f"INSERT INTO t VALUES {more}")
+    second = READER.plan(spec, partition_rows=4, key="id", watermark="k", above=first.watermark)
+    assert second.watermark == str(marks[19])
+    assert [row["k"] for _, row in numbered(spec, second)] == marks[15:]
+    for partition in second.partitions:
+        assert partition.source.endswith(f"{INCREMENT}{first.watermark}")
+        assert partition.source.removesuffix(f"{INCREMENT}{first.watermark}") == READER.place(spec)
+    assert {partition.source for partition in first.partitions} == {READER.place(spec)}
+    # What came later is no part of the first plan.
+    assert len(numbered(spec, first)) == 15
+
+
+def test_rows_without_watermark_are_read_first_and_refused_in_an_increment(database):
+    filled(database, "integer", [1, 2, None, 4])
+    spec = database.spec()
+    plan = READER.plan(spec, partition_rows=10, watermark="k")
+    assert len(numbered(spec, plan)) == 4
+    with pytest.raises(MalformedSourceError, match=r"1 rows of .* have no k"):
+        READER.plan(spec, partition_rows=10, watermark="k", above="2")
+
+
+def test_a_key_or_watermark_that_is_no_column_is_named(database):
+    filled(database, "integer", range(3))
+    with pytest.raises(MalformedSourceError, match="no column 'z'") as caught:
+        READER.plan(database.spec(), partition_rows=10, key="z")
+    assert "id, k, v" in caught.value.hint
+    with pytest.raises(ConfigurationError, match="no watermark 'z'"):
+        READER.plan(database.spec(), partition_rows=10, watermark="z")
+
+
+@pytest.mark.postgres
+def test_no_password_is_kept_in_a_plan(postgres_url):
+    database = Database(postgres_url)
+    database.run("DROP TABLE IF EXISTS t")
+    filled(database, "integer", range(10))
+    url = sa.make_url(postgres_url).set(password="hunter2-secret")
+    secret = url.update_query_dict({"passfile": "/hunter2-secret"})
+    spec = SourceSpec(secret.render_as_string(hide_password=False), query="t")
+    plan = READER.plan(spec, partition_rows=4, key="id", watermark="k", above="3")
+    assert len(numbered(spec, plan)) == 6
+    assert "hunter2" not in repr(plan) + READER.place(spec) + "".join(map(str, plan.partitions))
