@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,3 +74,10 @@ def champion(champion_project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     monkeypatch.chdir(champion_project)
     monkeypatch.delenv("PYNOMALY_HOME", raising=False)
     return champion_project
+
+
+@pytest.fixture
+def scoring_project(champion_project: Path, tmp_path: Path) -> Path:
+    """A copy of the project with a champion for one test; what was scored stays where it is."""
+    without = shutil.ignore_patterns("scores")
+    return Path(shutil.copytree(champion_project, tmp_path / "project", ignore=without))

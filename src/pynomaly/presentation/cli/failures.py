@@ -15,10 +15,12 @@ import click
 
 from pynomaly.domain.errors import PynomalyError
 from pynomaly.presentation.cli.session import Session, jsonable
+from pynomaly.presentation.cli.signals import Terminated
 
 __all__ = ["report"]
 
 INTERRUPTED = 130
+TERMINATED = 143
 
 
 def report(error: Exception, session: Session) -> int:
@@ -69,11 +71,12 @@ def _facts(error: Exception, session: Session) -> Mapping[str, Any]:
             "exit_code": error.exit_code,
         }
     if isinstance(error, click.Abort) and not isinstance(error.__cause__, EOFError):
+        ended = isinstance(error.__cause__, Terminated)
         return {
-            "type": "Interrupted",
-            "message": "interrupted; no partial output is visible",
+            "type": "Terminated" if ended else "Interrupted",
+            "message": f"{'terminated' if ended else 'interrupted'}; no partial output is visible",
             "hint": "run the same command again",
-            "exit_code": INTERRUPTED,
+            "exit_code": TERMINATED if ended else INTERRUPTED,
         }
     return _unexpected(error, session)
 

@@ -13,6 +13,7 @@ import click
 
 from pynomaly.presentation.cli.options import Group
 from pynomaly.presentation.cli.session import Session
+from pynomaly.presentation.cli.signals import end_orderly_on_sigterm
 
 __all__ = ["cli", "main"]
 
@@ -104,7 +105,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _prepare_process() -> None:
-    """Spare people the warnings that libraries address to developers, and dead characters."""
+    """Spare people the warnings that libraries address to developers, and dead characters.
+
+    Also let SIGTERM end the process in order.
+    """
+    end_orderly_on_sigterm()
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
     for stream in (sys.stdout, sys.stderr):
