@@ -9,8 +9,8 @@ from contextlib import AbstractContextManager, ExitStack
 from typing import BinaryIO, Protocol, cast
 from urllib.parse import quote
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pynomaly.domain.errors import ConfigurationError, PynomalyError
@@ -240,11 +240,15 @@ def _divide(table: pa.Table, column: str) -> Iterator[tuple[str | None, pa.Table
             hint="divide by a column of dates, texts or numbers",
         ) from error
     rest = table.drop_columns([column])
-    codes = values.indices
-    for code, value in enumerate(values.dictionary.to_pylist()):
-        yield value, rest.filter(pc.equal(codes, code))
-    if codes.null_count:
-        yield None, rest.filter(codes.is_null())
+    count = len(values.dictionary)
+    codes = values.indices.fill_null(count).to_numpy(zero_copy_only=False)
+    order = np.argsort(codes, kind="stable")
+    ends = np.searchsorted(codes[order], np.arange(count + 1), side="right")
+    starts = [0, *ends[:-1]]
+    for value, start, end in zip([*values.dictionary.to_pylist(), None], starts, ends, strict=True):
+        if end > start:
+            # Taken one by one: slices of one copy would keep all of it in memory.
+            yield value, rest.take(pa.array(order[start:end]))
 
 
 def segment(column: str, value: str | None) -> str:
