@@ -17,7 +17,7 @@ from pynomaly.domain.errors import (
     IntegrityError,
     OutputNotWritableError,
 )
-from pynomaly.infrastructure.sqlalchemy import score_table, score_target
+from pynomaly.infrastructure.sqlalchemy import score_target, score_writers
 
 pytestmark = pytest.mark.integration
 
@@ -141,10 +141,10 @@ def test_a_commit_whose_answer_was_lost_is_not_repeated(postgres, monkeypatch):
 
 
 def test_a_worker_asleep_in_its_last_step_holds_nobody_up(postgres, monkeypatch):
-    monkeypatch.setattr(score_table, "_ASLEEP_SECONDS", 1)
+    monkeypatch.setattr(score_writers, "_ASLEEP_SECONDS", 1)
     write(postgres.target, "f" * 16 + "-1", numbers(1))
     asleep, wake = threading.Event(), threading.Event()
-    dump_layout = score_table.dump_layout
+    dump_layout = score_writers.dump_layout
 
     def sleep(schema):
         if threading.current_thread() is not threading.main_thread():
@@ -152,7 +152,7 @@ def test_a_worker_asleep_in_its_last_step_holds_nobody_up(postgres, monkeypatch)
             wake.wait(20)
         return dump_layout(schema)
 
-    monkeypatch.setattr(score_table, "dump_layout", sleep)
+    monkeypatch.setattr(score_writers, "dump_layout", sleep)
     with ThreadPoolExecutor(1) as pool:
         stale = pool.submit(write, postgres.target, f"{KEY}-1", numbers(10))
         assert asleep.wait(20)
@@ -165,7 +165,7 @@ def test_a_worker_asleep_in_its_last_step_holds_nobody_up(postgres, monkeypatch)
 
 
 def test_a_lock_that_is_never_given_up_is_a_conflict(postgres, monkeypatch):
-    monkeypatch.setattr(score_table, "_LOCK_SECONDS", 1)
+    monkeypatch.setattr(score_writers, "_LOCK_SECONDS", 1)
     slot = f"{postgres.name}/{KEY}"
     postgres.run(f"SELECT pg_advisory_lock(hashtextextended('{slot}', 0))")
     with pytest.raises(ConflictError, match="others kept it locked"):

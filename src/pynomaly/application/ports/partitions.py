@@ -145,6 +145,9 @@ class PartStore(Protocol):
                 ``<column>=<value>``; it is not stored in the files.
 
         Raises:
+            ConfigurationError: A column the target cannot hold, or that cannot divide the rows.
+            FencedError: A table holds a part of the same key with a greater fence.
+            ConflictError: Others kept a table locked.
             OutputNotWritableError: The target refuses us or is full; nothing is left behind that
                 counts.
         """
