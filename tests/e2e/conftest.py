@@ -51,9 +51,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="session")
-def champion_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project whose pipeline ``payments`` has a champion; tests add files, never retrain."""
-    folder = tmp_path_factory.mktemp("champion")
+def as_trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose pipeline ``payments`` has a champion; tests work on copies of it."""
+    folder = tmp_path_factory.mktemp("trained")
     (folder / "conf").mkdir()
     frame(800, 1).to_csv(folder / "payments.csv", index=False)
     before = Path.cwd()
@@ -68,6 +68,12 @@ def champion_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def champion_project(as_trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One copy for all tests that add files and never retrain."""
+    return _copy(as_trained, tmp_path_factory.mktemp("champion") / "project")
+
+
 @pytest.fixture
 def champion(champion_project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The project with a champion as working folder."""
@@ -77,7 +83,11 @@ def champion(champion_project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
 
 @pytest.fixture
-def scoring_project(champion_project: Path, tmp_path: Path) -> Path:
-    """A copy of the project with a champion for one test; what was scored stays where it is."""
-    without = shutil.ignore_patterns("scores")
-    return Path(shutil.copytree(champion_project, tmp_path / "project", ignore=without))
+def scoring_project(as_trained: Path, tmp_path: Path) -> Path:
+    """A copy for one test."""
+    return _copy(as_trained, tmp_path / "project")
+
+
+def _copy(project: Path, to: Path) -> Path:
+    """Copy all but the scores, which the ledger knows by their full paths."""
+    return Path(shutil.copytree(project, to, ignore=shutil.ignore_patterns("scores")))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -299,10 +300,12 @@ class _Done:
 
     on_rows: Callable[[int], None]
     rows: int
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, rows: int) -> None:
-        self.rows += rows
-        self.on_rows(self.rows)
+        with self.lock:
+            self.rows += rows
+            self.on_rows(self.rows)
 
 
 def _within(refused: Mapping[str, Numbers], partition: Partition) -> Numbers:

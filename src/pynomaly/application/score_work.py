@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,7 +102,8 @@ class Workers:
         while True:
             with ThreadPoolExecutor(self.count, thread_name_prefix="score") as pool:
                 futures = [
-                    pool.submit(self._until_idle, work, on_rows, stop, fenced)
+                    # The listener may ask which task it belongs to: threads inherit that.
+                    pool.submit(copy_context().run, self._until_idle, work, on_rows, stop, fenced)
                     for _ in range(self.count)
                 ]
                 try:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -223,10 +224,13 @@ class Ranges:
         ((kind,),) = self._all(f"SELECT typeof({highest}) FROM {self._relation.clause}")
         if kind not in ("integer", "real"):
             return above
-        try:
-            return int(above)
-        except ValueError:
-            return float(above)
+        for number in (int, float):
+            with contextlib.suppress(ValueError):
+                return number(above)
+        raise ConfigurationError(
+            f"the last watermark was {above!r}, and now the column holds numbers",
+            hint="read all rows",
+        )
 
     def _bound(self, value: Any, key: str) -> Value:
         if isinstance(value, bytes):
