@@ -303,10 +303,9 @@ def test_a_damaged_local_copy_is_fetched_anew_from_the_registry(champion: Path, 
     assert cached.read_bytes() == good
 
 
-def test_a_tampered_model_is_never_loaded(champion: Path, cli: Cli) -> None:
-    home = champion / ".pynomaly/artifacts"
-    (stored,) = (home / "mlflow").rglob("arrays.npz")
-    (cached,) = (home / "verified/payments").glob("*/arrays.npz")
+def test_a_tampered_model_is_never_loaded(as_trained: Path, champion: Path, cli: Cli) -> None:
+    (stored,) = (as_trained / ".pynomaly/artifacts/mlflow").rglob("arrays.npz")
+    (cached,) = (champion / ".pynomaly/artifacts/verified/payments").glob("*/arrays.npz")
     good = flip_last_byte(stored)
     flip_last_byte(cached)
     try:
