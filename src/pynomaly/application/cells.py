@@ -65,9 +65,12 @@ def plain(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     Args:
         column: As a source delivers it.
     """
-    cells = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    if isinstance(cells, pa.ChunkedArray):  # combine_chunks keeps a column of no chunks chunked
-        cells = pa.concat_arrays(cells.chunks) if cells.num_chunks else pa.array([], cells.type)
+    if not isinstance(column, pa.ChunkedArray):
+        cells = column
+    elif column.num_chunks == 1:
+        cells = column.chunk(0)  # concatenating would copy it
+    else:
+        cells = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
     if pa.types.is_dictionary(cells.type):
         cells = cells.dictionary_decode()
     kind = cells.type

@@ -97,19 +97,36 @@ def similar_values(preprocessing: Preprocessing, X: Floats) -> Floats:
     whole = [isinstance(e, TimeEncoding) for e in preprocessing.encodings]
     circular = np.array([whole[owner] for owner in preprocessing.owners])
     instead = np.empty_like(X)
+    scaled = np.ascontiguousarray((references / spread).T)
     rows_at_once = max(1, BLOCK_ROWS // len(references))
     for start in range(0, len(X), rows_at_once):
-        rows = X[start : start + rows_at_once]
+        rows = X[start : start + rows_at_once] / spread
         distance = np.zeros((len(rows), len(references)))
+        apart = np.empty_like(distance)
         for feature in range(X.shape[1]):  # one after the other: sums must not depend on the batch
-            apart = np.abs(rows[:, feature, None] - references[:, feature]) / spread[feature]
-            distance += np.minimum(apart, _FAR)
-        nearest = np.argsort(distance, axis=1, kind="stable")[:, :_NEIGHBOURS]
+            np.subtract(rows[:, feature, None], scaled[feature], out=apart)
+            np.abs(apart, out=apart)
+            np.minimum(apart, _FAR, out=apart)
+            distance += apart
+        nearest = _nearest(distance)
         similar = np.sort(references[nearest], axis=1)[:, nearest.shape[1] // 2]
         # The median of sines and cosines is no time of day.
         similar[:, circular] = references[nearest[:, 0]][:, circular]
         instead[start : start + rows_at_once] = similar
     return instead
+
+
+def _nearest(distance: Floats) -> NDArray[np.int64]:
+    """Return (n, 5) columns of the least distances, ascending; of equal ones the first."""
+    few = min(_NEIGHBOURS, distance.shape[1])
+    near = distance <= np.partition(distance, few - 1, axis=1)[:, few - 1, None]
+    tied = np.flatnonzero(near.sum(axis=1) > few)
+    for row in tied:  # of those that tie for the last place the first come in
+        near[row, np.argsort(distance[row], kind="stable")[few:]] = False
+    columns = np.nonzero(near)[1].reshape(-1, few)
+    order = np.argsort(np.take_along_axis(distance, columns, axis=1), axis=1, kind="stable")
+    nearest: NDArray[np.int64] = np.take_along_axis(columns, order, axis=1)
+    return nearest
 
 
 def contributions(
@@ -141,13 +158,14 @@ def contributions(
 
 def _reason(encoding: Encoding, drop: float, above: float, cell: Any, share: float) -> Reason:
     direction: Direction = "unusual"
-    if isinstance(encoding, NumericEncoding) and cell_text(cell) != "missing":
+    text = cell_text(cell)
+    if isinstance(encoding, NumericEncoding) and text != "missing":
         direction = "high" if above > 0 else "low" if above < 0 else "unusual"
     return Reason(
         encoding.column,
         float(drop),
         direction,
-        cell_text(cell),
+        text,
         float(share),
         usual_text(encoding, cell),
     )

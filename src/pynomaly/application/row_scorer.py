@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -101,7 +101,7 @@ class RowScorer:
 
     def _reasons(self, rows: pa.Table, scores: Floats, flagged: NDArray[np.int64]) -> pa.Array:
         found = self.reasons(rows.take(pa.array(flagged)), scores[flagged])
-        told = pa.array([[_plain(reason) for reason in why] for why in found], REASONS)
+        told = _array(found)
         # Rows that are not flagged take from nowhere: null.
         places = np.zeros(len(rows), dtype=np.int64)
         places[flagged] = np.arange(len(flagged))
@@ -110,9 +110,13 @@ class RowScorer:
         return told.take(pa.array(places, mask=nowhere))
 
 
-_REASON_FIELDS = tuple(field.name for field in fields(Reason))
-
-
-def _plain(reason: Reason) -> dict[str, object]:
-    # dataclasses.asdict copies deeply, which costs as much as finding the reasons.
-    return {name: getattr(reason, name) for name in _REASON_FIELDS}
+def _array(found: list[list[Reason]]) -> pa.Array:
+    """Return reasons as Arrow holds them."""
+    flat = [reason for why in found for reason in why]
+    offsets = np.cumsum([0, *(len(why) for why in found)], dtype=np.int32)
+    # Field by field: a dictionary for each costs as much as finding the reasons.
+    of_all = REASONS.value_type
+    told = [pa.array([getattr(reason, f.name) for reason in flat], f.type) for f in of_all]
+    return pa.ListArray.from_arrays(
+        pa.array(offsets), pa.StructArray.from_arrays(told, fields=list(of_all)), type=REASONS
+    )

@@ -6,6 +6,7 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -116,7 +117,13 @@ def _numeric(encoding: NumericEncoding, cell: float | None) -> str:
     quantiles = encoding.quantiles
     if cell is None or math.isnan(cell):
         return f"{_missing(encoding.missing)}, {_middle(quantiles)}"
-    below, not_above = bisect_left(quantiles, cell), bisect_right(quantiles, cell)
+    return _beside(encoding, bisect_left(quantiles, cell), bisect_right(quantiles, cell))
+
+
+@lru_cache(maxsize=4_096)  # flagged rows share a few texts, and these cost more than the scores
+def _beside(encoding: NumericEncoding, below: int, not_above: int) -> str:
+    """Tell what is usual to a number, by how many quantiles are below it and how many not above."""
+    quantiles = encoding.quantiles
     as_low, as_high = _AS_LOW[not_above], _AS_HIGH[below]
     if min(as_low, as_high) > 0.25:
         return _middle(quantiles)
