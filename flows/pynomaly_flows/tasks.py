@@ -64,11 +64,12 @@ def _validated(result: Validated) -> Facts:
 
 @step(summary=_validated, artifact=artifacts.validation_page)
 def validate(
-    job: Job, data: str | None, plan: Plan, go_on: bool = False, attempt: int = 1
+    job: Job, data: str | None, plan: Plan, to_score: bool = False, attempt: int = 1
 ) -> Validated:
-    """Refuse bad data, quarantine bad rows, stage the rest."""
+    """Refuse bad data, quarantine bad rows, stage the rest for training."""
     pipeline = _pipeline(job)
-    return platform().validate(pipeline, _source(pipeline, data), job.run_id, plan, go_on=go_on)
+    spec = _source(pipeline, data)
+    return platform().validate(pipeline, spec, job.run_id, plan, to_score=to_score)
 
 
 def _profiled(result: Profile) -> Facts:

@@ -44,6 +44,16 @@ def test_status_history_models_and_pipelines_tell_the_same_story(champion: Path,
         assert "payments" in outcome.out or "production" in outcome.out
 
 
+def test_rows_that_are_only_scored_are_not_kept_a_second_time(champion: Path, cli: Cli) -> None:
+    datasets = champion / ".pynomaly/artifacts/datasets"
+    before = sorted(datasets.glob("*-accepted*"))
+    frame(40, 77).to_csv("only-scored.csv", index=False)
+
+    assert cli("score", "payments", "--data", "only-scored.csv", "--engine", "direct").code == 0
+
+    assert sorted(datasets.glob("*-accepted*")) == before
+
+
 @pytest.mark.parametrize("extension", ["parquet", "csv", "jsonl"])
 def test_new_rows_are_scored_into_the_format_of_the_extension(
     extension: str, champion: Path, cli: Cli

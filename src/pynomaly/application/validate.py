@@ -33,7 +33,7 @@ class Validated:
 
     Args:
         report: What was found; also stored.
-        dataset: Accepted rows, staged.
+        dataset: Accepted rows, staged unless they are to be scored.
         report_path: HTML page.
         plan: The partitions that were validated.
         unreadable: Position of a partition that could not be read to its end, and why; its other
@@ -74,16 +74,17 @@ class ValidateData:
         run_id: str,
         plan: Plan,
         *,
-        go_on: bool = False,
+        to_score: bool = False,
     ) -> Validated:
-        """Validate a snapshot and return where its accepted rows are staged.
+        """Validate a snapshot; unless it is to be scored, its accepted rows are staged.
 
         Args:
             pipeline: Its expectations.
             spec: The source.
             run_id: Of the run record.
             plan: The partitions of the snapshot.
-            go_on: Leave a partition aside that cannot be read, and validate the others.
+            to_score: Scoring follows, which reads the source again: leave a partition aside that
+                cannot be read and validate the others, and keep no accepted rows.
 
         Raises:
             ValidationFailedError: A critical expectation failed or too many rows are bad.  The
@@ -96,7 +97,7 @@ class ValidateData:
         def set_aside(partition: Partition, error: MalformedSourceError) -> None:
             unreadable[plan.partitions.index(partition)] = error.message
 
-        source = PlannedSource(self.reader, spec, plan, set_aside if go_on else None)
+        source = PlannedSource(self.reader, spec, plan, set_aside if to_score else None)
         session = self.validator.session(pipeline)
         report_id = new_id(datetime.now(UTC))
         results = list(session.check_columns(source.columns))
@@ -118,6 +119,8 @@ class ValidateData:
         validated = self._conclude(
             pipeline, source.snapshot(), report_id, results, accepted, quarantine, plan
         )
+        if to_score:
+            self.datasets.discard(accepted.uri)
         return replace(validated, unreadable=tuple(unreadable.items()))
 
     def _conclude(

@@ -113,7 +113,7 @@ class Dataset:
     """Accepted rows of a snapshot, typed by the pipeline's schema and staged as Parquet.
 
     Args:
-        uri: Parquet file that later steps read.
+        uri: Parquet file that later steps read; gone where the rows were only to be scored.
         snapshot: What it came from.
         rows: Accepted rows.
         quarantine_uri: Parquet file of refused rows with a reason each; None if there are none.
