@@ -26,6 +26,9 @@ __all__ = ["ValidateData", "Validated"]
 
 SAMPLE_IDS = 10
 
+_CELLS = 2_000_000
+"""Of a batch: every expectation costs milliseconds a batch, so batches of few rows are dear."""
+
 
 @dataclass(frozen=True, slots=True)
 class Validated:
@@ -111,7 +114,8 @@ class ValidateData:
             self.datasets.writer(f"{report_id}-accepted") as accepted,
             self.datasets.writer(f"{report_id}-quarantine") as quarantine,
         ):
-            for batch in source.batches():
+            rows = min(max(_CELLS // max(len(source.columns), 1), 50_000), 200_000)
+            for batch in source.batches(rows):
                 _divide(batch, pipeline, session, accepted, quarantine, refusals)
         results += refusals.results()
         if accepted.rows:

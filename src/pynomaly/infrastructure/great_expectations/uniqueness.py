@@ -9,6 +9,7 @@ which a false alarm among 10^9 keys has a probability below 10^-20.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +20,8 @@ __all__ = ["SeenKeys"]
 
 _SEEDS = ("pynomaly-keys-01", "pynomaly-keys-02")
 _MIX = np.uint64(0x9E3779B97F4A7C15)
+_SHARD_BITS = 4
+_SHIFT = np.uint64(64 - _SHARD_BITS)
 
 Hashes = NDArray[np.uint64]
 
@@ -34,9 +37,8 @@ class SeenKeys:
     def __init__(self, columns: Sequence[str], ignore: str) -> None:
         self._columns = tuple(columns)
         self._ignore = ignore
-        # Sorted runs of which each is at least twice as long as the next, as in a merge sort:
-        # adding n keys in any chunks costs O(n log n), looking one up O(log² n).
-        self._runs: list[tuple[Hashes, Hashes]] = []
+        # By the first bits of a hash, so that merging needs room for a part of all keys alone.
+        self._shards = tuple(_Runs() for _ in range(1 << _SHARD_BITS))
 
     def add(self, chunk: pa.Table) -> tuple[int, NDArray[np.int64]]:
         """Take in a chunk.
@@ -56,9 +58,9 @@ class SeenKeys:
         first, second, positions = first[order], second[order], positions[order]
         again = np.zeros(len(first), dtype=np.bool_)
         again[1:] = (first[1:] == first[:-1]) & (second[1:] == second[:-1])
-        for run in self._runs:
-            again |= _contains(run, first, second)
-        self._keep(first[~again], second[~again])
+        bounds = np.searchsorted(first >> _SHIFT, np.arange(len(self._shards) + 1))
+        for runs, (start, end) in zip(self._shards, pairwise(bounds.tolist()), strict=True):
+            runs.add(first[start:end], second[start:end], again[start:end])
         return len(positions), np.sort(positions[again])
 
     def _with_key(self, cells: Sequence[pa.Array]) -> NDArray[np.bool_]:
@@ -68,7 +70,27 @@ class SeenKeys:
         combine = np.all if self._ignore == "any" else np.any
         return np.asarray(combine(np.stack(valid), axis=0))
 
-    def _keep(self, first: Hashes, second: Hashes) -> None:
+
+class _Runs:
+    """Sorted runs of hashes, each at least twice as long as the next, as in a merge sort.
+
+    Adding n hashes in any chunks costs O(n log n), looking one up O(log² n).
+    """
+
+    def __init__(self) -> None:
+        self._runs: list[tuple[Hashes, Hashes]] = []
+
+    def add(self, first: Hashes, second: Hashes, again: NDArray[np.bool_]) -> None:
+        """Take in sorted hashes.
+
+        Args:
+            first: (n,) halves, ascending.
+            second: (n,) the other halves.
+            again: (n,) which of them repeat another of them; those met before are marked, too.
+        """
+        for run in self._runs:
+            again |= _contains(run, first, second)
+        first, second = first[~again], second[~again]
         if not len(first):
             return
         self._runs.append((first, second))
