@@ -173,3 +173,26 @@ def test_malformed_lines_are_quarantined_with_their_numbers(scoring_project: Pat
         ("new.csv:701", "line 701: expected 6 fields, found 2", lines[700]),
     ]
     assert len(read_ids(project)) == 998
+
+
+def test_a_file_read_as_another_encoding_is_scored_anew(scoring_project: Path) -> None:
+    project = scoring_project
+    rows = frame(60, 9)
+    rows["txn_id"] = [f"tä-{i}" for i in range(60)]
+    rows.to_csv(project / "new.csv", index=False, encoding="utf-8")
+    conf = project / "conf/pipelines/payments.yaml"
+    before = conf.read_text()
+    assert before.count("source: payments.csv") == 1
+    for encoding in ("latin-1", "utf-8"):
+        source = f"source: {{uri: payments.csv, encoding: {encoding}}}"
+        conf.write_text(before.replace("source: payments.csv", source))
+        assert score(project, data="new.csv").ended() == 0
+    assert read_ids(project) == sorted(rows["txn_id"])
+
+
+def test_a_malformed_line_in_a_file_with_a_number_sign_in_its_name(scoring_project: Path) -> None:
+    project = scoring_project
+    lines = frame(60, 9).to_csv(index=False).splitlines()
+    (project / "new#1.csv").write_text("\n".join([*lines, "short,1.0"]) + "\n")
+    assert score(project, data="new#1.csv").ended() == 0
+    assert len(read_ids(project)) == 60

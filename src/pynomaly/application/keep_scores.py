@@ -12,6 +12,8 @@ from pynomaly.domain.ledger import Entry, ScoreVersion
 
 __all__ = ["Damage", "PruneScores", "Pruned", "Verification", "VerifyScores"]
 
+_ALL_JOBS = 1_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class Damage:
@@ -65,11 +67,11 @@ class VerifyScores:
         # Parts first: what is committed while we look is then no orphan.
         entries = self.ledger.entries(pipeline)
         stored = _stored(self.store, entries)
-        entries = self.ledger.entries(pipeline)
-        committed = [entry for entry in entries if entry.outcome is not None]
+        everybodys = self.ledger.entries()  # pipelines may share a place
+        committed = [e for e in everybodys if e.outcome is not None and e.pipeline == pipeline]
         damaged = tuple(damage for entry in committed if (damage := self._damage(entry)))
-        known = {part.uri for e in committed if e.outcome is not None for part in e.outcome.parts}
-        busy = [f"{entry.key[:32]}-{entry.fence}" for entry in entries if entry.state == "leased"]
+        known = {part.uri for e in everybodys if e.outcome for part in e.outcome.parts}
+        busy = [f"{e.key[:32]}-{e.fence}" for e in everybodys if e.state == "leased"]
         orphans = tuple(
             part.uri
             for part in stored
@@ -121,19 +123,21 @@ class PruneScores:
     def __call__(self, pipeline: str, *, versions: int, days: float = 0.0) -> Pruned:
         """Remove superseded scores and those of old versions.
 
-        What is in force for the newest versions always stays, and so does what a worker is at
-        work on.
+        What is in force for the newest versions always stays, and so does what belongs to a job
+        that is not complete: it will be in force once it is.
 
         Args:
             pipeline: Which pipeline.
-            versions: How many versions (model and policy) to keep, at least 1, the newest first.
+            versions: How many versions (model and policy) with committed scores to keep, at least
+                1, the newest first.
             days: Keep whatever was committed within so many days.
         """
-        kept = {key for version in self._newest(pipeline, versions) for key in version}
         limit = datetime.now(UTC) - timedelta(days=days)
+        entries = self.ledger.entries(pipeline)  # first: what is committed from now on stays
+        kept = self._in_force(pipeline, versions) | self._unfinished(pipeline)
         gone = [
             entry
-            for entry in self.ledger.entries(pipeline)
+            for entry in entries
             if entry.outcome is not None
             and entry.committed_at is not None
             and entry.committed_at <= limit
@@ -147,14 +151,26 @@ class PruneScores:
         rows = sum(entry.outcome.rows_scored for entry in gone if entry.outcome)
         return Pruned(len(gone), rows)
 
-    def _newest(self, pipeline: str, versions: int) -> list[set[str]]:
-        """Return the keys in force, by version and target, of the newest versions."""
-        seen: dict[ScoreVersion, set[str]] = {}
-        for job in self.ledger.jobs(pipeline, 100_000):
-            seen.setdefault(job.version, set()).add(job.target)
-        newest = list(seen.items())[:versions]
-        return [
-            {entry.key for entry in self.ledger.current(pipeline, version, target)}
-            for version, targets in newest
-            for target in targets
-        ]
+    def _in_force(self, pipeline: str, versions: int) -> set[str]:
+        """Return the keys in force of the newest versions that have any."""
+        targets: dict[ScoreVersion, set[str]] = {}
+        for job in self.ledger.jobs(pipeline, _ALL_JOBS):
+            targets.setdefault(job.version, set()).add(job.target)
+        found: list[set[str]] = []
+        for version, places in targets.items():
+            current = [self.ledger.current(pipeline, version, place) for place in places]
+            if keys := {entry.key for entries in current for entry in entries}:
+                found.append(keys)
+            if len(found) == versions:
+                break
+        return set().union(*found)
+
+    def _unfinished(self, pipeline: str) -> set[str]:
+        """Return the keys of jobs some partition of which is not committed."""
+        jobs = (self.ledger.entries_of(job.id) for job in self.ledger.jobs(pipeline, _ALL_JOBS))
+        return {
+            entry.key
+            for entries in jobs
+            if any(entry.outcome is None for entry in entries)
+            for entry in entries
+        }

@@ -143,6 +143,9 @@ class ScoreSnapshot:
             first = firsts.get(position)
             settings = {
                 "target": target,
+                "text": (spec.format, spec.delimiter, spec.encoding),
+                "ids": pipeline.keys,
+                "kinds": [(column.name, column.kind) for column in pipeline.schema.columns],
                 "keep": kept,
                 "partition_by": output.partition_by,
                 "refused": hashlib.sha256(rows.tobytes()).hexdigest(),
@@ -206,7 +209,8 @@ class ScoreSnapshot:
             for table in self.datasets.read(uri, [ROW_ID]):
                 for row_id in table.column(ROW_ID).to_pylist():
                     name, _, number = row_id.rpartition("#")
-                    if name:  # lines that are no rows are met again when the file is read
+                    # Lines that are no rows (file:line) are met again when the file is read.
+                    if name and number.isdecimal():
                         found.setdefault(name, []).append(int(number))
         return {name: np.unique(numbers) for name, numbers in found.items()}
 

@@ -200,9 +200,9 @@ class InMemoryLedger:
         return tuple(sorted(found, key=_place))
 
     @_atomic
-    def entries(self, pipeline: str) -> tuple[Entry, ...]:
-        """Return everything the ledger keeps of a pipeline, oldest first."""
-        kept = [one for one in self._kept.values() if one.entry.pipeline == pipeline]
+    def entries(self, pipeline: str | None = None) -> tuple[Entry, ...]:
+        """Return everything the ledger keeps of a pipeline, or of all, oldest first."""
+        kept = [one for one in self._kept.values() if pipeline in (None, one.entry.pipeline)]
         kept.sort(key=lambda one: (one.created_at, *_place(one.entry)))
         return tuple(one.entry for one in kept)
 

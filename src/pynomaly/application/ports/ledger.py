@@ -109,8 +109,8 @@ class Ledger(Protocol):
             target: Where the parts are; that of the same job where None.
         """
 
-    def entries(self, pipeline: str) -> tuple[Entry, ...]:
-        """Return everything the ledger keeps of a pipeline, oldest first."""
+    def entries(self, pipeline: str | None = None) -> tuple[Entry, ...]:
+        """Return everything the ledger keeps of a pipeline, or of all, oldest first."""
 
     def reset(self, key: str, error: str) -> None:
         """Make a committed partition pending again because its output is damaged or gone.

@@ -194,9 +194,12 @@ class SqlLedger:
         found = map(rows.entry, self._all(statements.in_force(pipeline, version, target)))
         return tuple(sorted(found, key=_place))  # here: the databases' collations differ
 
-    def entries(self, pipeline: str) -> tuple[Entry, ...]:
-        """Return everything the ledger keeps of a pipeline, oldest first."""
-        found = self._all(sa.select(partitions).where(partitions.c.pipeline == pipeline))
+    def entries(self, pipeline: str | None = None) -> tuple[Entry, ...]:
+        """Return everything the ledger keeps of a pipeline, or of all, oldest first."""
+        query = sa.select(partitions)
+        if pipeline is not None:
+            query = query.where(partitions.c.pipeline == pipeline)
+        found = self._all(query)
         by_age = sorted(found, key=lambda one: (one["created_at"], *_place(rows.entry(one))))
         return tuple(map(rows.entry, by_age))
 

@@ -86,6 +86,7 @@ class SqlPartitions:
             )
             # What comes after another job does not take the place of what that one scored.
             source = selection.place if above is None else f"{selection.place}{INCREMENT}{above}"
+            name = selection.name if above is None else f"{selection.name} above {above}"
             partitions: list[Partition] = []
             before = 0
             for extent, part in ranges.divide(whole, partition_rows):
@@ -96,7 +97,7 @@ class SqlPartitions:
                     partitions.append(
                         Partition(
                             source,
-                            selection.name,
+                            name,  # rows without an id are numbered beside it
                             ", ".join(filter(None, (extent, new.extent))),
                             before,
                             found.rows,
