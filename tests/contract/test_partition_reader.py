@@ -396,6 +396,8 @@ def test_only_rows_above_the_watermark_are_new(database, kind, marks):
         assert partition.source.endswith(f"{INCREMENT}{first.watermark}")
         assert partition.source.removesuffix(f"{INCREMENT}{first.watermark}") == READER.place(spec)
     assert {partition.source for partition in first.partitions} == {READER.place(spec)}
+    # Rows without an id are named by table and number, which begins anew in every increment.
+    assert not {p.name for p in first.partitions} & {p.name for p in second.partitions}
     # What came later is no part of the first plan.
     assert len(numbered(spec, first)) == 15
 
