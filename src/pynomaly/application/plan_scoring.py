@@ -8,16 +8,41 @@ from pynomaly.application.champion import ModelLoader
 from pynomaly.application.ports.ledger import Ledger
 from pynomaly.application.ports.partitions import PartitionReader
 from pynomaly.domain.decision import policy_version
-from pynomaly.domain.ledger import Plan, ScoreVersion
+from pynomaly.domain.errors import SourceChangedError
+from pynomaly.domain.ledger import INCREMENT, Plan, ScoreVersion
 from pynomaly.domain.pipelines import Pipeline, SourceSpec
 from pynomaly.domain.releases import ModelVersion
 
-__all__ = ["PlanScoring", "score_version"]
+__all__ = ["PlanScoring", "refuse_overtaken", "score_version"]
 
 
 def score_version(pipeline: Pipeline, model: ModelVersion) -> ScoreVersion:
     """Return what turns rows into scores and alerts: a registered model and the policy."""
     return ScoreVersion(model.version, model.manifest_digest, policy_version(pipeline.decision))
+
+
+def refuse_overtaken(ledger: Ledger, plan: Plan, pipeline: Pipeline, version: ScoreVersion) -> None:
+    """Refuse an increment in whose place another job, or another champion, has come since.
+
+    Args:
+        ledger: Knows what was scored.
+        plan: An increment or not.
+        pipeline: Whose.
+        version: To score with.
+
+    Raises:
+        SourceChangedError: The increment no longer begins where the scored rows end.
+    """
+    for partition in plan.partitions[:1]:  # an increment is one source
+        _, increment, above = partition.source.partition(INCREMENT)
+        ends = ledger.watermark(pipeline.name, plan.uri, version) if increment else None
+        if increment and ends != above:
+            raise SourceChangedError(
+                f"rows of {plan.uri} above {above} were to be scored, but since they were planned "
+                f"the rows scored by version {version.model_version} "
+                + (f"reach to {ends}" if ends is not None else "are none"),
+                hint="run again; what is committed stays",
+            )
 
 
 @dataclass(frozen=True, slots=True)

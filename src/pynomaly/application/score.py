@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pynomaly.application.champion import ModelLoader
-from pynomaly.application.plan_scoring import score_version
+from pynomaly.application.plan_scoring import refuse_overtaken, score_version
 from pynomaly.application.ports.data import DatasetStore
 from pynomaly.application.ports.learning import Kernels
 from pynomaly.application.ports.ledger import Ledger
@@ -115,7 +115,8 @@ class ScoreSnapshot:
             OutputExistsError: The output holds something we did not write.
             ConfigurationError: A column cannot be kept, or the policy cannot be applied.
             PartitionsFailedError: Some partitions could not be scored; the others are committed.
-            SourceChangedError: The input is no longer what was validated.
+            SourceChangedError: The input is no longer what was validated, or the increment no longer
+                begins where scored rows end.
             FencedError: Another worker took a partition over while this one was not looking.
         """
         plan = validated.plan
@@ -124,6 +125,7 @@ class ScoreSnapshot:
         refuse_kept(pipeline, columns, kept)
         registered, model = self.loader.champion(pipeline.name)
         version = score_version(pipeline, registered)
+        refuse_overtaken(self.ledger, plan, pipeline, version)
         target = self._target(pipeline, output)
         refused = self._refused(validated)
         work = PartitionWork(
