@@ -104,13 +104,13 @@ def test_repeated_keys_are_found_as_a_set_would_find_them(keys, cuts, ignore):
     assert (found, total) == (expected, counted)
 
 
-def test_memory_per_key_stays_below_24_bytes():
+def test_a_key_takes_16_bytes():
     known = SeenKeys(("a",), "any")
     for start in range(0, 200_000, 7_000):
         known.add(pa.table({"a": [f"T{i}" for i in range(start, min(start + 7_000, 200_000))]}))
-    held = sum(part.nbytes for run in known._runs for part in run)
-    assert held <= 24 * 200_000
-    assert len(known._runs) < 20
+    held = sum(part.nbytes for shard in known._shards for run in shard._runs for part in run)
+    assert held == 16 * 200_000
+    assert max(len(shard._runs) for shard in known._shards) < 20
     again = known.add(pa.table({"a": ["T0", "T199999", "new"]}))[1]
     assert np.array_equal(again, [0, 1])
 
