@@ -97,15 +97,16 @@ def similar_values(preprocessing: Preprocessing, X: Floats) -> Floats:
     whole = [isinstance(e, TimeEncoding) for e in preprocessing.encodings]
     circular = np.array([whole[owner] for owner in preprocessing.owners])
     instead = np.empty_like(X)
-    scaled = np.ascontiguousarray((references / spread).T)
+    columns = np.ascontiguousarray(references.T)
     rows_at_once = max(1, BLOCK_ROWS // len(references))
     for start in range(0, len(X), rows_at_once):
-        rows = X[start : start + rows_at_once] / spread
+        rows = X[start : start + rows_at_once]
         distance = np.zeros((len(rows), len(references)))
         apart = np.empty_like(distance)
         for feature in range(X.shape[1]):  # one after the other: sums must not depend on the batch
-            np.subtract(rows[:, feature, None], scaled[feature], out=apart)
+            np.subtract(rows[:, feature, None], columns[feature], out=apart)
             np.abs(apart, out=apart)
+            apart /= spread[feature]  # not before: a huge value over a tiny spread is no number
             np.minimum(apart, _FAR, out=apart)
             distance += apart
         nearest = _nearest(distance)
