@@ -10,7 +10,14 @@ from uuid import UUID
 
 from pynomaly_flows.context import Job, platform
 
-__all__ = ["Progress", "gates_table", "model_link", "report_link", "validation_page"]
+__all__ = [
+    "Progress",
+    "findings_table",
+    "gates_table",
+    "model_link",
+    "report_link",
+    "validation_page",
+]
 
 Facts = Mapping[str, Any]
 
@@ -63,6 +70,21 @@ def model_link(job: Job, facts: Facts) -> None:
             f"- manifest `{facts['manifest_digest']}`",
             key=_key(job, "model"),
             description=f"Version {facts['version']} in MLflow",
+        )
+
+
+def findings_table(job: Job, facts: Facts) -> None:
+    """Publish every finding about the last scored batch."""
+    from prefect.artifacts import create_table_artifact
+
+    if "findings" in facts:
+        create_table_artifact(
+            [
+                {"check": f["check"], "level": f["level"], "meaning": f["sentence"]}
+                for f in facts["findings"]
+            ],
+            key=_key(job, "monitoring"),
+            description=f"{facts['source']}, scored {facts['scored_at']}: {facts['level']}",
         )
 
 

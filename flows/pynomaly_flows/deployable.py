@@ -13,11 +13,21 @@ from prefect import Flow
 from prefect.runtime import flow_run
 
 from pynomaly_flows import lifecycle as _lifecycle
+from pynomaly_flows import monitoring as _monitoring
 from pynomaly_flows import release as _release
 from pynomaly_flows import scoring as _scoring
 from pynomaly_flows import training as _training
 
-__all__ = ["as_flow", "lifecycle", "profiling", "release", "scoring", "training", "validation"]
+__all__ = [
+    "as_flow",
+    "lifecycle",
+    "monitoring",
+    "profiling",
+    "release",
+    "scoring",
+    "training",
+    "validation",
+]
 
 
 def _run_name() -> str:
@@ -41,6 +51,7 @@ def as_flow(fn: Callable[..., Any]) -> Flow[..., Any]:
 
 
 lifecycle = as_flow(_lifecycle.lifecycle)
+monitoring = as_flow(_monitoring.monitoring)
 profiling = as_flow(_training.profiling)
 release = as_flow(_release.release)
 scoring = as_flow(_scoring.scoring)

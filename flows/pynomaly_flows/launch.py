@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Engine", "EngineChoice", "FlowName", "launch", "orchestrated"]
 
-FlowName = Literal["run", "validate", "profile", "train", "release", "score"]
+FlowName = Literal["run", "validate", "profile", "train", "release", "score", "monitor"]
 Engine = Literal["direct", "prefect"]
 EngineChoice = Literal["auto", "direct", "prefect"]
 
@@ -33,6 +33,7 @@ _FLOWS: Mapping[FlowName, tuple[str, str]] = {
     "train": ("training", "training"),
     "release": ("release", "release"),
     "score": ("scoring", "scoring"),
+    "monitor": ("monitoring", "monitoring"),
 }
 _DRAIN_SECONDS = 60.0
 _DRAIN_SECONDS_AFTER_INTERRUPT = 5.0

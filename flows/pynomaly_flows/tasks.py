@@ -20,11 +20,23 @@ if TYPE_CHECKING:
     from pynomaly.application.validate import Validated
     from pynomaly.domain.datasets import Dataset
     from pynomaly.domain.ledger import Output, Plan
+    from pynomaly.domain.monitoring import Monitoring
     from pynomaly.domain.profiles import Profile
     from pynomaly.domain.releases import ModelVersion, Release
     from pynomaly.domain.runs import ScoredBatch
 
-__all__ = ["gate", "plan", "profile", "promote", "register", "score", "train", "tune", "validate"]
+__all__ = [
+    "gate",
+    "monitor",
+    "plan",
+    "profile",
+    "promote",
+    "register",
+    "score",
+    "train",
+    "tune",
+    "validate",
+]
 
 _PROGRESS_SECONDS = 2.0
 """Between two updates of a progress bar in Prefect's UI; each is a request."""
@@ -234,6 +246,28 @@ def _row_listener(job: Job, of: int) -> Callable[[int], None]:
             progress.at(rows / of if of else 1.0)
 
     return on_rows
+
+
+def _monitored(result: Monitoring) -> Facts:
+    return {
+        "level": result.level,
+        "batch_id": result.batch_id,
+        "source": result.source,
+        "scored_at": result.scored_at.isoformat(timespec="seconds"),
+        "model_version": result.model_version,
+        "policy_version": result.policy_version,
+        "rows": result.rows,
+        "flagged": result.flagged,
+        "earlier_batches": result.earlier,
+        "findings": [asdict(finding) for finding in result.findings],
+        "notes": list(result.notes),
+    }
+
+
+@step(summary=_monitored, artifact=artifacts.findings_table)
+def monitor(job: Job) -> Monitoring:
+    """Compare the last scored batch with its calibration and with earlier batches."""
+    return platform().monitor(_pipeline(job))
 
 
 def _source(pipeline: Pipeline, data: str | None) -> SourceSpec:

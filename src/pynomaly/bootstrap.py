@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pynomaly.application.champion import ModelLoader
     from pynomaly.application.gate import GateVersion
     from pynomaly.application.keep_scores import PruneScores, VerifyScores
+    from pynomaly.application.monitor import MonitorScores
     from pynomaly.application.plan_scoring import PlanScoring
     from pynomaly.application.ports.data import DatasetStore, OutputSinks, Sources
     from pynomaly.application.ports.learning import (
@@ -383,6 +384,13 @@ class Platform:
         from pynomaly.application.keep_scores import PruneScores
 
         return PruneScores(self.ledger, self.parts)
+
+    @cached_property
+    def monitor(self) -> MonitorScores:
+        """Judge the newest scored batch."""
+        from pynomaly.application.monitor import MonitorScores
+
+        return MonitorScores(self.records, self.ledger, self.read_scores, self.loader)
 
     @cached_property
     def top_alerts(self) -> TopAlerts:

@@ -1,10 +1,10 @@
 """What happens to a pipeline can be heard, and acted upon, in Prefect."""
 
-import time
 from uuid import uuid4
 
 import pytest
 
+from prefect_events import heard
 from pynomaly_flows.context import Job
 from pynomaly_flows.events import announce
 from pynomaly_flows.runs import recorded_run
@@ -14,23 +14,6 @@ def telling(pipeline: str, what: str):
     with recorded_run("run", pipeline, None) as run:
         announce(run.job, what, {"share": 0.25})
     return run.document
-
-
-def heard(name):
-    """Return the events of a name that the server has stored, waiting for the first of them."""
-    from prefect.client.orchestration import get_client
-
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        with get_client(sync_client=True) as client:
-            answer = client._client.post(
-                "/events/filter", json={"filter": {"event": {"name": [name]}}}
-            )
-            answer.raise_for_status()
-        if found := answer.json()["events"]:
-            return found
-        time.sleep(0.2)
-    return []
 
 
 @pytest.mark.prefect

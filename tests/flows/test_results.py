@@ -13,6 +13,7 @@ from pynomaly.application.validate import Validated
 from pynomaly.domain.datasets import Dataset, Fingerprint, Snapshot
 from pynomaly.domain.gates import GateResult
 from pynomaly.domain.ledger import Partition, Plan
+from pynomaly.domain.monitoring import Finding, Monitoring
 from pynomaly.domain.profiles import ColumnProfile, Profile
 from pynomaly.domain.quality import ExpectationResult, ValidationReport
 from pynomaly.domain.releases import ModelVersion, Release
@@ -42,6 +43,9 @@ VALUES = [
     Release(
         "r", "run", "p", 2, 1, "candidate", "pass",
         (GateResult("g", "pass", math.inf, None, 0.1, 3, "s"),), NOW,
+    ),
+    Monitoring(
+        "b", "u", NOW, 3, "v", 2, 0, 1, (Finding("c", "ok", 0.1, None, 0.5, 2, "s"),), ("note",)
     ),
     ScoredBatch("b", "r", "p", "u", "f", 1, "v", 3, 2, 1, 0, "o", "d", None, NOW),
 ]  # fmt: skip

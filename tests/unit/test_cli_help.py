@@ -6,7 +6,7 @@ from pynomaly.presentation.cli.main import main
 
 COMMANDS = [
     "detect", "init", "run", "validate", "profile", "train", "release", "score", "scores",
-    "scores read", "scores verify", "scores prune", "report", "status", "history", "models", "models list", "detectors",
+    "scores read", "scores verify", "scores prune", "monitor", "report", "status", "history", "models", "models list", "detectors",
     "detectors list", "detectors show", "pipelines", "pipelines list", "config", "config show",
     "demo",
 ]  # fmt: skip
@@ -32,7 +32,7 @@ def test_every_command_takes_json_and_verbose(command, capsys):
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "validate", "profile", "train", "release", "score", "demo"]
+    "command", ["run", "validate", "profile", "train", "release", "score", "monitor", "demo"]
 )
 def test_steps_take_an_engine(command, capsys):
     main([command, "--help"])

@@ -26,12 +26,12 @@ __all__ = [
 NOTHING = "–"
 
 _TONES = {
-    "good": {"pass", "passed", "production", "completed"},
+    "good": {"pass", "passed", "production", "completed", "ok"},
     "warn": {
         "review", "inconclusive", "passed_with_quarantine", "candidate", "running", "superseded",
-        "warning",
+        "warning", "watch",
     },
-    "bad": {"block", "blocked", "rejected", "failed", "rolled_back"},
+    "bad": {"block", "blocked", "rejected", "failed", "rolled_back", "drift"},
 }  # fmt: skip
 
 

@@ -96,6 +96,13 @@ class HtmlReports:
         )
 
 
+_FOUND = {
+    "ok": "The last scored batch looks as usual",
+    "watch": "The last scored batch needs a look",
+    "drift": "The last scored batch has drifted",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class _Outcome:
     """The first thing a reader wants to know."""
@@ -123,6 +130,12 @@ def _outcome(report: RunReport) -> _Outcome:
         return _Outcome("bad", "The run failed", run.error or "No reason was recorded.")
     if run.status == "running":
         return _Outcome("warn", "The run is still going", "This page shows what was done so far.")
+    monitored = next((step.summary for step in report.steps if "findings" in step.summary), None)
+    if monitored is not None:
+        level = monitored["level"]
+        notable = [f["sentence"] for f in monitored["findings"] if f["level"] == level != "ok"]
+        why = ". ".join(notable) or "Alerts, scores and data are as they were"
+        return _Outcome(formats.tone(level), _FOUND[level], f"{why}.")
     rejected = [v for v in report.validations if v.verdict == "rejected"]
     if release is not None and release.state == "production":
         before = (

@@ -27,6 +27,7 @@ _COMMANDS = (
     "release",
     "score",
     "scores",
+    "monitor",
     "report",
     "status",
     "history",

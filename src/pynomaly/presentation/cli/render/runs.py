@@ -88,6 +88,14 @@ def _scored(facts: Facts) -> str:
     )
 
 
+def _monitored(facts: Facts) -> str:
+    notable = [f for f in facts["findings"] if f["level"] != "ok"]
+    return (
+        f"{facts['level']}: {len(notable)} of {len(facts['findings'])} findings about "
+        f"{number(facts['rows'])} rows are notable"
+    )
+
+
 _SENTENCES: Mapping[str, Callable[[Facts], str]] = {
     "prepare": _prepared,
     "plan": _planned,
@@ -99,6 +107,7 @@ _SENTENCES: Mapping[str, Callable[[Facts], str]] = {
     "gate": _gated,
     "promote": _promoted,
     "score": _scored,
+    "monitor": _monitored,
 }
 
 
@@ -137,6 +146,20 @@ def evidence(steps: Mapping[str, Facts]) -> Iterator[RenderableType]:
         yield table("not used for training", ["column", "why"], list(dropped.items()))
     if gates := steps.get("gate", {}).get("gates"):
         yield gates_table(gates)
+    if monitored := steps.get("monitor", {}):
+        yield from _findings(monitored)
+
+
+def _findings(monitored: Facts) -> Iterator[RenderableType]:
+    if findings := monitored.get("findings"):
+        yield table(
+            f"{monitored['source']}, scored {monitored['scored_at']} by version "
+            f"{monitored['model_version']}",
+            ["finding", "level", "because"],
+            [(f["check"].replace("_", " "), f["level"], f["sentence"]) for f in findings],
+        )
+    for note in monitored.get("notes", ()):
+        yield f"- {clean(note)}"
 
 
 def gates_table(gates: Sequence[Facts]) -> RenderableType:
@@ -186,6 +209,8 @@ def _next(document: Facts, steps: Mapping[str, Facts]) -> Iterator[str]:
         yield f"pynomaly release {name} --version {steps['register']['version']}"
     if command in ("run", "score") and "score" in steps:
         yield f"pynomaly scores read {name} --out current.parquet"
+    if steps.get("monitor", {}).get("level") == "drift":
+        yield f"pynomaly run {name}   # train anew, if the data is right as it is now"
     if command in ("run", "release"):
         yield f"pynomaly score {name} --data NEW.csv --out scored.parquet"
         yield f"pynomaly status {name}"
