@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -85,7 +86,11 @@ def validate(
 
 
 def _profiled(result: Profile) -> Facts:
+    from pynomaly.application.profile import profile_document
+
     return {
+        # What the registry keeps of it can be told from anything else by this.
+        "sha256": hashlib.sha256(profile_document(result)).hexdigest(),
         "rows": result.rows,
         "sampled_rows": result.sampled_rows,
         "columns": len(result.columns),

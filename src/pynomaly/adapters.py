@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     )
     from pynomaly.application.ports.partitions import PartitionReader, PartStore
     from pynomaly.application.ports.reporting import Reports
+    from pynomaly.application.verify_evidence import VerifyEvidence
     from pynomaly.domain.pipelines import SourceSpec
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "data_sources",
     "detector_fitter",
     "detector_kernels",
+    "evidence_verification",
     "label_fitter",
     "model_folders",
     "model_learner",
@@ -215,3 +217,11 @@ def model_folders() -> ModelStore:
     from pynomaly.infrastructure.modelfolder import FolderModelStore
 
     return FolderModelStore()
+
+
+def evidence_verification() -> VerifyEvidence:
+    """Return what checks bundles of evidence, without settings, state or network."""
+    from pynomaly.application.verify_evidence import VerifyEvidence
+    from pynomaly.infrastructure.evidence import Ed25519Signatures, ZipBundles
+
+    return VerifyEvidence(ZipBundles(), Ed25519Signatures(), model_folders(), detector_kernels())

@@ -13,15 +13,18 @@ from typing import TYPE_CHECKING
 
 from pynomaly import adapters
 from pynomaly.domain.runs import Actor
+from pynomaly.version import __version__
 
 if TYPE_CHECKING:
     from pynomaly.application.alerts import TopAlerts
     from pynomaly.application.champion import ModelLoader
+    from pynomaly.application.export_evidence import ExportEvidence
     from pynomaly.application.gate import GateVersion
     from pynomaly.application.keep_scores import PruneScores, VerifyScores
     from pynomaly.application.monitor import MonitorScores
     from pynomaly.application.plan_scoring import PlanScoring
     from pynomaly.application.ports.data import DatasetStore, OutputSinks, Sources
+    from pynomaly.application.ports.evidence import Signer
     from pynomaly.application.ports.learning import (
         DetectorFitter,
         Kernels,
@@ -215,6 +218,15 @@ class Platform:
 
         return MatplotlibPlots()
 
+    @cached_property
+    def signer(self) -> Signer:
+        """Vouches for evidence."""
+        from pynomaly.infrastructure.evidence import Ed25519Signer
+
+        given = self.settings.evidence.signing_key
+        own = self.settings.home / "keys" / "evidence-ed25519.pem"
+        return Ed25519Signer(given or own, create=given is None)
+
     # Use cases
 
     @cached_property
@@ -269,7 +281,18 @@ class Platform:
         from pynomaly.application.train import FitModel
 
         fit = FitScorer(self.fitter, self.label_fitter, self.kernels)
-        return FitModel(self.datasets, fit, self.model_store, self._artifacts / "models")
+        return FitModel(
+            self.datasets, fit, self.model_store, self._artifacts / "models", self._revision
+        )
+
+    def _revision(self) -> dict[str, str]:
+        """Tell of what code and configuration a model is made, as far as anybody knows."""
+        from pynomaly.infrastructure.git import revision_of
+
+        code = revision_of(Path(__file__).parent)
+        project = self.settings.evidence.revision or revision_of(self.settings.project / "conf")
+        told = {"pynomaly_revision": code, "project_revision": project}
+        return {"pynomaly": __version__, **{key: value for key, value in told.items() if value}}
 
     @cached_property
     def register(self) -> RegisterModel:
@@ -411,6 +434,16 @@ class Platform:
             self._reports_folder,
             self._plots_folder,
         )
+
+    @cached_property
+    def export_evidence(self) -> ExportEvidence:
+        """Write what is on record about a version into a signed bundle."""
+        from pynomaly.application.collect_evidence import CollectEvidence
+        from pynomaly.application.export_evidence import ExportEvidence
+        from pynomaly.infrastructure.evidence import ZipBundles
+
+        collect = CollectEvidence(self.records, self.loader, self.registry)
+        return ExportEvidence(collect, self.reports, self.signer, ZipBundles())
 
     @cached_property
     def queries(self) -> Queries:

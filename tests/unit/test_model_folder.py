@@ -35,7 +35,11 @@ GOLDEN = pa.table({"a": [1.0, None], "expected_score": [0.5, -0.25]})
 
 def _model() -> Model:
     return Model(
-        ModelCard("payments", "run-1", "knn", {"k": 3, "method": "mean"}, "ab", 9, 0, {"numpy": "2"}),
+        ModelCard(
+            "payments", "run-1", "knn", {"k": 3, "method": "mean"}, "ab", 9, 0, {"numpy": "2"},
+            configuration={"decision": {"budget": 0.01}}, revision={"pynomaly": "1"},
+            trials=({"number": 0, "detector": "knn", "params": {"k": 3}, "value": None},),
+        ),
         Schema((Column("a", "numeric"), Column("größe", "categorical", nullable=False))),
         Preprocessing(
             (

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from pynomaly.application.ports.data import DatasetStore, Source, Sources
@@ -15,10 +16,15 @@ from pynomaly.domain.profiles import Profile
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["ProfileDataset", "ProfileSource", "profile_source"]
+__all__ = ["ProfileDataset", "ProfileSource", "profile_document", "profile_source"]
 
 MIN_DISTINCT_IDS = 0.95
 """Share of rows with an id of their own below which a column is taken for no id at all."""
+
+
+def profile_document(profile: Profile) -> bytes:
+    """Return a profile as the JSON that is kept of it."""
+    return json.dumps(asdict(profile), default=str, indent=1).encode()
 
 
 @dataclass(frozen=True, slots=True)

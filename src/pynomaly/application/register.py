@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from pynomaly.application.ports.learning import Kernels, ModelStore
 from pynomaly.application.ports.records import Records
 from pynomaly.application.ports.registry import ModelRegistry, Registration
 from pynomaly.application.ports.reporting import Plots, Reports
+from pynomaly.application.profile import profile_document
 from pynomaly.application.scoring_rows import score_table
 from pynomaly.application.split import known_labels
 from pynomaly.application.train import TrainedModel
@@ -25,8 +25,9 @@ from pynomaly.domain.pipelines import Pipeline
 from pynomaly.domain.profiles import Profile
 from pynomaly.domain.releases import ModelVersion
 
-__all__ = ["RegisterModel"]
+__all__ = ["PROFILE_ARTIFACT", "RegisterModel"]
 
+PROFILE_ARTIFACT = "data/profile.json"
 EXAMPLE_ROWS = 5
 
 
@@ -136,13 +137,13 @@ class RegisterModel:
                 score_table(model, holdout, self.kernels)[known],
                 drawn["precision_recall.png"],
             )
-        (work / "profile.json").write_text(json.dumps(asdict(profile), default=str, indent=1))
+        (work / "profile.json").write_bytes(profile_document(profile))
         (work / "profile.html").write_text(
             self.reports.profile_html(profile, f"Profile of {pipeline.name}"), encoding="utf-8"
         )
         return {
             **{f"plots/{name}": path for name, path in drawn.items()},
-            "data/profile.json": work / "profile.json",
+            PROFILE_ARTIFACT: work / "profile.json",
             "data/profile.html": work / "profile.html",
             "data/validation.html": Path(validated.report_path),
         }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pynomaly.application.calibration import calibrate_on_unseen_rows, require_ordinary_rows
+from pynomaly.application.configuration import effective_configuration
 from pynomaly.application.fit import FitScorer, FittedScorer
 from pynomaly.application.ports.data import DatasetStore
-from pynomaly.application.ports.learning import Kernels, ModelStore
+from pynomaly.application.ports.learning import Kernels, ModelStore, Trial
 from pynomaly.application.resampling import Resampling
 from pynomaly.application.scoring_rows import score_table
 from pynomaly.application.split import known_anomalies_apart, known_labels, training_rows
@@ -64,12 +66,20 @@ class FitModel:
 
     Labels count as far as they prove that they should; rows that calibrate are ordinary ones that
     fitting has not seen.
+
+    Args:
+        datasets: Staged rows.
+        fit: Fits what shapes a score.
+        store: Writes folders.
+        models_folder: Where.
+        revision: Tells what code fits, as far as that is known (:class:`ModelCard`).
     """
 
     datasets: DatasetStore
     fit: FitScorer
     store: ModelStore
     models_folder: Path
+    revision: Callable[[], Mapping[str, str]] = dict
 
     def __call__(
         self, pipeline: Pipeline, dataset: Dataset, choice: Choice, run_id: str
@@ -118,6 +128,9 @@ class FitModel:
                 seed=pipeline.training.seed,
                 library_versions=self.fit.fitter.library_versions(),
                 labels=supervised.reason,
+                configuration=effective_configuration(pipeline),
+                revision=self.revision(),
+                trials=tuple(_tried(trial) for trial in choice.trials),
             ),
             pipeline.features,
             scorer.preprocessing,
@@ -158,6 +171,17 @@ class FitModel:
             if not folder.exists():
                 written.rename(folder)
         return folder, digest
+
+
+def _tried(trial: Trial) -> dict[str, Any]:
+    """Return a row of the tuning table, without its time: equal searches give equal models."""
+    value = trial.value if trial.value is not None and math.isfinite(trial.value) else None
+    return {
+        "number": trial.number,
+        "detector": trial.detector,
+        "params": dict(trial.params),
+        "value": value,
+    }
 
 
 def _golden(model: Model, holdout: pa.Table, kernels: Kernels) -> pa.Table:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -224,6 +224,10 @@ class ModelCard:
         seed: Of everything random.
         library_versions: Package → version, of what fitted it.
         labels: What labels did for the model and why, for people; empty where there are none.
+        configuration: The pipeline's, with every default, as it was in force; JSON-able.
+        revision: Of what ran: ``pynomaly`` (its version), ``pynomaly_revision`` and
+            ``project_revision`` as far as they could be told.
+        trials: Tuning table: ``number detector params value`` of each, value None where it failed.
     """
 
     pipeline: str
@@ -235,6 +239,9 @@ class ModelCard:
     seed: int
     library_versions: Mapping[str, str]
     labels: str = ""
+    configuration: Mapping[str, Any] = field(default_factory=dict)
+    revision: Mapping[str, str] = field(default_factory=dict)
+    trials: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

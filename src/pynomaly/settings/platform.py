@@ -15,6 +15,7 @@ from pynomaly.settings.problems import checked, fail
 from pynomaly.settings.sections import SettingsDocument
 
 __all__ = [
+    "EvidenceSettings",
     "MlflowSettings",
     "ProfilingSettings",
     "RecordsSettings",
@@ -81,6 +82,19 @@ class ProfilingSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class EvidenceSettings:
+    """What vouches for bundles of evidence.
+
+    Args:
+        signing_key: PEM file of an Ed25519 private key; None for one made in ``home``.
+        revision: Of the project, where no git repository tells; None to ask git.
+    """
+
+    signing_key: Path | None
+    revision: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything configured outside ``conf/pipelines``.
 
@@ -93,6 +107,7 @@ class Settings:
         scoring: Streaming.
         s3: Objects we write.
         profiling: Profiling.
+        evidence: Signing.
         tree: The merged layers with the origin of every value.
         overrides: Lies over every pipeline file, e.g. ``--trials`` of a command line.
     """
@@ -105,6 +120,7 @@ class Settings:
     scoring: ScoringSettings
     s3: S3Settings
     profiling: ProfilingSettings
+    evidence: EvidenceSettings
     tree: Node = field(repr=False, compare=False)
     overrides: Node = field(default=Node({}, DEFAULT), repr=False, compare=False)
 
@@ -147,6 +163,7 @@ def load_settings(start: Path | None = None, environ: Mapping[str, str] | None =
     home = (project / Path(str(document.home)).expanduser()).resolve()
     records_url = document.records.url or f"sqlite:///{home / 'pynomaly.db'}"
     tracking_uri = document.mlflow.tracking_uri or f"sqlite:///{home / 'mlflow.db'}"
+    signing_key = document.evidence.signing_key
     return Settings(
         project=project,
         environment=environment,
@@ -156,6 +173,10 @@ def load_settings(start: Path | None = None, environ: Mapping[str, str] | None =
         scoring=ScoringSettings(**document.scoring.model_dump()),
         s3=S3Settings(**document.s3.model_dump()),
         profiling=ProfilingSettings(document.profiling.sample_rows),
+        evidence=EvidenceSettings(
+            (project / Path(signing_key).expanduser()) if signing_key else None,
+            document.evidence.revision,
+        ),
         tree=tree,
     )
 

@@ -145,6 +145,13 @@ class ProfilingSection(Section):
     sample_rows: Count
 
 
+class EvidenceSection(Section):
+    """What vouches for bundles of evidence."""
+
+    signing_key: str | None
+    revision: str | None
+
+
 class SettingsDocument(Section):
     """Everything outside ``conf/pipelines``."""
 
@@ -154,6 +161,7 @@ class SettingsDocument(Section):
     scoring: ScoringSection
     s3: S3Section
     profiling: ProfilingSection
+    evidence: EvidenceSection
     pipeline_defaults: PipelineDefaults
 
 

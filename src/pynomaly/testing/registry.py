@@ -40,6 +40,10 @@ class InMemoryRegistry:
         pipeline = registration.pipeline
         number = 1 + sum(name == pipeline for name, _ in self.registrations)
         shutil.copytree(registration.folder, self._folder(pipeline, number))
+        for name, local in registration.artifacts.items():
+            kept = self._artifacts_folder(pipeline, number) / name
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(local, kept)
         self.registrations[pipeline, number] = registration
         self.tags[pipeline, number] = dict(registration.tags)
         return ModelVersion(
@@ -69,6 +73,17 @@ class InMemoryRegistry:
         shutil.copytree(stored, folder, dirs_exist_ok=True)
         return folder
 
+    def artifact(self, version: ModelVersion, name: str) -> bytes:
+        """Return an artifact that was logged with a version.
+
+        Raises:
+            IntegrityError: There is none of that name.
+        """
+        kept = self._artifacts_folder(version.pipeline, version.version) / name
+        if not kept.is_file():
+            raise IntegrityError(f"the registry has no {name} of version {version.version}")
+        return kept.read_bytes()
+
     def set_alias(self, pipeline: str, alias: str, version: int) -> None:
         """Point an alias at a version; moving it is fine."""
         self._require(pipeline, version)
@@ -85,6 +100,9 @@ class InMemoryRegistry:
 
     def _folder(self, pipeline: str, version: int) -> Path:
         return self._root.absolute() / pipeline / str(version)
+
+    def _artifacts_folder(self, pipeline: str, version: int) -> Path:
+        return self._root.absolute() / pipeline / f"{version}-artifacts"
 
     def _require(self, pipeline: str, version: int) -> None:
         if (pipeline, version) not in self.registrations:

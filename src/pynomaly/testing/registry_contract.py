@@ -75,6 +75,18 @@ class RegistryContract:
         lost = replace(registry.register(registration), version=4711)
         _refuses(IntegrityError, lambda: registry.download(lost, tmp_path / "download"))
 
+    def test_artifacts_come_back_as_they_were_logged(
+        self, registry: ModelRegistry, registration: Registration, tmp_path: Path
+    ) -> None:
+        """Evidence is made of them; one that was never logged is reported."""
+        page = tmp_path / "page.json"
+        page.write_bytes(b'{"rows": 1}')
+        logged = replace(registration, artifacts={"data/profile.json": page})
+        version = registry.register(logged)
+        page.write_bytes(b"changed after registration")
+        assert registry.artifact(version, "data/profile.json") == b'{"rows": 1}'
+        _refuses(IntegrityError, lambda: registry.artifact(version, "data/other.json"))
+
     def test_an_alias_that_was_never_set_points_nowhere(
         self, registry: ModelRegistry, registration: Registration
     ) -> None:

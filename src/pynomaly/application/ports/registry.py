@@ -57,6 +57,13 @@ class ModelRegistry(Protocol):
     def download(self, version: ModelVersion, folder: Path) -> Path:
         """Fetch the version's model folder into ``folder``; returns the folder's path."""
 
+    def artifact(self, version: ModelVersion, name: str) -> bytes:
+        """Return an artifact that was logged with a version, as the registry has it now.
+
+        Raises:
+            IntegrityError: The registry has lost it.
+        """
+
     def set_alias(self, pipeline: str, alias: str, version: int) -> None:
         """Point an alias at a version; moving it is fine."""
 

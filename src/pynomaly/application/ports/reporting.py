@@ -14,6 +14,7 @@ from pynomaly.application.ports.learning import Trial
 from pynomaly.domain.quality import ValidationReport
 
 if TYPE_CHECKING:
+    from pynomaly.application.model_card import CardPage
     from pynomaly.domain.detection import Detection
     from pynomaly.domain.profiles import Profile
     from pynomaly.domain.releases import Release
@@ -64,6 +65,12 @@ class Reports(Protocol):
 
     def run_html(self, report: RunReport) -> str:
         """Return a self-contained page with plots inline."""
+
+    def model_card_html(self, card: CardPage) -> str:
+        """Return a self-contained page that is the same for equal cards."""
+
+    def model_card_markdown(self, card: CardPage) -> str:
+        """Return the same as Markdown."""
 
     def detection_html(self, detection: Detection, again: str) -> str:
         """Return a self-contained page.

@@ -117,6 +117,27 @@ class MlflowRegistry:
             ) from error
         return folder
 
+    def artifact(self, version: ModelVersion, name: str) -> bytes:
+        """Return an artifact that was logged with a version's run.
+
+        Raises:
+            IntegrityError: The registry has lost it, or serves a link.
+        """
+        from mlflow.exceptions import MlflowException
+
+        client = self._client
+        try:
+            root = client.get_run(version.tracking_run_id).info.artifact_uri
+            with tempfile.TemporaryDirectory(prefix="pynomaly-artifact-") as temporary:
+                return self._fetch(f"{root}/{name}", Path(temporary)).read_bytes()
+        except (MlflowException, OSError) as error:
+            raise IntegrityError(
+                f"{name} of version {version.version} of {version.pipeline!r} cannot be fetched "
+                f"from MLflow at {redacted(self._tracking_uri)}: {error}",
+                hint="check that nobody deleted the artifacts of its run, "
+                f"{version.tracking_run_id}",
+            ) from error
+
     def set_alias(self, pipeline: str, alias: str, version: int) -> None:
         """Point an alias at a version; moving it is fine."""
         client = self._client

@@ -55,6 +55,9 @@ def to_document(model: Model) -> tuple[bytes, Arrays]:
             **{entry.name: getattr(model.card, entry.name) for entry in fields(ModelCard)},
             "params": dict(model.card.params),
             "library_versions": dict(model.card.library_versions),
+            "configuration": dict(model.card.configuration),
+            "revision": dict(model.card.revision),
+            "trials": [dict(trial) for trial in model.card.trials],
         },
         "schema": [asdict(column) for column in model.schema.columns],
         "preprocessing": {
@@ -131,7 +134,7 @@ def _model(document: dict[str, Any], take: Callable[[str], NDArray[Any]]) -> Mod
         raise ValueError("no members, or an unknown combination")
     preprocessing = document["preprocessing"]
     return Model(
-        ModelCard(**document["card"]),
+        ModelCard(**{**document["card"], "trials": tuple(document["card"].get("trials", ()))}),
         Schema(tuple(Column(**column) for column in document["schema"])),
         Preprocessing(
             tuple(_encoding(entry) for entry in preprocessing["encodings"]),

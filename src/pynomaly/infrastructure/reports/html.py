@@ -20,6 +20,7 @@ from pynomaly.version import __version__
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+    from pynomaly.application.model_card import CardPage
     from pynomaly.application.ports.reporting import RunReport
     from pynomaly.domain.detection import Detection
     from pynomaly.domain.profiles import Profile
@@ -64,6 +65,14 @@ class HtmlReports:
             id_columns=_id_columns(report.alerts),
             pictures={title: _data_uri(path) for title, path in report.plots.items()},
         )
+
+    def model_card_html(self, card: CardPage) -> str:
+        """Return a self-contained page that is the same for equal cards."""
+        return self._render("model_card.html.j2", card.title, card=card)
+
+    def model_card_markdown(self, card: CardPage) -> str:
+        """Return the same as Markdown."""
+        return markdown.model_card(card)
 
     def detection_html(self, detection: Detection, again: str) -> str:
         """Return a self-contained page."""

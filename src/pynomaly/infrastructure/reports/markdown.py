@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from pynomaly.domain.quality import ExpectationResult, ValidationReport
 from pynomaly.domain.releases import Release
 from pynomaly.infrastructure.reports import formats
 
-__all__ = ["gates", "validation"]
+if TYPE_CHECKING:
+    from pynomaly.application.model_card import CardPage
+
+__all__ = ["gates", "model_card", "validation"]
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~&])")
 _MARKS = {"pass": "✓", "review": "!", "block": "✗", "inconclusive": "?"}
@@ -71,6 +75,27 @@ def gates(release: Release) -> str:
         "",
         *_table(header, rows),
     ]
+    return "\n".join(lines) + "\n"
+
+
+def model_card(card: CardPage) -> str:
+    """Return a model card, section by section.
+
+    Args:
+        card: Sentences, facts and tables.
+    """
+    lines = [f"# {_text(card.title)}", "", _text(card.sentence), ""]
+    for section in card.sections:
+        lines += [f"## {_text(section.title)}", ""]
+        for sentence in section.sentences:
+            lines += [_text(sentence), ""]
+        lines += [f"- {_text(name)}: {_text(formats.cell(value))}" for name, value in section.facts]
+        if section.facts:
+            lines.append("")
+        if section.table is not None:
+            rows = ([formats.cell(value) for value in row] for row in section.table.rows)
+            lines += [*_table(section.table.columns, rows), ""]
+    lines.append("Made of recorded facts alone; what is not on record is said to be so.")
     return "\n".join(lines) + "\n"
 
 

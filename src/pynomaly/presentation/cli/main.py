@@ -32,6 +32,7 @@ _COMMANDS = (
     "status",
     "history",
     "models",
+    "evidence",
     "detectors",
     "pipelines",
     "config",
