@@ -6,7 +6,8 @@ from pynomaly.presentation.cli.main import main
 
 COMMANDS = [
     "detect", "init", "run", "validate", "profile", "train", "release", "score", "scores",
-    "scores read", "scores verify", "scores prune", "monitor", "report", "status", "history", "models", "models list", "detectors",
+    "scores read", "scores verify", "scores prune", "monitor", "report", "status", "history", "models", "models list",
+    "evidence", "evidence export", "evidence verify", "evidence key", "detectors",
     "detectors list", "detectors show", "pipelines", "pipelines list", "config", "config show",
     "demo",
 ]  # fmt: skip
@@ -22,7 +23,11 @@ def test_every_command_has_help_with_an_example_of_itself(command, capsys):
 
 @pytest.mark.parametrize(
     "command",
-    [c for c in COMMANDS if c not in ("models", "detectors", "pipelines", "config", "scores")],
+    [
+        c
+        for c in COMMANDS
+        if c not in ("models", "detectors", "pipelines", "config", "scores", "evidence")
+    ],
 )
 def test_every_command_takes_json_and_verbose(command, capsys):
     main([*command.split(), "--help"])

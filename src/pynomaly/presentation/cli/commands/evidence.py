@@ -21,7 +21,7 @@ __all__ = ["command"]
     "pynomaly evidence key > evidence.pub.pem",
 )
 def command() -> None:
-    """Export what is on record about a version, and verify it anywhere."""
+    """Prove what is on record about a version."""
 
 
 @command.command(
