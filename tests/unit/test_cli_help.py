@@ -8,7 +8,7 @@ COMMANDS = [
     "detect", "init", "run", "validate", "profile", "train", "release", "score", "scores",
     "scores read", "scores verify", "scores prune", "monitor", "report", "status", "history", "models", "models list",
     "evidence", "evidence export", "evidence verify", "evidence key", "detectors",
-    "detectors list", "detectors show", "pipelines", "pipelines list", "config", "config show",
+    "detectors list", "detectors show", "pipelines", "pipelines list", "config", "config show", "doctor",
     "demo",
 ]  # fmt: skip
 

@@ -49,7 +49,7 @@ class Encryption:
         return {name: value for name, value in named.items() if value is not None}
 
 
-def connect(connections: int = _CONNECTIONS) -> S3Client:
+def connect(connections: int = _CONNECTIONS, attempts: int = _ATTEMPTS) -> S3Client:
     """Return a client for the standard AWS settings, ``AWS_ENDPOINT_URL`` among them.
 
     It repeats what is worth repeating (connections that break, throttling, 5xx) up to five times,
@@ -57,19 +57,20 @@ def connect(connections: int = _CONNECTIONS) -> S3Client:
 
     Args:
         connections: Kept open at most; one for every thread that uses the client at once.
+        attempts: The first one included.
     """
     # Part of the key so that changed settings (tests, notebooks) are not served a stale client.
     environment = sorted(item for item in os.environ.items() if item[0][:4] == "AWS_")
-    return _client(tuple(environment), max(connections, _CONNECTIONS))
+    return _client(tuple(environment), max(connections, _CONNECTIONS), attempts)
 
 
 @functools.lru_cache(maxsize=4)
-def _client(environment: tuple[tuple[str, str], ...], connections: int) -> S3Client:
+def _client(environment: tuple[tuple[str, str], ...], connections: int, attempts: int) -> S3Client:
     import boto3
     from botocore.config import Config
 
     config = Config(
-        retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
+        retries={"mode": "standard", "total_max_attempts": attempts},
         max_pool_connections=connections,
         connect_timeout=10,
         # We read ranges, which a checksum of the whole object cannot confirm; some servers

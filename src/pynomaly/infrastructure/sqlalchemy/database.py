@@ -26,7 +26,7 @@ from pynomaly.domain.errors import ConfigurationError, ConflictError, MissingExt
 from pynomaly.infrastructure.sqlalchemy.rows import dump_json, load_json
 from pynomaly.infrastructure.sqlalchemy.schema import ensure_schema
 
-__all__ = ["Database"]
+__all__ = ["Database", "parse_url", "shown_url"]
 
 T = TypeVar("T")
 
@@ -53,9 +53,8 @@ class Database:
     """
 
     def __init__(self, url: str, *, busy: bool = False) -> None:
-        self._url = _parse(url)
-        # Query parameters may hold secrets as well (``?password=``, ``?sslkey=``).
-        self.name = self._url.set(query={}).render_as_string(hide_password=True)
+        self._url = parse_url(url)
+        self.name = shown_url(self._url)
         self._engine = _engine(self._url, busy=busy)
         self._reading = self._engine.execution_options(pynomaly_begin="BEGIN")
         self._ready = False
@@ -163,7 +162,12 @@ class Database:
             raise
 
 
-def _parse(text: str) -> sa.URL:
+def parse_url(text: str) -> sa.URL:
+    """Return the URL of a records database, a SQLite file by its absolute path.
+
+    Raises:
+        ConfigurationError: Not such a URL.
+    """
     try:
         url = sa.make_url(text)
     except (ArgumentError, ValueError):
@@ -184,6 +188,11 @@ def _parse(text: str) -> sa.URL:
         )
     # Absolute, so that a later change of the working directory does not change the database.
     return url.set(database=str(Path(path).absolute()))
+
+
+def shown_url(url: sa.URL) -> str:
+    """Return a URL for messages; its query may hold secrets as well (``?sslkey=``)."""
+    return url.set(query={}).render_as_string(hide_password=True)
 
 
 _engines: weakref.WeakSet[sa.Engine] = weakref.WeakSet()

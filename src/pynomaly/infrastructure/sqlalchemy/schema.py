@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from pynomaly.domain.errors import ConfigurationError
 from pynomaly.infrastructure.sqlalchemy.tables import batches
 
-__all__ = ["HEAD", "MIGRATIONS", "ensure_schema"]
+__all__ = ["HEAD", "MIGRATIONS", "ensure_schema", "schema_state"]
 
 HEAD = "0002"
 """Newest revision; known here so that a current database costs no import of Alembic."""
@@ -39,7 +39,7 @@ def ensure_schema(engine: sa.Engine, name: str) -> None:
         ConfigurationError: The database is not ours, or newer than this version.
     """
     with engine.execution_options(pynomaly_begin="BEGIN").connect() as connection:
-        state = _state(connection, name)
+        state = schema_state(connection, name)
     if state == "current":
         return
     if state == "empty" and engine.dialect.name == "sqlite":
@@ -47,11 +47,16 @@ def ensure_schema(engine: sa.Engine, name: str) -> None:
     with engine.begin() as connection:  # SQLite: IMMEDIATE, so one process at a time
         if engine.dialect.name == "postgresql":
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
-        if _state(connection, name) != "current":  # else another process was faster
+        if schema_state(connection, name) != "current":  # else another process was faster
             _upgrade(connection)
 
 
-def _state(connection: sa.Connection, name: str) -> Literal["current", "older", "empty"]:
+def schema_state(connection: sa.Connection, name: str) -> Literal["current", "older", "empty"]:
+    """Return whether a database has our schema; changes nothing.
+
+    Raises:
+        ConfigurationError: The database is not ours, or newer than this version.
+    """
     # One query: between two, another process may commit its migration.
     tables = sa.inspect(connection).get_table_names()
     if not tables:

@@ -36,6 +36,7 @@ _COMMANDS = (
     "detectors",
     "pipelines",
     "config",
+    "doctor",
     "demo",
 )
 """Modules of ``commands``, in the order in which a newcomer needs them."""

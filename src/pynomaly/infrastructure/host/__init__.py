@@ -1,0 +1,1 @@
+"""The machine and the Python installation we run on."""

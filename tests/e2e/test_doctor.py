@@ -1,0 +1,79 @@
+"""``pynomaly doctor`` on good, empty and broken projects."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from command_line import Cli
+
+
+@pytest.fixture(autouse=True)
+def _no_prefect(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setenv("PREFECT_PROFILES_PATH", "/nonexistent")
+
+
+def state(folder: Path) -> dict[str, str]:
+    """Return what a folder holds, byte for byte."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_a_project_with_a_champion_is_well_and_stays_as_it_is(champion: Path, cli: Cli) -> None:
+    before = state(champion)
+
+    outcome = cli("doctor", "--json")
+
+    assert outcome.code == 0, outcome.out
+    checks = {c["name"]: c for c in outcome.json["checks"]}
+    assert not [c for c in checks.values() if c["status"] == "problem"]
+    assert checks["pipelines"]["seen"] == "1 can be read: payments"
+    assert "current schema" in checks["records"]["seen"]
+    assert "1 registered models" in checks["mlflow"]["seen"]
+    assert state(champion) == before
+
+
+def test_an_empty_folder_is_well_and_stays_empty(folder: Path, cli: Cli) -> None:
+    outcome = cli("doctor")
+
+    assert outcome.code == 0, outcome.out
+    assert "0 problems" in outcome.out
+    assert not list(folder.iterdir())
+
+
+def test_broken_pipelines_and_places_are_named_with_a_remedy(project: Path, cli: Cli) -> None:
+    pipelines = project / "conf/pipelines"
+    pipelines.mkdir()
+    (pipelines / "broken.yaml").write_text("source: x.csv\ncolums: {a: numeric}\n")
+    (pipelines / "good.yaml").write_text("source: x.csv\ncolumns: {a: numeric}\n")
+    (project / ".pynomaly").write_text("a file")
+
+    outcome = cli("doctor", "--json")
+
+    assert outcome.code == 2
+    assert outcome.json["status"] == "problem"
+    problems = {c["name"]: c for c in outcome.json["checks"] if c["status"] == "problem"}
+    assert set(problems) == {"pipeline broken", "home"}
+    assert "colums" in problems["pipeline broken"]["seen"]
+    assert "columns" in str(problems["pipeline broken"])
+    shown = cli("doctor")
+    assert shown.code == 2
+    assert "→ choose a folder you may write to" in shown.out
+
+
+def test_settings_that_cannot_be_read_are_a_finding(project: Path, cli: Cli) -> None:
+    (project / "conf/base").mkdir()
+    (project / "conf/base/settings.yaml").write_text("scoring: {batch_row: 5}\n")
+
+    outcome = cli("doctor", "--json")
+
+    assert outcome.code == 2
+    checks = {c["name"]: c for c in outcome.json["checks"]}
+    assert checks["configuration"]["status"] == "problem"
+    assert "batch_row" in checks["configuration"]["seen"]
+    assert "records" not in checks
+    assert checks["libraries"]["status"] == "ok"
