@@ -224,8 +224,7 @@ class Platform:
         from pynomaly.infrastructure.evidence import Ed25519Signer
 
         given = self.settings.evidence.signing_key
-        own = self.settings.home / "keys" / "evidence-ed25519.pem"
-        return Ed25519Signer(given or own, create=given is None)
+        return Ed25519Signer(self.settings.signing_key, create=given is None)
 
     # Use cases
 

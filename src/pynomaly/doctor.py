@@ -72,6 +72,7 @@ def _probes(settings: Settings) -> dict[str, Probe]:
         "mlflow": partial(inspect_registry, settings.mlflow.tracking_uri),
         "prefect": partial(inspect_prefect, settings.home),
         "s3": partial(_buckets, readable),
+        "signing key": partial(_signing_key, settings),
     }
 
 
@@ -89,6 +90,17 @@ def _pipelines(settings: Settings, readable: list[Pipeline]) -> Iterator[Check]:
         seen = f"{len(names)} can be read: {', '.join(names)}" if names else "none yet"
         fix = None if names else "write one from a table: pynomaly init NAME --data FILE"
         yield Check("pipelines", "ok", seen, fix)
+
+
+def _signing_key(settings: Settings) -> Iterator[Check]:
+    """Look at the key that signs evidence; one that nobody named is made when it is needed."""
+    path = settings.signing_key
+    if settings.evidence.signing_key is not None or path.exists():
+        from pynomaly.domain.evidence import key_fingerprint
+        from pynomaly.infrastructure.evidence import Ed25519Signer
+
+        key = Ed25519Signer(path, create=False).public_key()
+        yield Check("signing key", "ok", f"{path}, {key_fingerprint(key)}")
 
 
 def _buckets(pipelines: list[Pipeline]) -> Iterator[Check]:

@@ -19,7 +19,7 @@ def state(folder: Path) -> dict[str, str]:
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        if path.is_file() and path.suffix != ".db-shm"  # who reads at the moment
     }
 
 
@@ -63,6 +63,25 @@ def test_broken_pipelines_and_places_are_named_with_a_remedy(project: Path, cli:
     shown = cli("doctor")
     assert shown.code == 2
     assert "→ choose a folder you may write to" in shown.out
+
+
+def test_a_signing_key_that_anybody_may_read_is_a_problem(project: Path, cli: Cli) -> None:
+    def key() -> dict[str, str] | None:
+        checks = cli("doctor", "--json").json["checks"]
+        return next((c for c in checks if c["name"] == "signing key"), None)
+
+    assert key() is None
+    assert cli("evidence", "key").code == 0
+    made = key()
+    assert made is not None
+    assert made["status"] == "ok"
+    assert "sha256:" in made["seen"]
+    path = project / ".pynomaly/keys/evidence-ed25519.pem"
+    path.chmod(0o644)
+    open_to_all = key()
+    assert open_to_all is not None
+    assert open_to_all["status"] == "problem"
+    assert "chmod 600" in open_to_all["fix"]
 
 
 def test_settings_that_cannot_be_read_are_a_finding(project: Path, cli: Cli) -> None:

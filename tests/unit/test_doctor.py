@@ -195,15 +195,6 @@ def test_a_port_is_free_ours_or_taken(closed_port: int) -> None:
         thread.join()
 
 
-def test_a_secret_that_others_can_read_is_a_warning(tmp_path: Path) -> None:
-    path = tmp_path / "key.pem"
-    assert list(machine.private_file("key", path)) == []
-    path.touch(mode=0o600)
-    assert only(machine.private_file("key", path)).status == "ok"
-    path.chmod(0o644)
-    assert only(machine.private_file("key", path)).fix == f"chmod 600 {path}"
-
-
 # Records
 
 

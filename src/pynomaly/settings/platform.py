@@ -129,6 +129,11 @@ class Settings:
         """Folder of the pipeline files."""
         return self.project / "conf" / "pipelines"
 
+    @property
+    def signing_key(self) -> Path:
+        """File of the private key that signs evidence; one in ``home`` need not exist yet."""
+        return self.evidence.signing_key or self.home / "keys" / "evidence-ed25519.pem"
+
     def overriding(self, overrides: Mapping[str, Any], origin: str) -> Settings:
         """Return settings whose pipelines have ``overrides`` over their own values.
 

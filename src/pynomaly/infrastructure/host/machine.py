@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pynomaly.domain.diagnosis import Check
 
-__all__ = ["disk", "home", "port", "private_file"]
+__all__ = ["disk", "home", "port"]
 
 _GIB = 2**30
 _LITTLE, _TOO_LITTLE = 2 * _GIB, _GIB // 4
@@ -77,27 +77,6 @@ def port(number: int, service: str, path: str, option: str) -> Iterator[Check]:
     except (OSError, HTTPException):  # refused, silent, or no HTTP at all
         fix = f"end the other program, or choose another port: pynomaly up {option} N"
         yield Check(name, "warning", f"taken by something that is not {service}", fix)
-
-
-def private_file(name: str, path: Path) -> Iterator[Check]:
-    """Look whether a secret can be read by us and by nobody else; none is no finding.
-
-    Args:
-        name: What it is.
-        path: Where it should be.
-    """
-    if not path.exists():
-        return
-    mode = path.stat().st_mode & 0o777
-    if not os.access(path, os.R_OK):
-        yield Check(
-            name, "problem", f"{path} cannot be read", "give this user the right to read it"
-        )
-    elif mode & 0o077:
-        seen = f"{path} may be read or changed by others (mode {mode:03o})"
-        yield Check(name, "warning", seen, f"chmod 600 {path}")
-    else:
-        yield Check(name, "ok", str(path))
 
 
 def _nearest(folder: Path) -> Path:

@@ -56,7 +56,7 @@ def _file(path: Path) -> Check:
     if not path.exists():
         return Check("mlflow", "ok", f"{path} is not there yet and is made when needed")
     try:
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True)) as connection:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
             (models,) = connection.execute("SELECT count(*) FROM registered_models").fetchone()
     except sqlite3.Error as error:
         fix = "restore the file, or move it away: it is made anew, without its models"

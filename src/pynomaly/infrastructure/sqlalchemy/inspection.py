@@ -37,8 +37,11 @@ def inspect_records(text: str) -> Iterator[Check]:
         if not path.exists():
             yield Check("records", "ok", f"{path} is not there yet and is made when needed")
             return
-        # Sees what another process has not checkpointed yet, and never makes a file.
-        url = url.set(database=path.as_uri(), query={"mode": "rw", "uri": "true"})
+        # A writer would move into the file what others left beside it, in its -wal; without one
+        # even a reader would make files, unless it takes the file for immutable.
+        waiting = path.with_name(f"{path.name}-wal").exists()
+        how = {"mode": "ro"} if waiting else {"immutable": "1"}
+        url = url.set(database=path.as_uri(), query={"uri": "true", **how})
         arguments = {"timeout": _SECONDS}
     try:
         engine = sa.create_engine(url, poolclass=NullPool, connect_args=arguments)
