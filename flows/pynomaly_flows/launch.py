@@ -20,7 +20,7 @@ from pynomaly_flows.runs import Document
 if TYPE_CHECKING:
     from pynomaly.settings import Settings
 
-__all__ = ["Engine", "EngineChoice", "FlowName", "launch", "orchestrated"]
+__all__ = ["Engine", "EngineChoice", "FlowName", "launch", "orchestrated", "refuse_password"]
 
 FlowName = Literal["run", "validate", "profile", "train", "release", "score", "monitor"]
 Engine = Literal["direct", "prefect"]
@@ -70,7 +70,7 @@ def launch(
         if chosen == "direct":
             fn = getattr(importlib.import_module(f"pynomaly_flows.{module}"), name)
         else:
-            _refuse_password((params or {}).get("data"))
+            refuse_password((params or {}).get("data"))
             fn = _tagged(getattr(importlib.import_module("pynomaly_flows.deployable"), name))
         return fn(pipeline_name, **{"run_id": new_id(datetime.now(UTC)), **(params or {})})
 
@@ -126,7 +126,7 @@ def _under_prefect(session: AbstractContextManager[str]) -> Iterator[None]:
             steps.task_runs.clear()
 
 
-def _refuse_password(data: object) -> None:
+def refuse_password(data: object) -> None:
     """Keep passwords out of Prefect, which stores and shows the parameters of a run.
 
     Raises:

@@ -9,7 +9,7 @@ COMMANDS = [
     "scores read", "scores verify", "scores prune", "monitor", "report", "status", "history", "models", "models list",
     "evidence", "evidence export", "evidence verify", "evidence key", "detectors",
     "detectors list", "detectors show", "pipelines", "pipelines list", "config", "config show", "doctor",
-    "demo",
+    "up", "down", "deploy", "demo",
 ]  # fmt: skip
 
 

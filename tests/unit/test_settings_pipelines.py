@@ -3,6 +3,7 @@
 import pytest
 
 from pynomaly.domain.datasets import Column
+from pynomaly.domain.deployments import Schedule
 from pynomaly.domain.errors import ConfigurationError, UnknownPipelineError
 from pynomaly.domain.pipelines import Expectation, SourceSpec
 from pynomaly.settings import check_name, explain, load_pipeline, load_settings, pipeline_names
@@ -33,7 +34,10 @@ validation:
 training: {detectors: [iforest, knn], trials: 3, timeout_seconds: null, seed: 7}
 release: {allow_inconclusive: true}
 decision: {policy: threshold, threshold: 2}
-schedules: {train: "0 3 * * 1"}
+triggers: {watch: true, scores_at_once: 2}
+schedules:
+  train: "0 3 * * 1"
+  score: {cron: "*/5 * * * *", timezone: Europe/Berlin, parameters: {incremental: true}}
 """
 SMALL = "source: a.csv\ncolumns: {a: numeric}\n"
 
@@ -86,7 +90,12 @@ def test_every_key_arrives_in_the_domain(project):
     assert pipeline.training.max_rows == 20_000
     assert pipeline.release.allow_inconclusive is True
     assert (pipeline.decision.kind, pipeline.decision.threshold) == ("threshold", 2)
-    assert pipeline.schedules == {"train": "0 3 * * 1"}
+    assert (pipeline.triggers.watch, pipeline.triggers.scores_at_once) == (True, 2)
+    assert pipeline.triggers.watch_seconds == 60
+    assert pipeline.schedules == {
+        "train": Schedule("0 3 * * 1"),
+        "score": Schedule("*/5 * * * *", "Europe/Berlin", {"incremental": True}),
+    }
 
 
 def test_short_forms_of_source_id_and_column(project):
@@ -134,8 +143,16 @@ def test_overrides_lie_over_the_file(project):
         ("exclude: [amount]", "9: exclude.0: `amount` stands under columns as well"),
         ("exclude: [x, x]", "9: exclude.1: `x` stands here twice"),
         ("id: [txn_id, txn_id]", "9: id.1: `txn_id` already stands under id"),
-        ("schedules: {train: daily}", "9: schedules.train: expected a cron expression of five"),
-        ("schedules: {trian: '0 0 * * *'}", "9: schedules.trian: expected one of train, score"),
+        (
+            "schedules: {train: daily}",
+            "9: schedules.train.cron: expected a cron expression of five",
+        ),
+        (
+            "schedules: {train: {cron: '0 0 * * *', timezone: Europe/Berln}}",
+            "9: schedules.train.timezone: unknown time zone `Europe/Berln`; did you mean",
+        ),
+        ("triggers: {watch_seconds: 0.1}", "9: triggers.watch_seconds:"),
+        ("schedules: {trian: '0 0 * * *'}", "9: schedules.trian: expected one of train, release"),
         ("validation: {max_quarantine_share: 2}", "expected a number ≤ 1, found 2"),
         ("validation: {min_rows: 5, max_rows: 4}", "must not be below min_rows (5), is 4"),
         ("training: {trials: 0}", "expected a number ≥ 1, found 0"),

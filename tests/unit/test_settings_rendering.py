@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pynomaly.domain.datasets import Column, Schema
+from pynomaly.domain.deployments import DEPLOYED_FLOWS, Schedule, TriggerPolicy
 from pynomaly.domain.detectors import FAMILIES
 from pynomaly.domain.errors import OutputExistsError, OutputNotWritableError
 from pynomaly.domain.pipelines import (
@@ -27,6 +28,13 @@ finite = st.floats(allow_nan=False, allow_infinity=False)
 scalars = st.none() | st.booleans() | st.integers() | finite | text | tricky
 kwargs = st.dictionaries(text, scalars | st.lists(scalars, max_size=3), max_size=3)
 shares = st.floats(0.01, 0.99)
+
+schedules = st.builds(
+    Schedule,
+    st.sampled_from(["0 3 * * 1", "*/5 * * * *"]),
+    st.sampled_from(["UTC", "Europe/Berlin"]),
+    st.dictionaries(text, scalars, max_size=2),
+)
 
 
 @st.composite
@@ -79,7 +87,8 @@ def pipelines(draw):
             draw(shares),
             draw(st.integers(1, 99)),
         ),
-        schedules=draw(st.sampled_from([{}, {"train": "0 3 * * 1", "score": "*/5 * * * *"}])),
+        triggers=TriggerPolicy(draw(st.booleans()), draw(st.floats(1, 1e6))),
+        schedules=draw(st.dictionaries(st.sampled_from(DEPLOYED_FLOWS), schedules)),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pynomaly.domain.datasets import EXPECTED_SCORE, ROW_ID, SCORED_COLUMNS, Schema
+from pynomaly.domain.deployments import DeployedFlow, Schedule, TriggerPolicy
 from pynomaly.domain.errors import ConfigurationError
 
 __all__ = [
@@ -202,7 +203,8 @@ class Pipeline:
         training: How a model is chosen and fitted.
         release: What the gates demand.
         decision: When a row is flagged.
-        schedules: Cron expression per flow (``train``, ``score``, ``lifecycle``).
+        triggers: What happens by itself when something has happened.
+        schedules: When a flow (``train``, ``release``, ``score``…) runs by itself.
     """
 
     name: str
@@ -216,7 +218,8 @@ class Pipeline:
     training: TrainingPolicy = field(default_factory=TrainingPolicy)
     release: ReleasePolicy = field(default_factory=ReleasePolicy)
     decision: DecisionPolicy = field(default_factory=DecisionPolicy)
-    schedules: Mapping[str, str] = field(default_factory=dict)
+    triggers: TriggerPolicy = field(default_factory=TriggerPolicy)
+    schedules: Mapping[DeployedFlow, Schedule] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse names that our own outputs need."""

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 
+from pynomaly.domain.deployments import TriggerPolicy
 from pynomaly.domain.errors import ConfigurationError
 from pynomaly.domain.pipelines import (
     DecisionPolicy,
@@ -101,6 +102,7 @@ def _policies() -> Node:
         "training": asdict(TrainingPolicy()),
         "release": asdict(ReleasePolicy()),
         "decision": decision,
+        "triggers": asdict(TriggerPolicy()),
     }
     return wrap({"pipeline_defaults": policies}, DEFAULT)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pynomaly.domain.datasets import Column, Schema
+from pynomaly.domain.deployments import Schedule, TriggerPolicy
 from pynomaly.domain.errors import ConfigurationError, UnknownPipelineError
 from pynomaly.domain.pipelines import (
     DecisionPolicy,
@@ -124,7 +125,7 @@ def _merged(document: Node, settings: Settings) -> Node:
 
 
 def _written_out(document: Node) -> Node:
-    """Write the short forms of a source, an id and a column as the long ones."""
+    """Write the short forms of a source, an id, a column and a schedule as the long ones."""
     if not isinstance(document.value, dict):
         return document
     entries = dict(document.value)
@@ -132,12 +133,13 @@ def _written_out(document: Node) -> Node:
         entries["source"] = _under("uri", entries["source"])
     if "id" in entries and isinstance(entries["id"].value, str):
         entries["id"] = Node((entries["id"],), entries["id"].origin)
-    if "columns" in entries and isinstance(entries["columns"].value, dict):
-        columns = {
-            name: _under("kind", column) if isinstance(column.value, str) else column
-            for name, column in entries["columns"].value.items()
-        }
-        entries["columns"] = Node(columns, entries["columns"].origin)
+    for section, key in (("columns", "kind"), ("schedules", "cron")):
+        if section in entries and isinstance(short := entries[section].value, dict):
+            long = {
+                name: _under(key, node) if isinstance(node.value, str) else node
+                for name, node in short.items()
+            }
+            entries[section] = Node(long, entries[section].origin)
     return Node(entries, document.origin)
 
 
@@ -191,7 +193,10 @@ def _pipeline(name: str, tree: Node, folder: Path) -> Pipeline:
         training=TrainingPolicy(detectors=tuple(document.training.detectors), **training),
         release=ReleasePolicy(**document.release.model_dump()),
         decision=DecisionPolicy(kind=decision.pop("policy"), **decision),
-        schedules=dict(document.schedules.items()),
+        triggers=TriggerPolicy(**document.triggers.model_dump()),
+        schedules={
+            flow: Schedule(**schedule.model_dump()) for flow, schedule in document.schedules.items()
+        },
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from pynomaly.domain.deployments import Schedule, TriggerPolicy
 from pynomaly.domain.pipelines import (
     DecisionPolicy,
     Expectation,
@@ -40,7 +41,9 @@ _TITLES = {
     "training": "How a model is chosen and fitted.",
     "release": "What a new model must show before it serves.",
     "decision": "When a row is flagged.",
-    "schedules": "Cron expression per flow: train, score, lifecycle.",
+    "triggers": "What happens by itself when something has happened.",
+    "schedules": "When a flow (train, release, score, lifecycle) runs by itself: a cron expression, "
+    "or\n# {cron: …, timezone: Europe/Berlin, parameters: {…}}.",
 }
 
 
@@ -107,7 +110,9 @@ def render_pipeline(pipeline: Pipeline, notes: Mapping[str, str] | None = None) 
     }
     sections |= _policies(pipeline)
     if pipeline.schedules:
-        sections["schedules"] = dict(pipeline.schedules)
+        sections["schedules"] = {
+            flow: _schedule(schedule) for flow, schedule in pipeline.schedules.items()
+        }
     parts = [f"# Pipeline {pipeline.name}.  Check it: pynomaly validate {pipeline.name}\n"]
     for key, value in sections.items():
         body = _excluded(pipeline.excluded, notes) if key == "exclude" else _dump({key: value})
@@ -133,6 +138,7 @@ def _policies(pipeline: Pipeline) -> dict[str, Any]:
         "training": _changed(pipeline.training, TrainingPolicy()),
         "release": _changed(pipeline.release, ReleasePolicy()),
         "decision": decision,
+        "triggers": _changed(pipeline.triggers, TriggerPolicy()),
     }
     return {key: values for key, values in changed.items() if values}
 
@@ -144,6 +150,13 @@ def _changed(policy: Any, default: Any) -> dict[str, Any]:
         for name, value in changed.items()
         if getattr(policy, name) != getattr(default, name)
     }
+
+
+def _schedule(schedule: Schedule) -> str | _Inline:
+    if schedule == Schedule(schedule.cron):
+        return schedule.cron
+    given = {"cron": schedule.cron, **_changed(schedule, Schedule(schedule.cron))}
+    return _Inline(given)
 
 
 def _expectation(expectation: Expectation) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zoneinfo
 from collections.abc import Collection, Iterator
 from typing import Any
 
@@ -39,9 +40,13 @@ def pipeline(document: PipelineDocument) -> Iterator[Problem]:
     yield from _roles(document)
     yield from _expectations(document)
     yield from policies(document)
-    for flow, expression in document.schedules.items():
-        if problem := cron_problem(expression):
-            yield Problem(("schedules", flow), problem)
+    for flow, schedule in document.schedules.items():
+        if problem := cron_problem(schedule.cron):
+            yield Problem(("schedules", flow, "cron"), problem)
+        if schedule.timezone not in (known := zoneinfo.available_timezones()):
+            near = suggestion(schedule.timezone, known)
+            problem = f"unknown time zone `{schedule.timezone}`{near}"
+            yield Problem(("schedules", flow, "timezone"), problem)
 
 
 def policies(document: Any, prefix: tuple[str, ...] = ()) -> Iterator[Problem]:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat
 
 from pynomaly.domain.datasets import ColumnKind
+from pynomaly.domain.deployments import DeployedFlow
 from pynomaly.domain.pipelines import DecisionKind, SourceFormat
 from pynomaly.settings.documents import parse
 
@@ -98,6 +99,26 @@ class DecisionSection(Section):
     k: OptionalCount
 
 
+class TriggersSection(Section):
+    """What happens by itself."""
+
+    watch: Flag
+    watch_seconds: Annotated[FiniteFloat, Field(ge=1), _Read]
+    score_on_arrival: Flag
+    release_on_registration: Flag
+    rescore_on_promotion: Flag
+    retrain_on_drift: Flag
+    scores_at_once: Count
+
+
+class ScheduleSection(Section):
+    """When a flow runs by itself."""
+
+    cron: str
+    timezone: str = "UTC"
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+
 class PipelineDefaults(Section):
     """Policies of pipelines whose own files do not say otherwise."""
 
@@ -105,6 +126,7 @@ class PipelineDefaults(Section):
     training: TrainingSection
     release: ReleaseSection
     decision: DecisionSection
+    triggers: TriggersSection
 
 
 class RecordsSection(Section):
@@ -196,4 +218,5 @@ class PipelineDocument(Section):
     training: TrainingSection
     release: ReleaseSection
     decision: DecisionSection
-    schedules: dict[Literal["train", "score", "lifecycle"], str]
+    triggers: TriggersSection
+    schedules: dict[DeployedFlow, ScheduleSection]

@@ -1,11 +1,13 @@
 """The folder a local Prefect server lives in, and the locks that say who uses it.
 
-Two advisory locks make any number of commands share one server, and none outlive its users:
+Advisory locks make any number of commands share one server, and none outlive its users:
 
 - ``server.lock`` is held by the server process for as long as it lives, so that one database
   never has two servers;
 - ``users.lock`` is held shared by every command that uses the server.  Whoever can take it alone
   knows that nobody else does, and may stop the server.
+
+``pynomaly up`` is such a user, for as long as it is wanted; ``up.lock`` says that it is at work.
 
 The kernel releases both when a process dies, however it dies.  Standard library only: the server
 process takes its lock before it spends seconds on importing Prefect.
@@ -19,7 +21,16 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Lock", "ServerAddress", "ServerFolder"]
+__all__ = ["Lock", "ServerAddress", "ServerFolder", "reachable"]
+
+
+def reachable(host: str) -> str:
+    """Return the name by which this machine reaches what listens on ``host``.
+
+    >>> reachable("0.0.0.0"), reachable("10.0.0.7")
+    ('127.0.0.1', '10.0.0.7')
+    """
+    return "127.0.0.1" if host in ("0.0.0.0", "::", "") else host  # noqa: S104  compared only
 
 
 class Lock:
@@ -95,12 +106,24 @@ class ServerFolder:
         """Return the lock of the server's users, not yet held."""
         return Lock(self.path / "users.lock")
 
+    def up_lock(self) -> Lock:
+        """Return the lock of ``pynomaly up``, not yet held."""
+        return Lock(self.path / "up.lock")
+
     @property
     def alive(self) -> bool:
         """Whether a server process holds the folder, ready or still starting."""
-        if not (self.path / "server.lock").exists():
+        return self._held("server.lock")
+
+    @property
+    def up(self) -> bool:
+        """Whether ``pynomaly up`` is at work here, ready or still starting."""
+        return self._held("up.lock")
+
+    def _held(self, name: str) -> bool:
+        if not (self.path / name).exists():
             return False
-        lock = self.server_lock()
+        lock = Lock(self.path / name)
         try:
             return not lock.take()
         finally:

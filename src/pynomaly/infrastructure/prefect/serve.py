@@ -1,7 +1,8 @@
 """The process of the local server: ``python -m pynomaly.infrastructure.prefect.serve FOLDER``.
 
-It binds a free loopback port itself, publishes its address, and leaves when it is told to or when
-nobody has used it for two seconds, so that a killed command leaves no server behind.
+It binds a free loopback port itself, or the ``HOST PORT`` that follow on its command line, publishes
+its address, and leaves when it is told to or when nobody has used it for two seconds, so that a
+killed command leaves no server behind.
 """
 
 from __future__ import annotations
@@ -14,27 +15,37 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
-from pynomaly.infrastructure.prefect.folder import ServerAddress, ServerFolder
+from pynomaly.infrastructure.prefect.folder import ServerAddress, ServerFolder, reachable
 
 __all__ = ["main"]
 
 _TICKS_PER_LOOK = 20  # uvicorn ticks ten times a second
 
 
-def main(folder: ServerFolder) -> None:
-    """Serve Prefect's API until stopped; returns at once if the folder has a server already."""
+def main(folder: ServerFolder, host: str = "127.0.0.1", port: int = 0) -> None:
+    """Serve Prefect's API until stopped.
+
+    Returns at once if the folder has a server already, but waits for it to end if a port is asked
+    for: whoever asks for one wants this server and no other.
+    """
     lock = folder.server_lock()
     # Others look whether the lock is free by taking it for a moment: one refusal proves nothing.
-    for _ in range(50):
-        if lock.take():
-            break
-        time.sleep(0.02)
-    else:
-        return
+    attempts = 0
+    while not lock.take():
+        attempts += 1
+        if attempts == 50:
+            if not port:
+                return
+            sys.stderr.write(
+                "waiting for a command that runs its own Prefect server on this home\n"
+            )
+            sys.stderr.flush()
+        time.sleep(0.02 if attempts < 50 else 0.5)
     os.ftruncate(sys.stderr.fileno(), 0)  # the log of the server before
     folder.withdraw()  # of a server that crashed
-    listener = socket.create_server(("127.0.0.1", 0))
-    address = ServerAddress(os.getpid(), f"http://127.0.0.1:{listener.getsockname()[1]}/api")
+    listener = socket.create_server((host, port))
+    here = reachable(host)
+    address = ServerAddress(os.getpid(), f"http://{here}:{listener.getsockname()[1]}/api")
 
     import uvicorn
 
@@ -67,4 +78,7 @@ def main(folder: ServerFolder) -> None:
 
 
 if __name__ == "__main__":
-    main(ServerFolder(Path(sys.argv[1])))
+    if len(sys.argv) > 2:
+        main(ServerFolder(Path(sys.argv[1])), sys.argv[2], int(sys.argv[3]))
+    else:
+        main(ServerFolder(Path(sys.argv[1])))

@@ -16,7 +16,7 @@ from pathlib import Path
 from pynomaly.domain.errors import PynomalyError
 from pynomaly.infrastructure.prefect.folder import Lock, ServerFolder
 
-__all__ = ["healthy", "loopback_server", "running_server"]
+__all__ = ["healthy", "loopback_server", "running_server", "server_environment"]
 
 _STOP_SECONDS = 15.0
 # A loopback server only answers the flow runs of the commands that use it.  What watches over
@@ -77,29 +77,32 @@ def loopback_server(home: Path, *, start_seconds: float = 180.0) -> Iterator[str
 
 
 def _spawn(folder: ServerFolder) -> subprocess.Popen[bytes]:
-    # Settings of the user's own Prefect must not leak into ours.
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
-    environment |= {f"PREFECT_SERVER_SERVICES_{s}_ENABLED": "false" for s in _IDLE_SERVICES}
-    environment |= {
-        "DO_NOT_TRACK": "1",
-        "PREFECT_HOME": str(folder.path),
-        "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{folder.database}",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_SERVER_UI_ENABLED": "false",
-        "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1",
-        "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
-        "PREFECT_LOGGING_LEVEL": "WARNING",
-    }
+    idle = {f"PREFECT_SERVER_SERVICES_{s}_ENABLED": "false" for s in _IDLE_SERVICES}
     with folder.log.open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "pynomaly.infrastructure.prefect.serve", str(folder.path)],
             cwd=folder.path,  # Prefect also reads prefect.toml, .env and pyproject.toml from here
-            env=environment,
+            env=server_environment(folder) | idle | {"PREFECT_SERVER_UI_ENABLED": "false"},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,  # Ctrl-C is for us: we still need the server to record it
         )
+
+
+def server_environment(folder: ServerFolder) -> dict[str, str]:
+    """Return the environment of a server that keeps everything in ``folder``."""
+    # Settings of the user's own Prefect must not leak into ours.
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+    return environment | {
+        "DO_NOT_TRACK": "1",
+        "PREFECT_HOME": str(folder.path),
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{folder.database}",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1",
+        "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
+        "PREFECT_LOGGING_LEVEL": "WARNING",
+    }
 
 
 def _wait_until_healthy(

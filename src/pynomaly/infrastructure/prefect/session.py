@@ -14,7 +14,7 @@ from pynomaly.domain.errors import ConfigurationError
 from pynomaly.infrastructure.prefect.folder import ServerFolder
 from pynomaly.infrastructure.prefect.server import loopback_server, running_server
 
-__all__ = ["available_api", "prefect_session"]
+__all__ = ["available_api", "configured_api", "prefect_session"]
 
 _FLUSH_SECONDS = 10.0
 
@@ -25,10 +25,11 @@ def available_api(home: Path) -> str | None:
     Configured means ``PREFECT_API_URL`` in the environment or in the user's active profile; up
     means that the server of ``home`` is running.
     """
-    return _configured_api() or running_server(home)
+    return configured_api() or running_server(home)
 
 
-def _configured_api() -> str | None:
+def configured_api() -> str | None:
+    """Return the Prefect API of the environment or of the user's active profile, or None."""
     if url := os.environ.get("PREFECT_API_URL"):
         return url
     prefect_home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
@@ -56,7 +57,7 @@ def prefect_session(home: Path) -> Iterator[str]:
         ConfigurationError: The configured API does not answer.
         PynomalyError: The loopback server did not start.
     """
-    if url := _configured_api():
+    if url := configured_api():
         with _settings(home, url), _quiet_console(), _flushing():
             _require_answer(url)
             yield url

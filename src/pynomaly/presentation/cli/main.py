@@ -37,6 +37,9 @@ _COMMANDS = (
     "pipelines",
     "config",
     "doctor",
+    "up",
+    "down",
+    "deploy",
     "demo",
 )
 """Modules of ``commands``, in the order in which a newcomer needs them."""

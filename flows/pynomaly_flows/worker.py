@@ -1,0 +1,57 @@
+"""The worker of ``pynomaly up``: ``python -m pynomaly_flows.worker``.
+
+It deploys every pipeline, runs what is scheduled or triggered, each run in a process of its own,
+and beside that keeps an eye on sources and on runs that died.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from typing import TYPE_CHECKING
+
+from pynomaly import operations
+from pynomaly.settings import load_settings
+from pynomaly_flows.deployments import deploy
+
+if TYPE_CHECKING:
+    from pynomaly.settings import Settings
+
+__all__ = ["main"]
+
+_BEAT_SECONDS = 2.0
+
+_log = logging.getLogger("pynomaly_flows.worker")
+
+
+async def main(settings: Settings) -> None:
+    """Work until SIGTERM."""
+    from prefect.workers.process import ProcessWorker
+
+    deploy(settings)
+    worker = ProcessWorker(work_pool_name=operations.WORK_POOL, name="pynomaly-up")
+    working = asyncio.create_task(worker.start(printer=_log.info))
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, working.cancel)
+    beating = asyncio.create_task(_beat(settings))
+    try:
+        await working
+    except asyncio.CancelledError:
+        _log.info("stopped")
+    finally:
+        beating.cancel()
+
+
+async def _beat(settings: Settings) -> None:
+    """Show that the loop that starts runs is not stuck."""
+    while True:
+        operations.worker_is_well(settings)
+        await asyncio.sleep(_BEAT_SECONDS)
+
+
+if __name__ == "__main__":
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells of every request
+    asyncio.run(main(load_settings()))

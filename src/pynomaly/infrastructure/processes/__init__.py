@@ -1,0 +1,1 @@
+"""Child processes that are kept running, and none of which outlives us."""

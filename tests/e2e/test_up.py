@@ -1,0 +1,255 @@
+"""One `pynomaly up` for a project with a champion, and what it does by itself.
+
+The tests share it and use it in the order in which they stand here: the last one stops it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+import yaml
+
+from command_line import Cli, frame
+
+pytestmark = [pytest.mark.prefect, pytest.mark.slow, pytest.mark.timeout(600)]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Up:
+    """The running command."""
+
+    project: Path
+    process: subprocess.Popen[str]
+    document: dict[str, Any]
+    told: Path
+
+    def children(self) -> list[int]:
+        """Every process below it."""
+        return _below(self.process.pid)
+
+
+def _below(pid: int) -> list[int]:
+    try:
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except FileNotFoundError:
+        return []
+    children = [int(child) for child in text.split()]
+    return children + [pid for child in children for pid in _below(child)]
+
+
+def command_of(pid: int) -> str:
+    """What a process was started with; empty once it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    except FileNotFoundError:
+        return ""
+
+
+def eventually(look: Callable[[], T], seconds: float = 60) -> T:
+    """Return what ``look`` finds once it finds something."""
+    deadline = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.3)
+    return found
+
+
+def page(url: str) -> str:
+    """What a browser gets."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(url, timeout=10) as response:
+        assert response.status == 200
+        return str(response.read().decode())
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def configure(project: Path, **sections: Any) -> None:
+    """Change sections of the pipeline's file."""
+    path = project / "conf/pipelines/payments.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | sections))
+
+
+@pytest.fixture(scope="module")
+def up(as_trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """`pynomaly up` on a project whose pipeline is scored every minute."""
+    project = tmp_path_factory.mktemp("up") / "project"
+    # Not the scores, which the ledger knows by their full paths.
+    shutil.copytree(as_trained, project, ignore=shutil.ignore_patterns("scores"))
+    configure(
+        project, schedules={"score": {"cron": "* * * * *", "parameters": {"incremental": True}}}
+    )
+    own = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "PYNOMALY_"))}
+    # A setting of the user's own Prefect that would break our server, if it were let in.
+    own |= {"PREFECT_PROFILES_PATH": "/nonexistent", "PREFECT_SERVER_API_AUTH_STRING": "me:secret"}
+    told = project / "up.log"
+    with told.open("w") as log:
+        process = subprocess.Popen(
+            [
+                sys.executable, "-m", "pynomaly.presentation.cli.main", "up", "--json",
+                "--port", str(free_port()), "--mlflow-port", str(free_port()),
+            ],
+            cwd=project, env=own, stdout=subprocess.PIPE, stderr=log, text=True,
+        )  # fmt: skip
+        try:
+            assert process.stdout is not None
+            text = ""
+            while not text.endswith("}\n"):
+                line = process.stdout.readline()
+                assert line, told.read_text()
+                text += line
+            yield Up(project, process, json.loads(text), told)
+        finally:
+            process.terminate()
+            process.wait(120)
+            process.stdout.close()
+
+
+@pytest.fixture(autouse=True)
+def beside(up: Up, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands of a test stand in the project, as in another terminal."""
+    monkeypatch.chdir(up.project)
+    for name in list(os.environ):
+        if name.startswith(("PREFECT_", "PYNOMALY_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("PREFECT_PROFILES_PATH", "/nonexistent")
+
+
+def runs(cli: Cli) -> list[dict[str, Any]]:
+    return list(cli("history", "payments", "--json").json["runs"])
+
+
+def test_the_pages_of_prefect_and_mlflow_answer(up: Up) -> None:
+    assert "Prefect" in page(f"{up.document['prefect']}/")
+    settings = json.loads(page(f"{up.document['prefect']}/ui-settings"))
+    assert settings["api_url"] == "/api"
+    assert "MLflow" in page(up.document["mlflow"])
+
+
+def test_a_second_one_on_the_same_home_is_refused(up: Up, cli: Cli) -> None:
+    outcome = cli("up", "--port", str(free_port()))
+    assert outcome.code == 6
+    assert up.document["prefect"] in outcome.err
+
+
+def test_a_port_that_is_taken_is_named(up: Up, cli: Cli, tmp_path: Path) -> None:
+    port = up.document["prefect"].rpartition(":")[2]
+    (tmp_path / "conf").mkdir()
+    os.chdir(tmp_path)
+    outcome = cli("up", "--port", port)
+    assert outcome.code == 2
+    assert f"127.0.0.1:{port}: address already in use" in outcome.err
+    assert "--port" in outcome.err
+
+
+def test_a_command_finds_it_by_itself(up: Up, cli: Cli) -> None:
+    frame(40, 7).to_csv("batch.csv", index=False)
+    document = cli("score", "payments", "--data", "batch.csv", "--json").json
+    assert document["engine"] == "prefect"
+    assert document["steps"]["score"]["rows_in"] == 40
+
+
+def test_deployments_follow_the_configuration(up: Up, cli: Cli) -> None:
+    def done(*arguments: str) -> dict[str, str]:
+        document = cli("deploy", *arguments, "--json").json
+        return {d["deployment"]: d["done"] for d in document["deployments"]}
+
+    assert set(done().values()) == {"unchanged"}  # the worker has deployed all of it
+    names = [f"payments/{flow}" for flow in ("train", "release", "score", "lifecycle")]
+    assert list(done()) == names
+
+    path = up.project / "conf/pipelines/payments.yaml"
+    other = path.with_name("refunds.yaml")
+    other.write_text(path.read_text())
+    assert set(done("refunds").values()) == {"created"}
+    other.write_text(
+        path.read_text().replace("schedules:", "triggers: {scores_at_once: 3}\nschedules:")
+    )
+    assert [name for name, what in done().items() if what == "updated"] == ["refunds/score"]
+    other.unlink()
+    removed = [name for name, what in done().items() if what == "removed"]
+    assert sorted(removed) == [f"refunds/{f}" for f in ("lifecycle", "release", "score", "train")]
+    assert set(done().values()) == {"unchanged"}
+
+
+def test_prefect_keeps_what_was_deployed(up: Up) -> None:
+    from pynomaly.infrastructure.prefect.client import api_client
+
+    with api_client(up.document["api"]) as client:
+        train = client.read_deployment_by_name("payments/train")
+        score = client.read_deployment_by_name("payments/score")
+        assert train.global_concurrency_limit is not None
+        assert train.global_concurrency_limit.limit == 1
+        assert {"pynomaly", "payments"} < set(train.tags)
+        assert [s.schedule.cron for s in score.schedules] == ["* * * * *"]
+        assert score.schedules[0].parameters == {"incremental": True}
+        silence = [a for a in client.read_automations() if a.name.startswith("silent runs")]
+        assert len(silence) == 1
+
+
+def test_a_work_pool_that_is_not_there_is_named(up: Up, cli: Cli) -> None:
+    outcome = cli("deploy", "--work-pool", "teampool")
+    assert outcome.code == 2
+    assert "teampool" in outcome.err
+    assert "prefect work-pool create" in outcome.err
+
+
+def test_a_schedule_starts_runs(up: Up, cli: Cli) -> None:
+    def scheduled() -> list[dict[str, Any]]:
+        found = [r for r in runs(cli) if (r["command"], r["engine"]) == ("score", "prefect")]
+        return [r for r in found if r["status"] == "completed" and r["id"] not in asked]
+
+    from pynomaly.infrastructure.prefect.client import api_client
+
+    with api_client(up.document["api"]) as client:
+        flow_runs = client.read_flow_runs()
+        asked = {str(run.parameters.get("run_id")) for run in flow_runs if not run.deployment_id}
+    run = eventually(scheduled, 120)[0]
+    with api_client(up.document["api"]) as client:
+        flow_run = client.read_flow_run(run["id"])
+        assert flow_run.auto_scheduled
+        eventually(lambda: client.read_flow_run(run["id"]).state_name == "Completed")
+
+
+def test_a_child_that_is_killed_is_started_again(up: Up) -> None:
+    (server,) = [
+        pid
+        for pid in up.children()
+        if "mlflow server" in command_of(pid) and "leash" not in command_of(pid)
+    ]
+    os.kill(server, signal.SIGKILL)
+    eventually(lambda: "mlflow: restarted" in up.told.read_text())
+    eventually(lambda: up.told.read_text().count("mlflow: healthy") == 2)
+    assert "MLflow" in page(up.document["mlflow"])
+
+
+def test_down_leaves_no_process(up: Up, cli: Cli) -> None:
+    processes = [up.process.pid, *up.children()]
+    assert len(processes) >= 7
+
+    assert up.document["prefect"] in cli("down").out
+
+    assert up.process.wait(10) == 0
+    assert [command for pid in processes if (command := command_of(pid))] == []
+    assert cli("down", "--json").json["stopped"] is None
+    outcome = cli("deploy")
+    assert outcome.code == 2
+    assert "pynomaly up" in outcome.err
