@@ -18,6 +18,7 @@ from pynomaly.domain.errors import ConfigurationError
 from pynomaly.domain.pipelines import Pipeline
 from pynomaly_flows.launch import refuse_password
 from pynomaly_flows.lifecycle import lifecycle
+from pynomaly_flows.monitoring import monitoring
 from pynomaly_flows.release import release
 from pynomaly_flows.runs import Document
 from pynomaly_flows.scoring import scoring
@@ -32,6 +33,7 @@ _FLOWS: Mapping[DeployedFlow, Callable[..., Document]] = {
     "train": training,
     "release": release,
     "score": scoring,
+    "monitor": monitoring,
     "lifecycle": lifecycle,
 }
 

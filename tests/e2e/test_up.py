@@ -23,6 +23,7 @@ import pytest
 import yaml
 
 from command_line import Cli, frame
+from pynomaly.domain.deployments import DEPLOYED_FLOWS
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -173,8 +174,7 @@ def test_deployments_follow_the_configuration(up: Up, cli: Cli) -> None:
         return {d["deployment"]: d["done"] for d in document["deployments"]}
 
     assert set(done().values()) == {"unchanged"}  # the worker has deployed all of it
-    names = [f"payments/{flow}" for flow in ("train", "release", "score", "lifecycle")]
-    assert list(done()) == names
+    assert list(done()) == [f"payments/{flow}" for flow in DEPLOYED_FLOWS]
 
     path = up.project / "conf/pipelines/payments.yaml"
     other = path.with_name("refunds.yaml")
@@ -186,7 +186,7 @@ def test_deployments_follow_the_configuration(up: Up, cli: Cli) -> None:
     assert [name for name, what in done().items() if what == "updated"] == ["refunds/score"]
     other.unlink()
     removed = [name for name, what in done().items() if what == "removed"]
-    assert sorted(removed) == [f"refunds/{f}" for f in ("lifecycle", "release", "score", "train")]
+    assert sorted(removed) == sorted(f"refunds/{flow}" for flow in DEPLOYED_FLOWS)
     assert set(done().values()) == {"unchanged"}
 
 

@@ -37,7 +37,7 @@ def test_training_and_release_run_one_at_a_time_and_scoring_as_the_policy_says()
     at_once = {
         d.flow: d.at_once for d in planned(triggers=TriggerPolicy(scores_at_once=4)).values()
     }
-    assert at_once == {"train": 1, "release": 1, "score": 4, "lifecycle": 1}
+    assert at_once == {"train": 1, "release": 1, "score": 4, "monitor": 1, "lifecycle": 1}
 
 
 def test_a_schedule_goes_to_its_flow_alone():
@@ -46,6 +46,7 @@ def test_a_schedule_goes_to_its_flow_alone():
         "train": nightly,
         "release": None,
         "score": None,
+        "monitor": None,
         "lifecycle": None,
     }
 

@@ -18,8 +18,8 @@ __all__ = [
     "TriggerPolicy",
 ]
 
-DeployedFlow = Literal["train", "release", "score", "lifecycle"]
-DEPLOYED_FLOWS: tuple[DeployedFlow, ...] = ("train", "release", "score", "lifecycle")
+DeployedFlow = Literal["train", "release", "score", "monitor", "lifecycle"]
+DEPLOYED_FLOWS: tuple[DeployedFlow, ...] = ("train", "release", "score", "monitor", "lifecycle")
 
 EventName = Literal[
     "pynomaly.data-arrived",

@@ -204,7 +204,7 @@ class Pipeline:
         release: What the gates demand.
         decision: When a row is flagged.
         triggers: What happens by itself when something has happened.
-        schedules: When a flow (``train``, ``release``, ``score``…) runs by itself.
+        schedules: When a flow (``train``, ``score``, ``monitor``…) runs by itself.
     """
 
     name: str

@@ -42,7 +42,8 @@ _TITLES = {
     "release": "What a new model must show before it serves.",
     "decision": "When a row is flagged.",
     "triggers": "What happens by itself when something has happened.",
-    "schedules": "When a flow (train, release, score, lifecycle) runs by itself: a cron expression, "
+    "schedules": "When a flow (train, release, score, monitor, lifecycle) runs by itself: a cron "
+    "expression, "
     "or\n# {cron: …, timezone: Europe/Berlin, parameters: {…}}.",
 }
 
