@@ -313,8 +313,12 @@ class Platform:
     def gate(self) -> GateVersion:
         """Put a version before the gates."""
         from pynomaly.application.gate import GateVersion
+        from pynomaly.application.gates.recent import ReadRecent
 
-        return GateVersion(self.loader, self.datasets, self.kernels, self.records, self.reconcile)
+        recent = ReadRecent(self.records, self.ledger, self.partitions, self.datasets)
+        return GateVersion(
+            self.loader, self.datasets, self.kernels, self.records, self.reconcile, recent
+        )
 
     @cached_property
     def reconcile(self) -> ReconcileAliases:

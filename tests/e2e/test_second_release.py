@@ -45,13 +45,21 @@ def test_a_good_successor_serves_and_a_bad_one_never_does(released: Path, cli: C
     ]}  # fmt: skip
     assert states == {1: "superseded", 2: "production"}
 
-    # The same champion overruns its budget on data that moved: a person has to look.
+    # Data moved.  As long as production never sent such rows, a model of them would flood what it
+    # does send; no gate can know which of the two is wrong.
     rows = frame(1_200, 73)
     rows[["amount", "rate", "load", "delay"]] += 40
     rows.to_csv("moved.csv", index=False)
     text = released.read_text().replace("severity: critical", "severity: warning")
     released.write_text(text)
     assert cli(*train, "moved.csv").code == 0
+    flood = cli("release", "payments", "--engine", "direct", "--json")
+    assert flood.code == 4
+    assert "recent_alert_rate says block" in flood.error
+    assert "rows of the batch scored 20" in flood.error
+
+    # Once it did send them, the champion overruns its budget on them: a person has to look.
+    assert cli("score", "payments", "--data", "moved.csv", "--engine", "direct").code == 0
     waiting = cli("release", "payments", "--engine", "direct", "--json")
     assert waiting.code == 5
     assert "data moved" in waiting.error

@@ -5,9 +5,17 @@ from datetime import UTC, datetime
 import pytest
 
 from pynomaly.application.gate import require_passed
-from pynomaly.domain.errors import ApprovalPendingError, ReleaseBlockedError
-from pynomaly.domain.gates import GateResult, Verdict, combine
+from pynomaly.domain.errors import ApprovalPendingError, ReleaseBlockedError, UsageError
+from pynomaly.domain.gates import (
+    INTEGRITY_GATES,
+    GateResult,
+    Override,
+    Verdict,
+    combine,
+    overridden,
+)
 from pynomaly.domain.releases import Release
+from pynomaly.domain.runs import Actor
 
 
 def gate(verdict: Verdict, name: str = "injected_recall") -> GateResult:
@@ -66,3 +74,53 @@ def test_review_waits_for_a_person_and_block_for_nobody() -> None:
     require_passed(asking, accept_review=True)
     with pytest.raises(ReleaseBlockedError):
         require_passed(blocked, accept_review=True)
+
+
+ADA = Actor("ada")
+
+
+def override(gate: str = "injected_recall", role: str = "approver", why: str = "Seen.") -> Override:
+    return Override(gate, ADA, role, why)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("verdict", ["block", "inconclusive"])
+def test_an_overridden_gate_is_not_in_the_way_and_keeps_its_verdict(verdict: Verdict) -> None:
+    results = overridden([gate(verdict), gate("review", "alert_rate")], [override()])
+
+    assert combine(results) == "review"
+    assert results[0].verdict == verdict
+    assert results[0].override == Override("injected_recall", ADA, "approver", "Seen.")
+
+
+def test_an_override_covers_its_own_gate_alone() -> None:
+    results = overridden([gate("block"), gate("block", "alert_rate")], [override()])
+
+    assert combine(results) == "block"
+    with pytest.raises(ReleaseBlockedError, match="alert_rate says block") as caught:
+        require_passed(
+            Release("r", "run1", "p", 2, 1, "blocked", "block", results, datetime.now(UTC))
+        )
+    assert "injected_recall" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", sorted(INTEGRITY_GATES))
+def test_gates_of_integrity_cannot_be_overridden(name: str) -> None:
+    with pytest.raises(UsageError, match=f"{name} cannot be overridden"):
+        override(name)
+
+
+def test_overriding_takes_a_role_and_a_reason() -> None:
+    with pytest.raises(UsageError, match="as 'analyst'") as role:
+        override(role="analyst")
+    assert "approver or admin" in str(role.value)
+    with pytest.raises(UsageError, match="takes a reason"):
+        override(why="  ")
+
+
+@pytest.mark.parametrize(
+    ("name", "says"), [("alert_rate", "says review"), ("recal", "did not run")]
+)
+def test_what_is_not_in_the_way_cannot_be_overridden(name: str, says: str) -> None:
+    with pytest.raises(UsageError, match=says) as caught:
+        overridden([gate("block"), gate("review", "alert_rate")], [override(name)])
+    assert "in the way: injected_recall" in str(caught.value)

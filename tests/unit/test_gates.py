@@ -10,7 +10,9 @@ import pyarrow.compute as pc
 import pytest
 
 from pynomaly.application.ensemble import fit_detector
-from pynomaly.application.gates.comparison import alert_rate, injected_recall, label_precision
+from pynomaly.application.gates.alerts import alert_rate
+from pynomaly.application.gates.capacity import latency, model_size, throughput
+from pynomaly.application.gates.comparison import injected_recall, rank_agreement
 from pynomaly.application.gates.contender import Contender
 from pynomaly.application.gates.integrity import (
     batch_invariant,
@@ -18,9 +20,11 @@ from pynomaly.application.gates.integrity import (
     distinct_scores,
     golden_rows,
 )
+from pynomaly.application.gates.labels import known_anomalies, label_precision
 from pynomaly.application.preprocessing import encode, fit_preprocessing
 from pynomaly.application.scoring_rows import score_members
 from pynomaly.domain.datasets import Column, Fingerprint, Schema, Snapshot
+from pynomaly.domain.gates import GateResult
 from pynomaly.domain.models import Member, Model, ModelCard
 from pynomaly.domain.pipelines import DecisionPolicy, ReleasePolicy
 from pynomaly.domain.quality import ExpectationResult, ValidationReport
@@ -194,9 +198,9 @@ def test_alert_volume_far_from_the_champions_is_blocked(
 
 @pytest.fixture
 def labelled(holdout: pa.Table) -> Iterator[tuple[pa.Table, np.ndarray]]:
-    values = np.random.default_rng(9).normal(10, 2, (40, 5)) + 9
+    values = np.random.default_rng(9).normal(10, 2, (60, 5)) + 9
     anomalies = pa.table({f"x{i}": values[:, i] for i in range(5)})
-    labels = np.concatenate([np.zeros(len(holdout)), np.ones(40)])
+    labels = np.concatenate([np.zeros(len(holdout)), np.ones(60)])
     return pa.concat_tables([holdout, anomalies]), labels
 
 
@@ -210,6 +214,92 @@ def test_where_labels_exist_a_certain_drop_in_average_precision_blocks(
 
     assert same.verdict == "pass"
     assert worse.verdict == "block", worse.sentence
+
+
+def test_known_anomalies_that_are_no_longer_found_block(
+    champion: Contender, training: pa.Table, labelled: tuple[pa.Table, np.ndarray]
+) -> None:
+    table, labels = labelled
+    learnt = contender(pa.concat_tables([training, table.slice(len(table) - 60)]))
+
+    same = known_anomalies(champion, champion, table, labels, POLICY, 0)
+    upside_down = known_anomalies(inverted(champion, training), champion, table, labels, POLICY, 0)
+    as_normal = known_anomalies(learnt, champion, table, labels, POLICY, 0)
+
+    assert [result and result.verdict for result in (same, upside_down, as_normal)] == [
+        "pass", "block", "block",
+    ]  # fmt: skip
+
+
+def test_labels_of_few_anomalies_are_advice(
+    champion: Contender, training: pa.Table, labelled: tuple[pa.Table, np.ndarray]
+) -> None:
+    table, labels = (part[: len(labelled[1]) - 11] for part in labelled)
+    bad = inverted(champion, training)
+
+    for gate in (label_precision, known_anomalies):
+        advice = gate(bad, champion, table, labels, POLICY, 0)
+        assert advice is not None
+        assert advice.verdict == "review"
+        assert "49 anomalies are known, 50 are the least" in advice.sentence
+
+
+def test_a_first_model_that_places_known_anomalies_by_chance_asks_for_review(
+    champion: Contender, training: pa.Table, labelled: tuple[pa.Table, np.ndarray]
+) -> None:
+    table, labels = labelled
+
+    good = known_anomalies(champion, None, table, labels, POLICY, 0)
+    bad = known_anomalies(inverted(champion, training), None, table, labels, POLICY, 0)
+
+    assert good is not None
+    assert good.verdict == "pass"
+    assert bad is not None
+    assert bad.verdict == "review"
+    assert "learnt them as normal" in bad.sentence
+
+
+def test_a_ranking_unlike_the_champions_is_blocked_and_one_that_ranks_nothing_is_undecided(
+    champion: Contender, training: pa.Table, holdout: pa.Table
+) -> None:
+    retrained = contender(rows(2_400, 3), seed=5)
+
+    def agreement(challenger: Contender) -> GateResult:
+        return rank_agreement(challenger, champion, holdout, POLICY, DECISION)
+
+    assert agreement(retrained).verdict == "pass"
+    opposite = agreement(inverted(champion, training))
+    assert opposite.verdict == "block"
+    assert opposite.observed == pytest.approx(-1.0)
+    assert agreement(constant(champion, training)).verdict == "inconclusive"
+
+
+def test_data_that_moved_away_from_the_champion_make_its_ranking_no_measure(
+    champion: Contender,
+) -> None:
+    policy = ReleasePolicy(min_rank_agreement=1.0)
+    moved = pa.table({name: rows(1_500, 5).column(name).to_numpy() + 5 for name in SCHEMA.names})
+
+    result = rank_agreement(contender(moved), champion, moved, policy, DECISION)
+
+    assert result.verdict == "review"
+    assert "moved away" in result.sentence
+
+
+@pytest.mark.parametrize(("allowed", "verdict"), [(1e-6, "block"), (1e6, "pass")])
+def test_time_and_size_are_held_to_their_budgets(
+    allowed: float, verdict: str, champion: Contender, holdout: pa.Table
+) -> None:
+    policy = ReleasePolicy(max_call_millis=allowed, max_row_micros=allowed, max_model_mib=allowed)
+
+    results = [
+        latency(champion, holdout, policy),
+        throughput(champion, holdout, policy),
+        model_size(12_345, policy),
+    ]
+
+    assert [result.verdict for result in results] == [verdict] * 3
+    assert all(result.observed is not None and result.observed > 0 for result in results)
 
 
 def test_a_handful_of_labels_is_not_judged(champion: Contender, holdout: pa.Table) -> None:

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pynomaly.application.champion import ModelLoader
-from pynomaly.application.gates.comparison import alert_rate, injected_recall, label_precision
+from pynomaly.application.gates.battery import judge
 from pynomaly.application.gates.contender import Contender
-from pynomaly.application.gates.integrity import (
-    batch_invariant,
-    certified,
-    data_validated,
-    distinct_scores,
-    golden_rows,
-)
+from pynomaly.application.gates.context import GateContext
+from pynomaly.application.gates.recent import ReadRecent, Recent
 from pynomaly.application.ports.data import DatasetStore
 from pynomaly.application.ports.learning import Kernels
 from pynomaly.application.ports.records import Records
 from pynomaly.application.reconcile import ReconcileAliases
-from pynomaly.application.split import known_labels
 from pynomaly.domain.errors import ApprovalPendingError, ReleaseBlockedError, UsageError
-from pynomaly.domain.gates import GateResult, combine
+from pynomaly.domain.gates import GateResult, Override, combine, overridden
 from pynomaly.domain.identifiers import new_id
 from pynomaly.domain.pipelines import Pipeline
 from pynomaly.domain.releases import ModelVersion, Release
@@ -40,20 +35,28 @@ class GateVersion:
     kernels: Kernels
     records: Records
     reconcile: ReconcileAliases
+    recent: ReadRecent
 
-    def __call__(self, pipeline: Pipeline, version: int | None, run_id: str) -> Release:
+    def __call__(
+        self,
+        pipeline: Pipeline,
+        version: int | None,
+        run_id: str,
+        overrides: Sequence[Override] = (),
+    ) -> Release:
         """Gate a version against the champion.
 
         Args:
             pipeline: Its release policy holds the thresholds.
             version: To release; the newest where None.
             run_id: Recorded with the release.
+            overrides: Of gates that block or are inconclusive; recorded with their results.
 
         Returns:
             The stored release: ``candidate`` if it may be promoted, else ``blocked``.
 
         Raises:
-            UsageError: That version serves already, or there is none.
+            UsageError: That version serves already, there is none, or there is nothing to override.
             IntegrityError: The registry's bytes are not what was registered.
         """
         self.reconcile(pipeline.name)  # after a crash the registry may still lag behind
@@ -65,7 +68,7 @@ class GateVersion:
                 f"version {champion} of '{pipeline.name}' serves already",
                 hint=f"train a newer one: pynomaly train {pipeline.name}",
             )
-        gates = self._gates(pipeline, challenger, champion)
+        gates = overridden(self._gates(pipeline, challenger, champion), overrides)
         verdict = combine(gates, allow_inconclusive=pipeline.release.allow_inconclusive)
         release = Release(
             id=new_id(datetime.now(UTC)),
@@ -84,47 +87,38 @@ class GateVersion:
     def _gates(
         self, pipeline: Pipeline, version: ModelVersion, champion_version: int | None
     ) -> tuple[GateResult, ...]:
-        # A fresh copy, never the cache: these gates are about what the registry holds.
-        with TemporaryDirectory() as work:
-            folder = Path(work) / "model"
-            self.loader.fetch(version, folder)
-            model = self.loader.store.load(folder, version.manifest_digest)
-            golden = self.loader.store.golden(folder, version.manifest_digest)
-        code = certified(model)
-        if code.verdict == "block":
-            return (code,)  # nothing else is asked of code that may do anything
-        challenger = Contender(model, self.kernels)
         champion = None
         if champion_version is not None:
             found = self.loader.version(pipeline.name, champion_version)
             champion = Contender(self.loader.load(found), self.kernels)
-        holdout = self.datasets.table(version.holdout_uri)
-        policy, seed = pipeline.release, pipeline.training.seed
-        scores = challenger.score(holdout)
-        report = self.records.report_of(pipeline.name, version.training_fingerprint)
-        gates = [
-            data_validated(report, version.training_fingerprint),
-            code,
-            golden_rows(challenger, golden),
-            batch_invariant(challenger, holdout, scores, seed),
-            distinct_scores(scores, policy.min_distinct_scores),
-            injected_recall(challenger, champion, holdout, policy, seed),
-            alert_rate(challenger, champion, holdout, policy, pipeline.decision),
-        ]
-        labels = known_labels(holdout, pipeline)
-        if labels is not None:
-            judged = label_precision(challenger, champion, holdout, labels, policy, seed)
-            gates += [judged] if judged else []
-        undecided = [gate.gate for gate in gates if gate.verdict == "inconclusive"]
-        if undecided and policy.allow_inconclusive:
-            gates.append(
-                GateResult(
-                    "inconclusive_allowed", "pass", float(len(undecided)), None, None, len(holdout),
-                    f"{', '.join(undecided)} could not decide, and the release policy lets that "
-                    "pass (release.allow_inconclusive).",
+        # A fresh copy, never the cache: these gates are about what the registry holds.
+        with TemporaryDirectory() as work:
+            folder = Path(work) / "model"
+            self.loader.fetch(version, folder)
+            gates = judge(
+                GateContext(
+                    pipeline=pipeline,
+                    challenger=Contender(
+                        self.loader.store.load(folder, version.manifest_digest), self.kernels
+                    ),
+                    champion=champion,
+                    holdout=self.datasets.table(version.holdout_uri),
+                    golden=self.loader.store.golden(folder, version.manifest_digest),
+                    report=self.records.report_of(pipeline.name, version.training_fingerprint),
+                    fingerprint=version.training_fingerprint,
+                    model_bytes=sum(path.stat().st_size for path in folder.rglob("*")),
+                    recent=self.recent(pipeline) if champion else Recent(),
                 )
+            )
+        undecided = [gate.gate for gate in gates if gate.verdict == "inconclusive"]
+        if undecided and pipeline.release.allow_inconclusive:
+            allowed = GateResult(
+                "inconclusive_allowed", "pass", float(len(undecided)), None, None, len(gates),
+                f"{', '.join(undecided)} could not decide, and the release policy lets that "
+                "pass (release.allow_inconclusive).",
             )  # fmt: skip
-        return tuple(gates)
+            return (*gates, allowed)
+        return gates
 
 
 def require_passed(release: Release, *, accept_review: bool = False) -> None:
@@ -144,7 +138,7 @@ def require_passed(release: Release, *, accept_review: bool = False) -> None:
         f"gate {g.gate} says {g.verdict}: observed {_number(g.observed)}, "
         f"bound {_number(g.bound)}, threshold {_number(g.threshold)}, n {g.n:,}. {g.sentence}"
         for g in release.gates
-        if g.verdict in ("block", release.verdict)
+        if g.verdict in ("block", release.verdict) and g.override is None
     )
     serving = (
         f"version {release.champion} keeps serving"

@@ -140,8 +140,27 @@ class ReleasePolicy:
         alert_rate_review: Review outside ``1/x … x`` times the champion's alert rate.
         alert_rate_block_high: Block above this multiple.
         alert_rate_block_low: Block below this multiple.
+        max_alerts_per_day: Alerts a team can look at; block when the challenger would certainly
+            raise more, by the rows that recent batches had a day.  None for no limit.
+        min_rank_agreement: Block when Spearman's ρ with the champion on held-out rows is certainly
+            below this.
+        training_share_block: Block a model fitted on less than this multiple of the champion's
+            rows.
+        training_share_review: Review below this multiple.
+        max_scale_change: Block when a numeric column is spread more than so many times wider or
+            narrower than in the champion's training rows.
         max_precision_drop: With labels, block when average precision certainly dropped by more
             than this (upper bound of the paired difference), review when it may have.
+        max_recall_drop: With labels, block when the share of known anomalies that is found
+            certainly dropped by more than this, review when it did so perhaps by chance.
+        min_positives: Below this many known anomalies what labels say is advice: review at most.
+        max_call_millis: Time to score one row alone, median of repetitions, milliseconds.
+        max_row_micros: Time per row of a batch, median of repetitions, microseconds.
+        max_model_mib: Size of the model folder, MiB.
+        replay_batches: Of the last scored batches so many are scored again with champion and
+            challenger; 0 for none.
+        replay_kept_review: Review when certainly less than this share of the champion's alerts in
+            them stay alerts.
         allow_inconclusive: Let a release with inconclusive gates (but none blocking) proceed;
             recorded with the release.
     """
@@ -155,7 +174,19 @@ class ReleasePolicy:
     alert_rate_review: float = 2.0
     alert_rate_block_high: float = 3.0
     alert_rate_block_low: float = 0.25
+    max_alerts_per_day: float | None = None
+    min_rank_agreement: float = 0.5
+    training_share_block: float = 0.1
+    training_share_review: float = 0.5
+    max_scale_change: float = 10.0
     max_precision_drop: float = 0.05
+    max_recall_drop: float = 0.05
+    min_positives: int = 50
+    max_call_millis: float = 250.0
+    max_row_micros: float = 1_000.0
+    max_model_mib: float = 256.0
+    replay_batches: int = 5
+    replay_kept_review: float = 0.25
     allow_inconclusive: bool = False
 
 

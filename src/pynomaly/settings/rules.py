@@ -100,6 +100,12 @@ def _thresholds(policy: ReleaseSection) -> Iterator[Problem]:
             f"must not be below alert_rate_review ({policy.alert_rate_review}), "
             f"is {policy.alert_rate_block_high}",
         )
+    if policy.training_share_review < policy.training_share_block:
+        yield Problem(
+            ("training_share_review",),
+            f"must not be below training_share_block ({policy.training_share_block}), "
+            f"is {policy.training_share_review}",
+        )
 
 
 def _decision(policy: DecisionSection) -> Iterator[Problem]:

@@ -35,6 +35,7 @@ Flag = Annotated[bool, _Read]
 Natural = Annotated[int, Field(ge=0), _Read]
 Count = Annotated[int, Field(ge=1), _Read]
 OptionalCount = Annotated[Annotated[int, Field(ge=1)] | None, _Read]
+Positive = Annotated[FiniteFloat, Field(gt=0), _Read]
 OptionalPositive = Annotated[Annotated[FiniteFloat, Field(gt=0)] | None, _Read]
 Share = Annotated[FiniteFloat, Field(ge=0, le=1), _Read]
 InnerShare = Annotated[FiniteFloat, Field(gt=0, lt=1), _Read]
@@ -85,7 +86,19 @@ class ReleaseSection(Section):
     alert_rate_review: Annotated[FiniteFloat, Field(ge=1), _Read]
     alert_rate_block_high: Annotated[FiniteFloat, Field(ge=1), _Read]
     alert_rate_block_low: Share
+    max_alerts_per_day: OptionalPositive
+    min_rank_agreement: Difference
+    training_share_block: Share
+    training_share_review: Share
+    max_scale_change: Annotated[FiniteFloat, Field(ge=1), _Read]
     max_precision_drop: Share
+    max_recall_drop: Share
+    min_positives: Natural
+    max_call_millis: Positive
+    max_row_micros: Positive
+    max_model_mib: Positive
+    replay_batches: Natural
+    replay_kept_review: Share
     allow_inconclusive: Flag
 
 
@@ -148,7 +161,7 @@ class ScoringSection(Section):
     threads: Count | None
     workers: Count
     partition_rows: Count
-    lease_seconds: Annotated[FiniteFloat, Field(gt=0), _Read]
+    lease_seconds: Positive
     memory_mib: Count | None
     compute: Literal["threads", "dask"]
     scheduler: str | None

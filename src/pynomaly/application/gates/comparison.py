@@ -1,19 +1,17 @@
-"""Gates that set the challenger against the champion on the same rows."""
+"""Gates that set the challenger's ranking against the champion's, on the same rows."""
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pynomaly.application.gates.alerts import overrun
 from pynomaly.application.gates.contender import Contender
-from pynomaly.domain.decision import require_resolution, score_threshold
-from pynomaly.domain.errors import ConfigurationError
+from pynomaly.application.gates.recent import Recent
 from pynomaly.domain.evaluation import (
-    average_precision,
     paired_lower_bound,
+    rank_correlation,
     recall_at_budget,
     share_lower_bound,
 )
@@ -21,7 +19,7 @@ from pynomaly.domain.gates import GateResult, Verdict
 from pynomaly.domain.injection import columns_to_shift, shifted_values
 from pynomaly.domain.pipelines import DecisionPolicy, ReleasePolicy
 
-__all__ = ["alert_rate", "injected_recall", "label_precision"]
+__all__ = ["INJECTION_BUDGET", "injected_recall", "rank_agreement", "recent_recall"]
 
 Floats = NDArray[np.float64]
 
@@ -32,8 +30,6 @@ INJECTION_BUDGET = 0.10
 Held-out rows hold real anomalies too.  At the pipeline's own budget, often below their share, the
 threshold would lie among them and the gate would measure how extreme they are.
 """
-BOOTSTRAP_DRAWS = 1_000
-MIN_ANOMALIES = 5
 
 
 def injected_recall(
@@ -42,19 +38,31 @@ def injected_recall(
     holdout: pa.Table,
     policy: ReleasePolicy,
     seed: int,
+    *,
+    gate: str = "injected_recall",
+    which: str = "held-out rows",
 ) -> GateResult:
     """Compare how many injected anomalies each model finds at an equal alert budget.
 
-    The same disturbed copies of the same held-out rows go to both models; the decision rests on
-    the 95 % lower bound of the paired difference.  A first model, which has nobody to be compared
-    with, must find a minimum share by its own lower bound.
+    The same disturbed copies of the same rows go to both models; the decision rests on the 95 %
+    lower bound of the paired difference.  A first model, which has nobody to be compared with, must
+    find a minimum share by its own lower bound.
+
+    Args:
+        challenger: To be released.
+        champion: What serves, if anything.
+        holdout: Conformed rows that neither was fitted on.
+        policy: Holds the thresholds.
+        seed: Of the disturbance and of the bootstrap.
+        gate: Name of the result.
+        which: What the sentence calls the rows.
     """
     rng = np.random.default_rng(seed)
     rows = rng.choice(len(holdout), size=INJECTED_ROWS, replace=len(holdout) < INJECTED_ROWS)
     disturbed = _disturb(holdout.take(pa.array(rows)), challenger, rng)
     if disturbed is None:
         return GateResult(
-            "injected_recall", "inconclusive", None, None, None, len(holdout),
+            gate, "inconclusive", None, None, None, len(holdout),
             "No numeric column to disturb, so no injected anomalies to find.",
         )  # fmt: skip
     sources, source_of = np.unique(rows, return_inverse=True)
@@ -70,10 +78,10 @@ def injected_recall(
         bound = share_lower_bound(float(own.mean()), len(sources))
         passed = bound >= policy.min_first_recall
         return GateResult(
-            "injected_recall", "pass" if passed else "block",
+            gate, "pass" if passed else "block",
             float(own.mean()), bound, policy.min_first_recall, len(sources),
             f"First model: finds {own.mean():.0%} of anomalies injected into {len(sources):,} "
-            f"held-out rows at a {INJECTION_BUDGET:.0%} alert budget (lower bound {bound:.0%}, "
+            f"{which} at a {INJECTION_BUDGET:.0%} alert budget (lower bound {bound:.0%}, "
             f"at least {policy.min_first_recall:.0%}).",
         )  # fmt: skip
     theirs = found(champion)
@@ -88,7 +96,7 @@ def injected_recall(
     elif bound < policy.recall_review:
         verdict = "review"
     sentence = (
-        f"Finds {own.mean():.0%} of anomalies injected into {len(sources):,} held-out rows at a "
+        f"Finds {own.mean():.0%} of anomalies injected into {len(sources):,} {which} at a "
         f"{INJECTION_BUDGET:.0%} alert budget, the champion {theirs.mean():.0%}; difference at "
         f"least {bound:+.1%}."
     )
@@ -103,9 +111,35 @@ def injected_recall(
             f"{policy.min_champion_recall:.0%} (release.min_champion_recall)."
         )
     return GateResult(
-        "injected_recall", verdict, float(difference.mean()), bound, threshold,
+        gate, verdict, float(difference.mean()), bound, threshold,
         len(sources), sentence,
     )  # fmt: skip
+
+
+def recent_recall(
+    challenger: Contender,
+    champion: Contender,
+    recent: Recent,
+    policy: ReleasePolicy,
+    seed: int,
+) -> GateResult | None:
+    """Repeat the contest of :func:`injected_recall` on the newest large batch of production.
+
+    The held-out rows come from the challenger's own snapshot, where one that was fitted on data of
+    another year, or in other units, does well.
+
+    Returns:
+        None where the batches that can be read have no power, for they have fewer rows than
+        ``min_gate_rows`` or the champion finds too few anomalies in them: the held-out rows decide.
+    """
+    newest = next((b for b in recent.read if len(b.rows) >= policy.min_gate_rows), None)
+    if newest is None:
+        return None
+    result = injected_recall(
+        challenger, champion, newest.rows, policy, seed,
+        gate="recent_recall", which=newest.which,
+    )  # fmt: skip
+    return None if result.verdict == "inconclusive" else result
 
 
 def _disturb(rows: pa.Table, challenger: Contender, rng: np.random.Generator) -> pa.Table | None:
@@ -126,151 +160,37 @@ def _disturb(rows: pa.Table, challenger: Contender, rng: np.random.Generator) ->
     return rows
 
 
-def alert_rate(
+def rank_agreement(
     challenger: Contender,
-    champion: Contender | None,
+    champion: Contender,
     holdout: pa.Table,
     policy: ReleasePolicy,
     decision: DecisionPolicy,
 ) -> GateResult:
-    """Compare alert volumes on the same held-out rows.
+    """Block a challenger that ranks ordinary rows quite unlike the champion.
 
-    The ratio of the two rates is judged by its 95 % interval, so that few alerts alone neither
-    block nor ask for review.  Where the champion itself overruns its budget on these rows, the data
-    moved away from it, and fewer alerts are what a retrain is for: a person looks.  So does one
-    where the challenger overruns its own; with a time column the held-out rows are the newest, and
-    calibration on older ones need not hold on them.  ``top_k`` flags as many rows whatever the
-    model; ``fdr`` takes the held-out rows as one batch.
-
-    Source: log-ratio interval with ½ added, Katz et al. (1978).
+    Two good models share few of their top alerts, so likeness of alerts never counts; over all rows
+    even good models of different families agree far better than one half.  Where the champion
+    itself overruns its budget, the data moved away from it and it is no measure: a person looks.
     """
     n = len(holdout)
-    if decision.kind == "top_k":
+    own, theirs = challenger.score(holdout), champion.score(holdout)
+    found = rank_correlation(own, theirs) if n > 3 else None
+    if found is None:
         return GateResult(
-            "alert_rate", "pass", min(decision.k or 0, n) / n, None, None, n,
-            f"The policy flags the {decision.k:,} strangest rows of every batch, whatever the "
-            "model.",
+            "rank_agreement", "inconclusive", None, None, policy.min_rank_agreement, n,
+            f"{n:,} held-out rows rank nothing: one of the models gives all of them the same score."
+            if n > 3 else f"{n} held-out rows are too few to compare rankings.",
         )  # fmt: skip
-    if silent := _silent(challenger, n, decision):
-        return GateResult("alert_rate", "review", 0.0, None, None, n, silent)
-    if champion and (silent := _silent(champion, n, decision)):
-        return GateResult(
-            "alert_rate",
-            "review",
-            None,
-            None,
-            None,
-            n,
-            f"No alerts of the champion to compare with. {silent}",
-        )
-    own = challenger.alerts(decision, challenger.score(holdout))
-    overrun = _overrun(own, n, policy, decision)
-    if champion is None and overrun:
-        return GateResult(
-            "alert_rate", "review", own / n, overrun, decision.budget, n,
-            f"First model, and its calibration does not hold on the held-out rows: would flag "
-            f"{own:,} of {n:,}, at least {overrun:.2%} for a budget of {decision.budget:.2%}.",
-        )  # fmt: skip
-    if champion is None:
-        return GateResult(
-            "alert_rate", "pass", own / n, None, None, n,
-            f"First model: would flag {own:,} of {n:,} held-out rows ({own / n:.2%}).",
-        )  # fmt: skip
-    theirs = champion.alerts(decision, champion.score(holdout))
-    if moved := _overrun(theirs, n, policy, decision):
-        return GateResult(
-            "alert_rate", "review", theirs / n, moved, decision.budget, n,
-            f"The data moved: the champion would flag {theirs:,} of {n:,} held-out rows, at least "
-            f"{moved:.2%} for a budget of {decision.budget:.2%}; the challenger {own:,}.",
-        )  # fmt: skip
-    ratio = (own + 0.5) / (theirs + 0.5)
-    width = 1.96 * math.sqrt(1 / (own + 0.5) + 1 / (theirs + 0.5))
-    low, high = ratio * math.exp(-width), ratio * math.exp(width)
+    rho, upper = found
     verdict: Verdict = "pass"
-    bound, threshold = (low, policy.alert_rate_review) if ratio >= 1 else (
-        high, 1 / policy.alert_rate_review,
-    )  # fmt: skip
-    if low > policy.alert_rate_block_high:
-        verdict, threshold = "block", policy.alert_rate_block_high
-    elif high < policy.alert_rate_block_low:
-        verdict, threshold = "block", policy.alert_rate_block_low
-    elif low > policy.alert_rate_review or high < 1 / policy.alert_rate_review:
+    if rho < policy.min_rank_agreement:
+        verdict = "block" if upper < policy.min_rank_agreement else "review"
+    sentence = (
+        f"Ranks {n:,} held-out rows like the champion with Spearman's ρ = {rho:.2f} (at most "
+        f"{upper:.2f}, at least {policy.min_rank_agreement:.2f} is wanted)."
+    )
+    if verdict == "block" and overrun(champion.alerts(decision, theirs), n, policy, decision):
         verdict = "review"
-    elif overrun:
-        verdict, bound, threshold = "review", overrun, decision.budget
-    return GateResult(
-        "alert_rate", verdict, ratio, bound, threshold, n,
-        f"Would flag {own:,} of {n:,} held-out rows, the champion {theirs:,}: "
-        f"{ratio:.2f} times as many (between {low:.2f} and {high:.2f}).",
-    )  # fmt: skip
-
-
-def _silent(contender: Contender, n: int, decision: DecisionPolicy) -> str | None:
-    """Return why a policy could flag nothing with this model, whatever the rows; else None."""
-    calibration = contender.model.calibration.scores
-    try:
-        require_resolution(decision, len(calibration), n)
-    except ConfigurationError as error:
-        return f"{error.message}. To mend it: {error.hint}."
-    if decision.kind == "alert_budget" and score_threshold(decision, calibration) is None:
-        return (
-            f"Calibrated on {len(calibration):,} rows, no p-value falls below "
-            f"{1 / (len(calibration) + 1):.2%}: an alert budget of {decision.budget:.2%} flags "
-            "nothing. Train on more rows or raise decision.budget."
-        )
-    return None
-
-
-def _overrun(alerts: int, n: int, policy: ReleasePolicy, decision: DecisionPolicy) -> float | None:
-    """Return the lower bound of an alert rate that is far above its budget; else None."""
-    if decision.kind != "alert_budget":
-        return None
-    bound = share_lower_bound(alerts / n, n)
-    return bound if bound > policy.alert_rate_review * decision.budget else None
-
-
-def label_precision(
-    challenger: Contender,
-    champion: Contender | None,
-    holdout: pa.Table,
-    labels: Floats,
-    policy: ReleasePolicy,
-    seed: int,
-) -> GateResult | None:
-    """Compare average precision where labels exist; None where they are too few to judge by."""
-    known = ~np.isnan(labels)
-    y = labels[known].astype(int)
-    rows = holdout.filter(pa.array(known))
-    if y.sum() < MIN_ANOMALIES or y.sum() == len(y):
-        return None
-    own = challenger.score(rows)
-    observed = average_precision(y, own)
-    if champion is None:
-        return GateResult(
-            "average_precision", "pass", observed, None, None, len(y),
-            f"First model: average precision {observed:.3f} on {len(y):,} labelled rows "
-            f"({y.mean():.1%} anomalies).",
-        )  # fmt: skip
-    theirs = champion.score(rows)
-    rng = np.random.default_rng(seed)
-    differences = []
-    for _ in range(BOOTSTRAP_DRAWS):
-        draw = rng.integers(0, len(y), len(y))
-        if y[draw].any():
-            differences.append(
-                average_precision(y[draw], own[draw]) - average_precision(y[draw], theirs[draw])
-            )
-    lower, upper = np.quantile(differences, [0.05, 0.95])
-    # Blocks when the drop is certain, asks for review when it cannot be excluded.
-    verdict: Verdict = "pass"
-    bound = lower
-    if upper < -policy.max_precision_drop:
-        verdict, bound = "block", upper
-    elif lower < -policy.max_precision_drop:
-        verdict = "review"
-    return GateResult(
-        "average_precision", verdict, observed - average_precision(y, theirs), float(bound),
-        -policy.max_precision_drop, len(y),
-        f"Average precision {observed:.3f}, the champion {average_precision(y, theirs):.3f}; "
-        f"difference between {lower:+.3f} and {upper:+.3f}.",
-    )  # fmt: skip
+        sentence += " The data moved away from the champion, so its ranking is no measure."
+    return GateResult("rank_agreement", verdict, rho, upper, policy.min_rank_agreement, n, sentence)

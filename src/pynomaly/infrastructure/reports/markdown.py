@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from pynomaly.domain.gates import Override
 from pynomaly.domain.quality import ExpectationResult, ValidationReport
 from pynomaly.domain.releases import Release
 from pynomaly.infrastructure.reports import formats
@@ -64,7 +65,7 @@ def gates(release: Release) -> str:
             formats.number(gate.bound),
             formats.number(gate.threshold),
             formats.number(gate.n),
-            gate.sentence,
+            gate.sentence if gate.override is None else f"{gate.sentence} {_waived(gate.override)}",
         )
         for gate in release.gates
     )
@@ -75,6 +76,10 @@ def gates(release: Release) -> str:
         "",
         *_table(header, rows),
     ]
+    for details in (gate.details for gate in release.gates if gate.gate == "replay"):
+        for kind in ("appear", "disappear"):
+            if alerts := details.get(kind):
+                lines += ["", f"## Alerts that {kind}, the strangest", "", *_alerts(alerts)]
     return "\n".join(lines) + "\n"
 
 
@@ -97,6 +102,25 @@ def model_card(card: CardPage) -> str:
             lines += [*_table(section.table.columns, rows), ""]
     lines.append("Made of recorded facts alone; what is not on record is said to be so.")
     return "\n".join(lines) + "\n"
+
+
+def _waived(override: Override) -> str:
+    return f"Overridden by {override.actor.name} as {override.role}: {override.reason}"
+
+
+def _alerts(alerts: Any) -> list[str]:
+    """Return alerts of a replay as a table."""
+    header = ("row", "p-value, challenger", "p-value, champion", "reasons")
+    rows = (
+        (
+            ", ".join(alert["ids"].values()),
+            formats.number(alert["challenger_p_value"]),
+            formats.number(alert["champion_p_value"]),
+            "; ".join(alert["reasons"]),
+        )
+        for alert in alerts
+    )
+    return _table(header, rows)
 
 
 def _row(result: ExpectationResult) -> Sequence[str]:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pynomaly.domain.datasets import Fingerprint, Snapshot
-from pynomaly.domain.gates import GateResult
+from pynomaly.domain.gates import GateResult, Override
 from pynomaly.domain.quality import ExpectationResult, ValidationReport
 from pynomaly.domain.releases import ModelVersion, Release
 from pynomaly.domain.runs import Actor, Run, ScoredBatch, StepRecord
@@ -117,8 +117,15 @@ def model_version(found: sa.Row[Any]) -> ModelVersion:
 def release(found: sa.Row[Any]) -> Release:
     """Return the stored release."""
     values = _values(found)
-    values["gates"] = tuple(GateResult(**gate) for gate in values["gates"])
+    values["gates"] = tuple(_gate(gate) for gate in values["gates"])
     return Release(**values)
+
+
+def _gate(values: Mapping[str, Any]) -> GateResult:
+    override = values.get("override")
+    if override is not None:
+        override = Override(**{**override, "actor": Actor(**override["actor"])})
+    return GateResult(**{**values, "override": override})
 
 
 def batch(found: sa.Row[Any]) -> ScoredBatch:

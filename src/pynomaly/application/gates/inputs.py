@@ -1,0 +1,141 @@
+"""Gates about what a challenger reads and what it was fitted on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pynomaly.application.gates.recent import Recent, RecentBatch
+from pynomaly.domain.datasets import Schema
+from pynomaly.domain.gates import GateResult, Verdict
+from pynomaly.domain.models import QUANTILE_SHARES, Model, NumericEncoding
+from pynomaly.domain.pipelines import Pipeline, ReleasePolicy
+
+__all__ = ["column_scales", "schema_compatible", "training_rows"]
+
+
+def schema_compatible(
+    challenger: Model, champion: Model | None, recent: Recent, pipeline: Pipeline
+) -> GateResult:
+    """Pass if what production sends is what the challenger reads, columns and kinds.
+
+    It blocks where the pipeline declares a column otherwise than the challenger learnt it, where
+    the batch scored last lacks one, or where more of its rows than may be quarantined cannot be
+    read as declared.  Where no batch can be read, what the champion reads has to stand for what
+    production sends: a column it does not read, or reads as another kind, asks for review.
+    """
+    newest = next(iter(recent.read), None)
+    problems = [*_undeclared(challenger.schema, pipeline)]
+    if newest is not None:
+        problems += _not_sent(challenger.schema, newest, pipeline)
+    doubts = []
+    if champion is not None:
+        doubts = [*_new_to(champion.schema, challenger.schema, sent=newest is not None)]
+    ignored = [] if champion is None else [
+        name for name in champion.schema.names if name not in challenger.schema.names
+    ]  # fmt: skip
+    verdict: Verdict = "block" if problems else "review" if doubts else "pass"
+    if problems or doubts:
+        sentence = "; ".join([*problems, *doubts]) + "."
+    else:
+        against = (
+            "the batch scored last" if newest else "the champion" if champion else "the pipeline"
+        )
+        sentence = f"All {len(challenger.schema.names)} columns are as {against} has them."
+    if ignored:
+        sentence += f" No longer read: {', '.join(ignored)}."
+    return GateResult(
+        "schema_compatible", verdict, float(len(problems) + len(doubts)), None, 0.0,
+        len(challenger.schema.names), sentence,
+    )  # fmt: skip
+
+
+def _undeclared(schema: Schema, pipeline: Pipeline) -> Iterator[str]:
+    declared = {column.name: column.kind for column in pipeline.schema.columns}
+    for column in schema.columns:
+        kind = declared.get(column.name)
+        if kind is None:
+            yield f"the pipeline no longer declares '{column.name}', which the challenger reads"
+        elif kind != column.kind:
+            yield (
+                f"'{column.name}' is declared {kind}, and the challenger learnt it as {column.kind}"
+            )
+
+
+def _not_sent(schema: Schema, newest: RecentBatch, pipeline: Pipeline) -> Iterator[str]:
+    for name in schema.names:
+        if name not in newest.columns:
+            yield f"the batch scored last has no column '{name}', which the challenger reads"
+    rows = len(newest.rows) + newest.unreadable
+    if newest.unreadable > pipeline.validation.max_quarantine_share * rows:
+        yield (
+            f"{newest.unreadable:,} of {rows:,} rows of the batch scored last cannot be read as "
+            "the pipeline declares its columns now"
+        )
+
+
+def _new_to(champion: Schema, challenger: Schema, *, sent: bool) -> Iterator[str]:
+    kinds = {column.name: column.kind for column in champion.columns}
+    for column in challenger.columns:
+        kind = kinds.get(column.name)
+        if kind is None and not sent:
+            yield (
+                f"the champion does not read '{column.name}': check that production sends it, no "
+                "scored batch can be read to tell"
+            )
+        elif kind is not None and kind != column.kind:
+            yield f"'{column.name}' is {column.kind} to the challenger, {kind} to the champion"
+
+
+def training_rows(challenger: Model, champion: Model, policy: ReleasePolicy) -> GateResult:
+    """Block a model fitted on a fraction of the champion's rows: most likely of a partial extract.
+
+    On easy data a hundredth of the rows gives scores that no other gate can tell from the
+    champion's; what it lacks is what only many rows show.
+    """
+    own, theirs = challenger.card.training_rows, champion.card.training_rows
+    share = own / theirs
+    verdict: Verdict = "pass"
+    threshold = policy.training_share_review
+    if share < policy.training_share_block:
+        verdict, threshold = "block", policy.training_share_block
+    elif share < policy.training_share_review:
+        verdict = "review"
+    return GateResult(
+        "training_rows", verdict, share, None, threshold, own,
+        f"Fitted on {own:,} rows, the champion on {theirs:,}: {share:.2g} times as many.",
+    )  # fmt: skip
+
+
+def column_scales(challenger: Model, champion: Model, policy: ReleasePolicy) -> GateResult:
+    """Block where a numeric column was spread quite otherwise when the challenger learnt it.
+
+    Cents instead of euros make a column ten or a hundred times as wide, and the challenger blind or
+    oversensitive to it, which comparisons on its own held-out rows cannot see: they are in cents as
+    well.  The spread is what lies between the 5th and the 95th percentile of the training rows;
+    columns without any are left out.
+    """
+    own, theirs = _spreads(challenger), _spreads(champion)
+    changes = {name: own[name] / theirs[name] for name in own.keys() & theirs.keys()}
+    if not changes:
+        return GateResult(
+            "column_scales", "pass", None, None, policy.max_scale_change, 0,
+            "No numeric column to compare.",
+        )  # fmt: skip
+    worst = max(sorted(changes), key=lambda name: max(changes[name], 1 / changes[name]))
+    change = max(changes[worst], 1 / changes[worst])
+    return GateResult(
+        "column_scales", "block" if change > policy.max_scale_change else "pass",
+        change, None, policy.max_scale_change, len(changes),
+        f"Of {len(changes)} numeric columns '{worst}' changed most: it is spread "
+        f"{changes[worst]:.3g} times as wide as when the champion was trained.",
+    )  # fmt: skip
+
+
+def _spreads(model: Model) -> dict[str, float]:
+    low, high = QUANTILE_SHARES.index(0.05), QUANTILE_SHARES.index(0.95)
+    return {
+        encoding.column: encoding.quantiles[high] - encoding.quantiles[low]
+        for encoding in model.preprocessing.encodings
+        if isinstance(encoding, NumericEncoding)
+        and encoding.quantiles[high] > encoding.quantiles[low]
+    }

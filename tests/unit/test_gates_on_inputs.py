@@ -1,0 +1,122 @@
+"""What a challenger reads has to be what production sends, and what it learnt from enough."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pynomaly.application.gates.inputs import column_scales, schema_compatible, training_rows
+from pynomaly.application.gates.recent import Recent, RecentBatch
+from pynomaly.application.preprocessing import fit_preprocessing
+from pynomaly.domain.datasets import Column, ColumnKind, Schema
+from pynomaly.domain.models import Calibration, Model, ModelCard
+from pynomaly.domain.pipelines import Pipeline, ReleasePolicy, SourceSpec
+from pynomaly.domain.runs import ScoredBatch
+
+POLICY = ReleasePolicy()
+
+
+def schema(**kinds: ColumnKind) -> Schema:
+    return Schema(tuple(Column(name, kind) for name, kind in kinds.items()))
+
+
+AB = schema(a="numeric", b="numeric")
+PIPELINE = Pipeline("p", SourceSpec("x.csv"), schema(a="numeric", b="numeric", c="categorical"))
+
+
+def model(columns: Schema = AB, training_rows: int = 1_000, scale: float = 1.0) -> Model:
+    values = np.random.default_rng(0).normal(size=(200, 2))
+    table = pa.table({"a": values[:, 0], "b": values[:, 1] * scale})
+    card = ModelCard("p", "r", "knn", {}, "f", training_rows, 0, {})
+    preprocessing = fit_preprocessing(table, AB)
+    return Model(card, columns, preprocessing, (), Calibration(np.zeros(1)))
+
+
+def sent(*columns: str, rows: int = 99, unreadable: int = 0) -> Recent:
+    batch = ScoredBatch(
+        "b", "r", "p", "x.csv", "f", 1, "p", rows, rows, 0, 0, "out", "d", None, datetime.now(UTC)
+    )
+    table = pa.table({"a": np.zeros(rows)})
+    return Recent((batch,), (RecentBatch(batch, columns, table, unreadable),))
+
+
+def test_columns_that_production_sends_pass() -> None:
+    assert schema_compatible(model(), model(), Recent(), PIPELINE).verdict == "pass"
+    result = schema_compatible(model(), model(), sent("a", "b", "extra"), PIPELINE)
+    assert result.verdict == "pass"
+    assert result.sentence == "All 2 columns are as the batch scored last has them."
+
+
+def test_a_column_the_last_batch_lacks_blocks() -> None:
+    result = schema_compatible(model(), model(), sent("a"), PIPELINE)
+
+    assert result.verdict == "block"
+    assert "no column 'b'" in result.sentence
+
+
+@pytest.mark.parametrize(
+    ("columns", "told"),
+    [
+        (schema(a="numeric", gone="numeric"), "no longer declares 'gone'"),
+        (schema(a="categorical", b="numeric"), "'a' is declared numeric"),
+    ],
+)
+def test_a_model_of_another_declaration_blocks(columns: Schema, told: str) -> None:
+    result = schema_compatible(model(columns), None, Recent(), PIPELINE)
+
+    assert result.verdict == "block"
+    assert told in result.sentence
+
+
+def test_a_column_new_to_the_champion_asks_for_review_until_production_is_seen_to_send_it() -> None:
+    wider = model(PIPELINE.schema)
+
+    unseen = schema_compatible(wider, model(), Recent(), PIPELINE)
+    seen = schema_compatible(wider, model(), sent("a", "b", "c"), PIPELINE)
+
+    assert (unseen.verdict, seen.verdict) == ("review", "pass")
+    assert "does not read 'c'" in unseen.sentence
+
+
+def test_rows_that_cannot_be_read_as_declared_block_beyond_the_quarantine_share() -> None:
+    few = schema_compatible(model(), None, sent("a", "b", rows=99, unreadable=1), PIPELINE)
+    many = schema_compatible(model(), None, sent("a", "b", rows=90, unreadable=10), PIPELINE)
+
+    assert few.verdict == "pass"
+    assert many.verdict == "block"
+    assert "10 of 100 rows" in many.sentence
+
+
+def test_columns_no_longer_read_are_named() -> None:
+    result = schema_compatible(model(schema(a="numeric")), model(), Recent(), PIPELINE)
+
+    assert result.verdict == "pass"
+    assert "No longer read: b." in result.sentence
+
+
+@pytest.mark.parametrize(
+    ("rows", "verdict"), [(1_000, "pass"), (5_000, "pass"), (400, "review"), (99, "block")]
+)
+def test_a_fraction_of_the_champions_rows_is_no_training(rows: int, verdict: str) -> None:
+    assert training_rows(model(training_rows=rows), model(), POLICY).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("scale", "verdict"), [(1.0, "pass"), (8.0, "pass"), (100.0, "block"), (0.01, "block")]
+)
+def test_a_column_in_other_units_blocks(scale: float, verdict: str) -> None:
+    result = column_scales(model(scale=scale), model(), POLICY)
+
+    assert result.verdict == verdict
+    assert result.observed == pytest.approx(max(scale, 1 / scale))
+    if verdict == "block":
+        assert "'b' changed most" in result.sentence
+
+
+def test_without_numeric_columns_there_are_no_units() -> None:
+    bare = model()
+    bare = replace(bare, preprocessing=replace(bare.preprocessing, encodings=()))
+
+    assert column_scales(bare, model(), POLICY).verdict == "pass"
