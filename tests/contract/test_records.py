@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pynomaly.domain.datasets import Fingerprint, Snapshot
 from pynomaly.domain.errors import ConflictError, PynomalyError, ReleaseBlockedError
-from pynomaly.domain.gates import GateResult
+from pynomaly.domain.gates import GateResult, Override
 from pynomaly.domain.quality import ExpectationResult, ValidationReport
 from pynomaly.domain.releases import ModelVersion, Release
 from pynomaly.domain.runs import Actor, Run, ScoredBatch, StepRecord
@@ -128,7 +128,15 @@ def version(number=1, pipeline="payments", **changes):
 GATES = (
     GateResult("injected_recall", "pass", 0.1, -0.05, -0.1, 1_000, "found 10 % more"),
     GateResult("golden_rows", "pass", None, None, None, 32, "all 32 exact"),
-)
+    GateResult(
+        "replay", "review", 0.2, 0.24, 0.25, 400, "5 appear",
+        {"appear": [{"ids": {"id": "7"}, "reasons": ["amount 9 — usually 1"]}]},
+    ),
+    GateResult(
+        "latency", "block", 300.0, None, 250.0, 20, "slow", {},
+        Override("latency", Actor("ada"), "approver", "A batch pipeline, nobody waits."),
+    ),
+)  # fmt: skip
 
 
 def release(key="release-1", number=1, champion=None, pipeline="payments", **changes):
@@ -503,6 +511,7 @@ gates = st.builds(
     threshold=st.none() | floats,
     n=counts,
     sentence=anything,
+    details=st.dictionaries(anything, json_values, max_size=3),
 )
 results = st.builds(
     ExpectationResult,

@@ -13,7 +13,7 @@ import pytest
 
 from pynomaly.application.ports.reporting import Reports, RunReport
 from pynomaly.domain.datasets import Fingerprint, Snapshot
-from pynomaly.domain.gates import GateResult
+from pynomaly.domain.gates import GateResult, Override
 from pynomaly.domain.profiles import ColumnProfile, Profile
 from pynomaly.domain.quality import ExpectationResult, ValidationReport
 from pynomaly.domain.releases import Release
@@ -283,6 +283,38 @@ def test_markdown_of_a_validation_has_a_row_per_finding_and_a_count_of_the_rest(
     assert "<script>" not in text
     assert "1 of 2 expectations held" in text
     assert "passed with quarantine" in text
+
+
+def test_a_replay_shows_what_appears_with_reasons_and_an_override_who_and_why(
+    reports: Reports, picture: Path
+) -> None:
+    alert = {
+        "batch": "b1",
+        "ids": {"txn_id": "t-77", "day": "3"},
+        "challenger_p_value": 0.0004,
+        "champion_p_value": 0.21,
+        "reasons": ["amount 9,450 — 99 % of rows are at most 312"],
+    }
+    replayed = GateResult(
+        "replay", "review", 0.1, 0.2, 0.25, 900, "1 appears.", {"appear": [alert], "disappear": []}
+    )
+    slow = GateResult(
+        "latency", "block", 300.0, None, 250.0, 20, "Too slow.", {},
+        Override("latency", Actor("ada"), "approver", "Scored by night."),
+    )  # fmt: skip
+    release = replace(a_release(), gates=(replayed, slow))
+
+    for text in (
+        reports.gates_markdown(release),
+        reports.run_html(a_run_report(picture, release=release)),
+    ):
+        for told in (
+            "t-77, 3", "0.0004", "0.21", "99 % of rows are at most 312", "Scored by night.",
+            "ada as approver",
+        ):  # fmt: skip
+            assert told in text.replace("\\", ""), told
+        assert "disappear, the strangest" not in text
+        assert "would disappear" not in text
 
 
 def test_markdown_of_gates_has_a_row_per_gate(reports: Reports) -> None:

@@ -7,6 +7,7 @@ cannot be loaded or raises blocks: what a team demands is not waived because it 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 from dataclasses import replace
 from functools import cache
@@ -38,6 +39,8 @@ def _asked(point: EntryPoint, context: GateContext, taken: Collection[str]) -> G
         return _broken(f"{package}: {point.name}", f"{whose} is named like one of ours; rename it.")
     try:
         found = point.load()(context)
+        if isinstance(found, GateResult):
+            json.dumps(dict(found.details))  # what cannot be kept must not fail the release later
     except Exception as error:  # noqa: BLE001 - whatever it is, it is theirs and blocks
         return _broken(point.name, f"{whose} failed: {type(error).__name__}: {error}")
     if not isinstance(found, GateResult):
