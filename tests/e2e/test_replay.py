@@ -1,0 +1,202 @@
+"""A past scoring decision is made once more and comes out as it was, or the difference is told."""
+
+import hashlib
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from command_line import Cli, frame
+
+ROWS = 2_000
+
+
+@pytest.fixture
+def project(scoring_project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with a champion and data in several partitions, one row of which is refused."""
+    monkeypatch.chdir(scoring_project)
+    monkeypatch.delenv("PYNOMALY_HOME", raising=False)
+    monkeypatch.setenv("PYNOMALY_SCORING__PARTITION_ROWS", "500")
+    data = frame(ROWS, 7)
+    data["day"] = [f"2026-01-0{1 + i % 3}" for i in range(ROWS)]
+    data.loc[700, "amount"] = float("inf")
+    table = pa.Table.from_pandas(data, preserve_index=False)
+    pq.write_table(table, scoring_project / "new.parquet", row_group_size=500)
+    return scoring_project
+
+
+def score(cli: Cli, *options: str, data: str = "new.parquet") -> str:
+    """Score and return the run's id."""
+    outcome = cli("score", "payments", "--data", data, "--engine", "direct", "--json", *options)
+    assert outcome.code == 0, outcome.err
+    return str(outcome.json["run_id"])
+
+
+def replayed(cli: Cli, run: str, *options: str) -> dict[str, object]:
+    outcome = cli("replay", run, "--json", *options)
+    assert outcome.code == 0, outcome.out
+    (batch,) = outcome.json["batches"]
+    assert batch["differing"] == 0
+    assert batch["largest_score_difference"] == 0.0
+    return batch
+
+
+def kept(home: Path) -> dict[str, str]:
+    """Digests of everything in the home but the databases, and what stands in ours."""
+    found = {
+        str(path): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(home.rglob("*"))
+        if path.is_file() and ".db" not in path.name
+    }
+    with closing(sqlite3.connect(home / "pynomaly.db")) as records:
+        found["records"] = "\n".join(records.iterdump())
+    return found
+
+
+def decide(project: Path, policy: str) -> None:
+    path = project / "conf/pipelines/payments.yaml"
+    lines = [line for line in path.read_text().splitlines() if not line.startswith("decision:")]
+    path.write_text("\n".join([*lines, f"decision: {policy}"]) + "\n")
+
+
+def test_a_run_comes_out_as_it_was_and_nothing_is_written(
+    project: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = score(cli, "--keep", "day")
+    before = kept(project / ".pynomaly")
+    monkeypatch.setenv("PYNOMALY_SCORING__BATCH_ROWS", "77")
+    monkeypatch.setenv("PYNOMALY_SCORING__THREADS", "1")
+    batch = replayed(cli, run)
+    assert (batch["partitions"], batch["rows"]) == (4, ROWS - 1)
+    assert batch["rows_flagged"] > 0
+    assert kept(project / ".pynomaly") == before
+    told = " ".join(cli("replay", run).out.split())
+    assert "1,999 rows in 4 partitions scored again: every score, decision and reason" in told
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--partition-by", "day"),
+        ("--partition-by", "country"),
+        ("--out", "sqlite:///scores.db#scored"),
+        ("--out", "scored.csv"),
+    ],
+)
+def test_wherever_the_scores_went_they_are_compared(
+    project: Path, cli: Cli, options: tuple[str, str]
+) -> None:
+    if options[0] == "--partition-by":
+        options = (*options, "--out", "divided")
+    assert replayed(cli, score(cli, *options))["rows"] == ROWS - 1
+
+
+@pytest.mark.parametrize("policy", ["{policy: fdr, q: 0.2}", "{policy: top_k, k: 7}"])
+def test_policies_that_look_at_the_whole_batch_draw_the_same_line(
+    project: Path, cli: Cli, policy: str
+) -> None:
+    decide(project, policy)
+    batch = replayed(cli, score(cli))
+    assert batch["policy_from"] == "the configuration"
+
+
+def test_the_policy_of_then_is_found_with_the_model_or_asked_for(project: Path, cli: Cli) -> None:
+    run = score(cli)
+    decide(project, "{policy: top_k, k: 7}")
+    batch = replayed(cli, run)
+    assert batch["policy_from"] == "the configuration when the model was trained"
+    later = score(cli)
+    decide(project, "{policy: top_k, k: 8}")
+    refused = cli("replay", later, "--json")
+    assert refused.code == 2
+    assert "the decision policy top_k-" in refused.error
+    assert "conf/pipelines/payments.yaml" in refused.error
+    decide(project, "{policy: top_k, k: 7}")
+    replayed(cli, later)
+
+
+def test_data_that_changed_is_named_and_an_untouched_copy_does(project: Path, cli: Cli) -> None:
+    run = score(cli)
+    copy = Path(shutil.copytree(project, project / "archive", ignore=lambda *_: {".pynomaly"}))
+    data = pd.read_parquet("new.parquet")
+    data.loc[1_300, "amount"] += 1
+    pq.write_table(
+        pa.Table.from_pandas(data, preserve_index=False), "new.parquet", row_group_size=500
+    )
+    changed = cli("replay", run, "--json")
+    assert changed.code == 6
+    assert "new.parquet, row group 2" in changed.error
+    assert "no longer the rows that were scored" in changed.error
+    replayed(cli, run, "--data", str(copy / "new.parquet"))
+    shutil.copy(copy / "new.parquet", copy / "other.parquet")
+    other = cli("replay", run, "--data", str(copy / "other.parquet"), "--json")
+    assert other.code == 2
+    assert "has no file called new.parquet" in other.error
+    Path("new.parquet").unlink()
+    assert cli("replay", run, "--json").code == 2
+
+
+def test_scores_that_were_changed_since_are_told(project: Path, cli: Cli) -> None:
+    run = score(cli)
+    part = next((project / ".pynomaly/scores/payments").glob("*.parquet"))
+    honest = part.read_bytes()
+    part.write_bytes(honest[:200] + bytes([honest[200] ^ 1]) + honest[201:])
+    damaged = cli("replay", run, "--json")
+    assert damaged.code == 7
+    assert f"{part} has other bytes" in damaged.error
+
+    # Somebody who can also write to the ledger leaves no trace but the rows themselves.
+    part.write_bytes(honest)
+    table = pq.read_table(part)
+    flagged = pc.index(table.column("is_anomaly"), True).as_py()
+    flags = table.column("is_anomaly").to_pylist()
+    flags[flagged] = False
+    scores = table.column("score").to_pylist()
+    scores[flagged] = 0.5
+    for name, values in (("is_anomaly", flags), ("score", scores)):
+        place = table.schema.get_field_index(name)
+        table = table.set_column(place, name, pa.array(values, table.schema.field(name).type))
+    pq.write_table(table, part)
+    digest = hashlib.sha256(part.read_bytes()).hexdigest()
+    with closing(sqlite3.connect(project / ".pynomaly/pynomaly.db")) as ledger, ledger:
+        old = hashlib.sha256(honest).hexdigest()
+        tables = [n for (n,) in ledger.execute("SELECT name FROM sqlite_master WHERE type='table'")]
+        for name in tables:
+            for _, column, *_ in ledger.execute(f"PRAGMA table_info({name})").fetchall():
+                ledger.execute(f"UPDATE {name} SET {column} = replace({column}, '{old}', '{digest}')"
+                               f" WHERE {column} LIKE '%{old}%'")  # fmt: skip
+    assert cli("scores", "verify", "payments").code == 0
+    forged = cli("replay", run, "--json")
+    assert forged.code == 7
+    assert "1 of 1,999 rows" in forged.error
+    assert str(table.column("txn_id")[flagged]) in forged.error
+    assert "score was 0.5, is " in forged.error
+
+
+def test_runs_that_scored_nothing_or_were_pruned_cannot_be_replayed(
+    project: Path, cli: Cli
+) -> None:
+    assert "there is no run nothing" in cli("replay", "nothing", "--json").error
+    validated = cli("validate", "payments", "--engine", "direct", "--json").json["run_id"]
+    refused = cli("replay", validated, "--json")
+    assert refused.code == 2
+    assert "(validate) scored nothing" in refused.error
+    run = score(cli)
+    frame(300, 8).to_parquet("new.parquet", index=False)
+    score(cli)
+    assert cli("scores", "prune", "payments").code == 0
+    pruned = cli("replay", run, "--json")
+    assert pruned.code == 2
+    assert "were pruned" in pruned.error
+
+
+def test_a_file_that_was_scored_twice_is_replayed_for_both_runs(project: Path, cli: Cli) -> None:
+    first, second = score(cli), score(cli)
+    assert first != second
+    assert replayed(cli, first)["batch_id"] != replayed(cli, second)["batch_id"]
