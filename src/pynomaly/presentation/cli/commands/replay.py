@@ -24,7 +24,11 @@ __all__ = ["command"]
 )
 @click.pass_obj
 def command(session: Session, run_id: str, data: str | None) -> None:
-    """Score again what a past run scored, as then, and compare every row; nothing is written."""
+    """Make a past scoring decision again.
+
+    What the run scored is scored anew, as it was then, and every row is compared with what was
+    committed.  Nothing is written.
+    """
     from pynomaly.domain.errors import IntegrityError
     from pynomaly.presentation.cli.render.evidence import replayed_lines
     from pynomaly.settings import resolve_uri
