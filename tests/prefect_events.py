@@ -3,8 +3,8 @@
 import time
 
 
-def heard(name):
-    """Return the events of a name that the server has stored, waiting for the first of them."""
+def heard(name, mention=""):
+    """Return the events of a name that the server has stored, waiting until one has a mention."""
     from prefect.client.orchestration import get_client
 
     deadline = time.monotonic() + 30
@@ -14,7 +14,7 @@ def heard(name):
                 "/events/filter", json={"filter": {"event": {"name": [name]}}}
             )
             answer.raise_for_status()
-        if found := answer.json()["events"]:
+        if mention in answer.text and (found := answer.json()["events"]):
             return found
         time.sleep(0.2)
     return []

@@ -264,6 +264,7 @@ def _monitored(result: Monitoring) -> Facts:
         "rows": result.rows,
         "flagged": result.flagged,
         "earlier_batches": result.earlier,
+        "alert_reasons": dict(result.reasons),
         "findings": [asdict(finding) for finding in result.findings],
         "notes": list(result.notes),
     }

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from uuid import uuid4
 
 import pytest
 
@@ -13,6 +14,7 @@ MOVED = Finding("scores_earlier", "drift", 0.9, 0.0, 1e-9, 500, "scores moved")
 USUAL = Finding("quarantine", "ok", 0.0, None, None, 500, "nothing was refused")
 FOUND = Monitoring(
     "b-1", "new.csv", datetime(2026, 11, 25, tzinfo=UTC), 3, "alert_budget-1", 500, 60, 2,
+    (("amount", 40),),
     (MOVED, USUAL), ("a note",),
 )  # fmt: skip
 
@@ -39,20 +41,25 @@ def test_what_was_found_is_recorded_with_the_run(run_flow, finding, tiny_platfor
 
 
 @pytest.mark.prefect
-def test_drift_is_announced_and_shown(prefect_api, finding, events):
+def test_drift_is_announced_once_per_batch_and_shown(prefect_api, finding, events):
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
     from pynomaly_flows.deployable import monitoring as flow
 
-    finding(FOUND)
+    name = f"b-{uuid4()}"
+    finding(replace(FOUND, batch_id=name))
+    monitoring("payments")  # without Prefect nobody is told, so it must be told later
     document = flow("payments")
+    flow("payments")
+    finding(replace(FOUND, batch_id=f"{name}-next"))
+    flow("payments")
 
-    (event,) = [
-        event
-        for event in heard("pynomaly.drift-detected")
-        if event["payload"]["run_id"] == document["run_id"]
-    ]
+    batches = {name: [], f"{name}-next": []}
+    for event in heard("pynomaly.drift-detected", f"{name}-next"):
+        batches.get(event["payload"]["batch_id"], []).append(event)
+    (event,) = batches[name]
+    assert event["payload"]["run_id"] == document["run_id"]
     assert event["resource"]["prefect.resource.id"] == "pynomaly.pipeline.payments"
     assert event["payload"]["findings"] == {"scores_earlier": "scores moved"}
     with get_client(sync_client=True) as client:

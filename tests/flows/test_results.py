@@ -45,7 +45,7 @@ VALUES = [
         (GateResult("g", "pass", math.inf, None, 0.1, 3, "s"),), NOW,
     ),
     Monitoring(
-        "b", "u", NOW, 3, "v", 2, 0, 1, (Finding("c", "ok", 0.1, None, 0.5, 2, "s"),), ("note",)
+        "b", "u", NOW, 3, "v", 2, 0, 1, (("a", 1),), (Finding("c", "ok", 0.1, None, 0.5, 2, "s"),), ("note",)
     ),
     ScoredBatch("b", "r", "p", "u", "f", 1, "v", 3, 2, 1, 0, "o", "d", None, NOW),
 ]  # fmt: skip

@@ -94,6 +94,13 @@ class World:
                 "p_value": p_values(self.model.calibration, scores),
                 "is_anomaly": flags,
                 "model_version": np.full(rows, answered_by or version),
+                "reasons": pa.array(
+                    [
+                        [{"column": "amount" if s > 0 else "rate"}] if f else None
+                        for s, f in zip(scores, flags, strict=True)
+                    ],
+                    pa.list_(pa.struct([("column", pa.string())])),
+                ),
             }
         )
         at = START + timedelta(hours=self.batches)
@@ -166,6 +173,15 @@ def test_scores_that_moved_are_drift_and_the_sentence_says_how() -> None:
     assert "rows look stranger" in found["scores_earlier"].sentence
     assert "at a budget of 1.00 %" in found["alerts_budget"].sentence
     assert "95 % interval" in found["alerts_budget"].sentence
+
+
+def test_alerts_are_counted_by_the_column_that_explains_most_of_each() -> None:
+    world = World()
+    world.score(moved=1.0)
+
+    found = world.monitor()
+
+    assert found.reasons == (("amount", found.flagged),)
 
 
 def test_scores_that_became_tamer_are_drift_too() -> None:

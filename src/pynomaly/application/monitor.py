@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pynomaly.application.champion import ModelLoader
@@ -33,6 +36,8 @@ __all__ = ["MonitorScores"]
 
 _EARLIER = 10
 """Batches compared with at most, the newest; each is read."""
+_COLUMNS = ["p_value", "is_anomaly", "model_version", "reasons"]
+_REASONS = 5
 _LOOKED_AT = 200
 """Records of batches among which these are looked for."""
 
@@ -96,6 +101,7 @@ class MonitorScores:
             rows=last.alerts.n,
             flagged=last.alerts.count,
             earlier=len(comparable),
+            reasons=tuple(last.reasons.most_common(_REASONS)),
             findings=tuple(findings),
             notes=tuple(notes),
         )
@@ -108,12 +114,15 @@ class MonitorScores:
             return None
         counts = np.zeros(n_calibration + 1, dtype=np.int64)
         flagged = others = 0
-        for table in self.scores.rows(entries, ["p_value", "is_anomaly", "model_version"]):
+        reasons: Counter[str] = Counter()
+        for table in self.scores.rows(entries, _COLUMNS):
             own = table.column("model_version").to_numpy() == batch.model_version
             counts += count_p_values(table.column("p_value").to_numpy()[own], n_calibration)
-            flagged += int(np.sum(table.column("is_anomaly").to_numpy()[own]))
+            alerts = table.column("is_anomaly").to_numpy() & own
+            flagged += int(np.sum(alerts))
             others += int(np.sum(~own))
-        return _Counted(Share(flagged, int(counts.sum())), counts, others)
+            reasons.update(_first_reasons(table.column("reasons").filter(pa.array(alerts))))
+        return _Counted(Share(flagged, int(counts.sum())), counts, others, reasons)
 
     def _earlier(
         self, batches: Sequence[ScoredBatch], n_calibration: int, notes: list[str]
@@ -176,18 +185,30 @@ class _Counted:
         alerts: Flagged rows among those of the model.
         by_p_value: (n + 1,) counts of the same rows.
         others: Rows that another model version answered.
+        reasons: Alerts by the column that explains most of each.
     """
 
     alerts: Share
     by_p_value: NDArray[np.int64]
     others: int
+    reasons: Counter[str]
 
     def plus(self, other: _Counted) -> _Counted:
         return _Counted(
             Share(self.alerts.count + other.alerts.count, self.alerts.n + other.alerts.n),
             self.by_p_value + other.by_p_value,
             self.others + other.others,
+            self.reasons + other.reasons,
         )
+
+
+def _first_reasons(reasons: pa.ChunkedArray) -> Mapping[str, int]:
+    """Count the first reason's column of some alerts; of tables, where reasons are text, none."""
+    if not pa.types.is_list(reasons.type):
+        return {}
+    given = reasons.filter(pc.greater(pc.fill_null(pc.list_value_length(reasons), 0), 0))
+    columns = pc.struct_field(pc.list_element(given, 0), "column")
+    return {str(item["values"]): item["counts"] for item in pc.value_counts(columns).to_pylist()}
 
 
 def _comparable(

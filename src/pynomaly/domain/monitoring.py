@@ -110,6 +110,7 @@ class Monitoring:
         rows: Scored by that version.
         flagged: Alerts among them.
         earlier: Earlier batches of the same model and policy that were compared with.
+        reasons: The columns that explain most alerts, with how many; the most frequent first.
         findings: Every comparison that could be made.
         notes: What was not compared, and why.
     """
@@ -122,6 +123,7 @@ class Monitoring:
     rows: int
     flagged: int
     earlier: int
+    reasons: tuple[tuple[str, int], ...]
     findings: tuple[Finding, ...]
     notes: tuple[str, ...] = field(default=())
 

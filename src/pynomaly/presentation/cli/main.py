@@ -33,7 +33,6 @@ _COMMANDS = (
     "history",
     "models",
     "evidence",
-    "replay",
     "detectors",
     "pipelines",
     "config",

@@ -158,6 +158,9 @@ def _findings(monitored: Facts) -> Iterator[RenderableType]:
             ["finding", "level", "because"],
             [(f["check"].replace("_", " "), f["level"], f["sentence"]) for f in findings],
         )
+    if reasons := monitored.get("alert_reasons"):
+        shown = ", ".join(f"{clean(column)} {number(n)}" for column, n in reasons.items())
+        yield f"alerts by what explains most of each: {shown}"
     for note in monitored.get("notes", ()):
         yield f"- {clean(note)}"
 
