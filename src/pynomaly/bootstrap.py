@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from pynomaly.application.read_scores import ReadScores
     from pynomaly.application.reconcile import ReconcileAliases
     from pynomaly.application.register import RegisterModel
+    from pynomaly.application.replay import ReplayRun
     from pynomaly.application.report import WriteRunReport
     from pynomaly.application.score import Compute, ScoreSnapshot
     from pynomaly.application.score_partition import ScorePartition
@@ -344,7 +345,7 @@ class Platform:
         )
 
     @cached_property
-    def score_partition(self) -> ScorePartition:
+    def score_partition(self) -> ScorePartition[PartStore]:
         """Score one partition."""
         from pynomaly.application.score_partition import ScorePartition
 
@@ -447,6 +448,23 @@ class Platform:
 
         collect = CollectEvidence(self.records, self.loader, self.registry)
         return ExportEvidence(collect, self.reports, self.signer, ZipBundles())
+
+    @cached_property
+    def replay(self) -> ReplayRun:
+        """Make past scoring decisions once more."""
+        from pynomaly.application.replay import ReplayRun
+
+        return ReplayRun(
+            self.records,
+            self.ledger,
+            self.loader,
+            self.partitions,
+            self.parts,
+            self.datasets,
+            self.kernels,
+            self.pipeline,
+            self.settings.scoring.batch_rows,
+        )
 
     @cached_property
     def queries(self) -> Queries:

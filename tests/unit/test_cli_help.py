@@ -7,7 +7,7 @@ from pynomaly.presentation.cli.main import main
 COMMANDS = [
     "detect", "init", "run", "validate", "profile", "train", "release", "score", "scores",
     "scores read", "scores verify", "scores prune", "monitor", "report", "status", "history", "models", "models list",
-    "evidence", "evidence export", "evidence verify", "evidence key", "detectors",
+    "evidence", "evidence export", "evidence verify", "evidence key", "replay", "detectors",
     "detectors list", "detectors show", "pipelines", "pipelines list", "config", "config show", "doctor",
     "up", "down", "deploy", "demo",
 ]  # fmt: skip

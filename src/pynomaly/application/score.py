@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from pynomaly.application.batch_line import draw_batch_line
 from pynomaly.application.champion import ModelLoader
 from pynomaly.application.plan_scoring import refuse_overtaken, score_version
 from pynomaly.application.ports.data import DatasetStore
@@ -22,12 +23,11 @@ from pynomaly.application.ports.ledger import Ledger
 from pynomaly.application.ports.partitions import PartitionReader, PartStore
 from pynomaly.application.ports.records import Records
 from pynomaly.application.read_scores import ReadScores, is_file
-from pynomaly.application.score_partition import PartitionWork, conformed_rows, refuse_kept
+from pynomaly.application.refused_rows import refused_rows, refused_within
+from pynomaly.application.score_partition import PartitionWork, refuse_kept
 from pynomaly.application.score_work import JobWork, Slice
-from pynomaly.application.scoring_rows import score_table
 from pynomaly.application.validate import Validated
-from pynomaly.domain.datasets import ROW_ID
-from pynomaly.domain.decision import Line, draw_line
+from pynomaly.domain.decision import Line
 from pynomaly.domain.errors import (
     ConfigurationError,
     IntegrityError,
@@ -36,18 +36,16 @@ from pynomaly.domain.errors import (
     SourceChangedError,
 )
 from pynomaly.domain.identifiers import new_id
-from pynomaly.domain.ledger import Entry, Output, Partition, ScoreJob, partition_key
+from pynomaly.domain.ledger import Entry, Output, ScoreJob, partition_key
 from pynomaly.domain.models import Model
 from pynomaly.domain.pipelines import Pipeline, SourceSpec
 from pynomaly.domain.runs import ScoredBatch
 
 __all__ = ["Compute", "ScoreSnapshot"]
 
-Floats = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 _SLACK_MIB = 48  # Parquet encoders, fragmentation
 _LEAST_BATCH = 1_000
-_NONE = np.array([], dtype=np.int64)
 
 
 class Compute(Protocol):
@@ -127,7 +125,7 @@ class ScoreSnapshot:
         version = score_version(pipeline, registered)
         refuse_overtaken(self.ledger, plan, pipeline, version)
         target = self._target(pipeline, output)
-        refused = self._refused(validated)
+        refused = refused_rows(self.datasets, validated.dataset.quarantine_uri)
         work = PartitionWork(
             pipeline, spec, model, version, Line(np.inf, last=-1), target,
             kept, output.partition_by, self._batch_rows(len(columns), model),
@@ -141,7 +139,7 @@ class ScoreSnapshot:
         unreadable = dict(validated.unreadable)
         entries, slices = [], {}
         for position, partition in enumerate(plan.partitions):
-            rows = _within(refused, partition)
+            rows = refused_within(refused, partition)
             first = firsts.get(position)
             settings = {
                 "target": target,
@@ -203,19 +201,6 @@ class ScoreSnapshot:
             )
         return target
 
-    def _refused(self, validated: Validated) -> Mapping[str, Numbers]:
-        """Return the numbers of refused rows by file name, ascending."""
-        uri = validated.dataset.quarantine_uri
-        found: dict[str, list[int]] = {}
-        if uri is not None:
-            for table in self.datasets.read(uri, [ROW_ID]):
-                for row_id in table.column(ROW_ID).to_pylist():
-                    name, _, number = row_id.rpartition("#")
-                    # Lines that are no rows (file:line) are met again when the file is read.
-                    if name and number.isdecimal():
-                        found.setdefault(name, []).append(int(number))
-        return {name: np.unique(numbers) for name, numbers in found.items()}
-
     def _line(
         self, work: PartitionWork, validated: Validated, refused: Mapping[str, Numbers]
     ) -> tuple[Line, dict[int, int]]:
@@ -223,26 +208,14 @@ class ScoreSnapshot:
 
         A policy that looks at the whole batch has every row scored beforehand.
         """
-        policy, calibration = work.pipeline.decision, work.model.calibration
-        if not policy.looks_at_whole_batch:
-            return draw_line(policy, calibration, ()), {}
-        if validated.unreadable:
+        policy = work.pipeline.decision
+        if policy.looks_at_whole_batch and validated.unreadable:
             raise PartitionsFailedError(
                 f"the policy {policy.kind} needs the whole batch, but {validated.unreadable[0][1]}",
                 hint="mend the input, or use the policy alert_budget",
             )
-        firsts: dict[int, int] = {}
-
-        def scores() -> Iterator[Floats]:
-            first = 0
-            for position, partition in enumerate(validated.plan.partitions):
-                firsts[position] = first
-                rows = _within(refused, partition)
-                for _, accepted, _ in conformed_rows(self.reader, work, partition, rows):
-                    first += len(accepted)
-                    yield score_table(work.model, accepted, self.kernels)
-
-        return draw_line(policy, calibration, scores()), firsts
+        partitions = validated.plan.partitions
+        return draw_batch_line(work, partitions, refused, self.reader, self.kernels)
 
     def _conclude(
         self, pipeline: Pipeline, job: ScoreJob, validated: Validated, output: Output
@@ -312,17 +285,6 @@ class _Done:
         with self.lock:
             self.rows += rows
             self.on_rows(self.rows)
-
-
-def _within(refused: Mapping[str, Numbers], partition: Partition) -> Numbers:
-    """Return the refused rows of one partition."""
-    numbers = refused.get(partition.name, _NONE)
-    if partition.rows is None:
-        return numbers
-    first, last = np.searchsorted(
-        numbers, [partition.first_row, partition.first_row + partition.rows], side="right"
-    )
-    return numbers[first:last]
 
 
 def _failure(failed: list[Entry], of: int) -> PartitionsFailedError | SourceChangedError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Generic, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from pynomaly.application.conform import conform
 from pynomaly.application.overlap import behind, read_ahead
 from pynomaly.application.ports.learning import Kernels
-from pynomaly.application.ports.partitions import PartitionBatch, PartitionReader, PartStore
+from pynomaly.application.ports.partitions import PartitionBatch, PartitionReader, PartWriters
 from pynomaly.application.row_scorer import RowScorer
 from pynomaly.domain.datasets import ROW_ID, SCORED_COLUMNS, Schema
 from pynomaly.domain.decision import Line
@@ -75,18 +76,21 @@ def refuse_kept(pipeline: Pipeline, columns: tuple[str, ...], keep: tuple[str, .
         raise ConfigurationError(f"column '{name}' cannot be kept: {why}", hint=hint)
 
 
+Store = TypeVar("Store", bound=PartWriters)
+
+
 @dataclass(frozen=True, slots=True)
-class ScorePartition:
+class ScorePartition(Generic[Store]):
     """Scores leased partitions.
 
     Args:
         reader: Reads them.
-        store: Writes their parts.
+        store: Takes their rows.
         kernels: Score.
     """
 
     reader: PartitionReader
-    store: PartStore
+    store: Store
     kernels: Kernels
 
     def __call__(

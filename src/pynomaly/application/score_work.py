@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pynomaly.application.ports.ledger import Ledger
+from pynomaly.application.ports.partitions import PartStore
 from pynomaly.application.score_partition import PartitionWork, ScorePartition
 from pynomaly.domain.errors import (
     DataRejectedError,
@@ -81,7 +82,7 @@ class Workers:
     """
 
     ledger: Ledger
-    score: ScorePartition
+    score: ScorePartition[PartStore]
     count: int
     lease_seconds: float
 

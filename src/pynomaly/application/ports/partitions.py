@@ -17,7 +17,14 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-__all__ = ["PartStore", "PartWriter", "PartitionBatch", "PartitionReader", "StoredPart"]
+__all__ = [
+    "PartStore",
+    "PartWriter",
+    "PartWriters",
+    "PartitionBatch",
+    "PartitionReader",
+    "StoredPart",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +125,16 @@ class StoredPart:
     modified_at: datetime
 
 
-class PartStore(Protocol):
+class PartWriters(Protocol):
+    """Takes the scored rows of partitions."""
+
+    def writer(
+        self, target: str, name: str, *, partition_by: str | None = None
+    ) -> AbstractContextManager[PartWriter]:
+        """Open a new part; see :meth:`PartStore.writer`."""
+
+
+class PartStore(PartWriters, Protocol):
     """Stores parts in folders, under ``s3://`` prefixes and in database tables."""
 
     def resolve(self, target: str) -> str:

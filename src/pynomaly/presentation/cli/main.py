@@ -33,6 +33,7 @@ _COMMANDS = (
     "history",
     "models",
     "evidence",
+    "replay",
     "detectors",
     "pipelines",
     "config",

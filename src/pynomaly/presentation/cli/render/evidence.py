@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pynomaly.presentation.cli.render.base import clean, number
@@ -10,7 +10,7 @@ from pynomaly.presentation.cli.render.base import clean, number
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["exported_lines", "key_lines", "verified_lines"]
+__all__ = ["exported_lines", "key_lines", "replayed_lines", "verified_lines"]
 
 Facts = Mapping[str, Any]
 
@@ -58,6 +58,23 @@ def key_lines(document: Facts) -> Iterator[RenderableType]:
     """Yield a public key and its fingerprint."""
     yield document["public_key"].rstrip()
     yield document["key_fingerprint"]  # readers of PEM ignore what follows the key
+
+
+def replayed_lines(batches: Sequence[Facts]) -> Iterator[RenderableType]:
+    """Yield what came out again, batch by batch."""
+    for found in batches:
+        yield (
+            f"{number(found['rows'])} rows in {number(found['partitions'])} partitions scored "
+            "again: every score, decision and reason as it was"
+        )
+        yield f"  data       {clean(found['source'])}"
+        yield f"  content    {found['fingerprint']}"
+        yield (
+            f"  model      {clean(found['pipeline'])} version {found['model_version']}, manifest "
+            f"{found['manifest_digest'][:12]}"
+        )
+        yield f"  policy     {found['policy_version']}, from {found['policy_from']}"
+        yield f"  flagged    {number(found['rows_flagged'])}"
 
 
 def _missing(document: Facts) -> Iterator[str]:

@@ -1,0 +1,293 @@
+"""Make a past scoring decision once more and compare it with what was committed then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from pynomaly.application.batch_line import draw_batch_line
+from pynomaly.application.champion import ModelLoader
+from pynomaly.application.compare_parts import ComparedParts, Difference, divided_by
+from pynomaly.application.configuration import decision_of
+from pynomaly.application.ports.data import DatasetStore
+from pynomaly.application.ports.learning import Kernels
+from pynomaly.application.ports.ledger import Ledger
+from pynomaly.application.ports.partitions import PartitionReader, PartStore
+from pynomaly.application.ports.records import Records
+from pynomaly.application.refused_rows import refused_rows, refused_within
+from pynomaly.application.score_partition import PartitionWork, ScorePartition
+from pynomaly.domain.decision import Line, policy_version
+from pynomaly.domain.errors import (
+    ConfigurationError,
+    IntegrityError,
+    SourceChangedError,
+    SourceNotFoundError,
+    UsageError,
+)
+from pynomaly.domain.ledger import Entry, Lease, ScoreJob
+from pynomaly.domain.models import Model
+from pynomaly.domain.pipelines import DecisionPolicy, Pipeline, SourceSpec
+from pynomaly.domain.runs import Run, ScoredBatch
+
+__all__ = ["ReplayRun", "Replayed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """How a batch came out the second time.
+
+    Args:
+        run_id: That scored it.
+        batch_id: Of the batch.
+        pipeline: Which job.
+        source: What was scored.
+        fingerprint: Its content digest, then and now.
+        model_version: Registry version.
+        manifest_digest: Of the model, verified.
+        policy_version: Of the decision policy.
+        policy_from: Where that policy was found.
+        partitions: Scored anew.
+        rows: Compared.
+        rows_flagged: Alerts among them.
+        differing: Rows that came out otherwise, are missing or are new.
+        largest_score_difference: Between two scores of a row.
+        differences: The first of them.
+    """
+
+    run_id: str
+    batch_id: str
+    pipeline: str
+    source: str
+    fingerprint: str
+    model_version: int
+    manifest_digest: str
+    policy_version: str
+    policy_from: str
+    partitions: int
+    rows: int
+    rows_flagged: int
+    differing: int
+    largest_score_difference: float
+    differences: tuple[Difference, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayRun:
+    """Score the rows of a past run as then, through the very code that scores, and write nothing.
+
+    Args:
+        records: What was done.
+        ledger: What was scored, partition by partition.
+        loader: Fetches the model.
+        reader: Reads the source.
+        store: Holds the committed parts.
+        datasets: Hold the rows that were refused.
+        kernels: Score.
+        pipelines: Returns a configured pipeline.
+        batch_rows: Rows in memory at once.
+    """
+
+    records: Records
+    ledger: Ledger
+    loader: ModelLoader
+    reader: PartitionReader
+    store: PartStore
+    datasets: DatasetStore
+    kernels: Kernels
+    pipelines: Callable[[str], Pipeline]
+    batch_rows: int
+
+    def __call__(
+        self, run_id: str, data: str | None = None, on_rows: Callable[[int], None] = lambda _: None
+    ) -> tuple[Replayed, ...]:
+        """Replay what a run scored.
+
+        Args:
+            run_id: Of the run.
+            data: Where the same data is now; where it was then if None.
+            on_rows: Told of every further number of rows read.
+
+        Returns:
+            One result per batch, differences included.
+
+        Raises:
+            UsageError: The run scored nothing, its scores were pruned, or the decision policy that
+                was in force is nowhere to be found.
+            SourceNotFoundError: The data is gone.
+            SourceChangedError: The data is no longer what was scored.
+            IntegrityError: Model or committed parts are not what was recorded about them.
+        """
+        run = self.records.run(run_id)
+        if run is None:
+            raise UsageError(
+                f"there is no run {run_id}", hint="list runs: pynomaly history PIPELINE"
+            )
+        batches = self.records.batches_of(run_id)
+        if not batches:
+            raise UsageError(
+                f"run {run_id} ({run.command}) scored nothing that could be replayed",
+                hint=f"list runs: pynomaly history {run.pipeline}",
+            )
+        pipeline = self.pipelines(run.pipeline)
+        return tuple(self._batch(run, batch, pipeline, data, on_rows) for batch in batches)
+
+    def _batch(
+        self,
+        run: Run,
+        batch: ScoredBatch,
+        pipeline: Pipeline,
+        data: str | None,
+        on_rows: Callable[[int], None],
+    ) -> Replayed:
+        job, entries = self._committed(batch)
+        model = self._model(job)
+        decision, policy_from = self._decision(job, pipeline, model)
+        spec = self._source(job, pipeline, data)
+        if data is not None:
+            entries = self._moved(entries, spec)
+        divided = divided_by(self.store, entries)
+        pipeline = replace(pipeline, decision=decision)
+        kept = (divided,) if divided is not None and divided not in pipeline.keys else ()
+        work = PartitionWork(
+            pipeline, spec, model, job.version, Line(np.inf, last=-1), job.target, kept, divided,
+            self.batch_rows,
+        )  # fmt: skip
+        compared = list(self._compare(work, entries, batch, on_rows))
+        differences = tuple(example for parts in compared for example in parts.examples)
+        return Replayed(
+            run_id=run.id,
+            batch_id=batch.id,
+            pipeline=pipeline.name,
+            source=job.source_uri,
+            fingerprint=job.fingerprint,
+            model_version=job.version.model_version,
+            manifest_digest=job.version.manifest_digest,
+            policy_version=job.version.policy_version,
+            policy_from=policy_from,
+            partitions=len(entries),
+            rows=batch.rows_scored,
+            rows_flagged=batch.rows_flagged,
+            differing=sum(parts.differing for parts in compared),
+            largest_score_difference=max((parts.largest for parts in compared), default=0.0),
+            differences=differences[:10],
+        )
+
+    def _committed(self, batch: ScoredBatch) -> tuple[ScoreJob, tuple[Entry, ...]]:
+        """Return the job and its partitions, all of them committed."""
+        job = self.ledger.job(batch.id)
+        entries = self.ledger.entries_of(batch.id)
+        rows = sum(entry.outcome.rows_in for entry in entries if entry.outcome is not None)
+        if job is None or rows != batch.rows_in:
+            raise UsageError(
+                f"of the {batch.rows_in:,} rows that run {batch.run_id} scored, the ledger has "
+                f"{rows:,}: the others were pruned, or freed because their parts were damaged",
+                hint="replay a newer run, or score the data again; `pynomaly scores prune` keeps "
+                "as many versions and days as it is told",
+            )
+        return job, entries
+
+    def _model(self, job: ScoreJob) -> Model:
+        """Return the model, from the registry and verified against what the job was scored with."""
+        version = self.loader.version(job.pipeline, job.version.model_version)
+        digest = job.version.manifest_digest
+        if version.manifest_digest != digest:
+            raise IntegrityError(
+                f"version {version.version} of '{job.pipeline}' has the manifest "
+                f"{version.manifest_digest}; the run was scored with {digest}",
+                hint="somebody changed the records of the version or of the job",
+            )
+        with TemporaryDirectory() as work:
+            folder = Path(work) / "model"
+            self.loader.fetch(version, folder)
+            return self.loader.store.load(folder, digest)
+
+    def _decision(
+        self, job: ScoreJob, pipeline: Pipeline, model: Model
+    ) -> tuple[DecisionPolicy, str]:
+        """Return the policy that was in force, of which the ledger keeps the digest."""
+        wanted = job.version.policy_version
+        for policy, origin in self._policies(pipeline, model):
+            if policy_version(policy) == wanted:
+                return policy, origin
+        raise UsageError(
+            f"the decision policy {wanted}, with which the run was scored, is neither in the "
+            f"configuration of '{job.pipeline}' nor was the model trained under it",
+            hint=f"set it again in conf/pipelines/{job.pipeline}.yaml, under `decision:`, and "
+            "replay; the version control of that file knows it",
+        )
+
+    def _policies(self, pipeline: Pipeline, model: Model) -> Iterator[tuple[DecisionPolicy, str]]:
+        yield pipeline.decision, "the configuration"
+        trained = decision_of(model.card.configuration)
+        if trained is not None:
+            yield trained, "the configuration when the model was trained"
+
+    def _source(self, job: ScoreJob, pipeline: Pipeline, data: str | None) -> SourceSpec:
+        if data is not None:
+            return pipeline.source.at(data)
+        if self.reader.place(pipeline.source) == job.source_uri:
+            return pipeline.source
+        if "://" in job.source_uri and not job.source_uri.startswith("s3://"):
+            raise ConfigurationError(
+                f"{job.source_uri} was scored, which is not the source of '{job.pipeline}', and "
+                "addresses are kept without passwords",
+                hint="give the address again: --data URI",
+            )
+        return pipeline.source.at(job.source_uri)
+
+    def _moved(self, entries: Sequence[Entry], spec: SourceSpec) -> tuple[Entry, ...]:
+        """Return the partitions at the place where the same data is now."""
+        if "://" in spec.uri and not spec.uri.startswith("s3://"):
+            return tuple(entries)  # tables are found through the address alone
+        plan = self.reader.plan(spec, partition_rows=1_000_000)
+        places = {partition.name: partition.source for partition in plan.partitions}
+        gone = [e.partition.name for e in entries if e.partition.name not in places]
+        if gone:
+            raise SourceNotFoundError(
+                f"{spec.uri} has no file called {gone[0]}, of which rows were scored",
+                hint="name the same files at another place: a file as a file, a folder as a folder",
+            )
+        return tuple(
+            replace(e, partition=replace(e.partition, source=places[e.partition.name]))
+            for e in entries
+        )
+
+    def _compare(
+        self,
+        work: PartitionWork,
+        entries: Sequence[Entry],
+        batch: ScoredBatch,
+        on_rows: Callable[[int], None],
+    ) -> Iterator[ComparedParts]:
+        """Score every partition anew into what compares it."""
+        refused = refused_rows(self.datasets, batch.quarantine_uri)
+        partitions = [entry.partition for entry in entries]
+        try:
+            line, firsts = draw_batch_line(work, partitions, refused, self.reader, self.kernels)
+            work = replace(work, line=line)
+            for position, entry in enumerate(entries):
+                parts = ComparedParts(self.store, entry, work.pipeline.keys, work.partition_by)
+                score = ScorePartition(self.reader, parts, self.kernels)
+                lease = Lease(entry.key, entry.partition, "replay", entry.fence, entry.attempts)
+                rows = refused_within(refused, entry.partition)
+                # A partition that an earlier job had scored carries that one's registry number.
+                outcome = score(
+                    replace(work, version=entry.version), lease, rows, firsts.get(position, 0),
+                    on_rows,
+                )  # fmt: skip
+                assert entry.outcome is not None  # committed
+                if outcome.rows_in != entry.outcome.rows_in:
+                    raise SourceChangedError(
+                        f"{entry.partition} has {outcome.rows_in:,} rows; "
+                        f"{entry.outcome.rows_in:,} were scored"
+                    )
+                yield parts
+        except SourceChangedError as error:
+            raise SourceChangedError(
+                f"{error.message}: these are no longer the rows that were scored",
+                hint="restore them as they were, or name a place where they still are: --data URI",
+            ) from error
