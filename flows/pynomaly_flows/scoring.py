@@ -34,13 +34,13 @@ def scoring(
         overwrite: Use an output that holds something we did not write.
         keep: Source columns passed through.
         partition_by: Divide the output among folders by a column's values.
-        incremental: Only what is new since the last job.
+        incremental: Only what is new to the place that receives the scores.
         run_id: A failed run to take up again.
     """
     output = Output(out, overwrite, tuple(keep), partition_by)
     with recorded_run("score", pipeline, run_id) as run:
         for attempt in range(1, _ATTEMPTS + 1):
-            planned = plan(run.job, data, incremental, attempt)
+            planned = plan(run.job, data, incremental, output, attempt)
             if not planned.partitions:
                 break  # nothing new
             try:

@@ -53,10 +53,22 @@ def _planned(result: Plan) -> Facts:
 
 
 @step(summary=_planned)
-def plan(job: Job, data: str | None, incremental: bool = False, attempt: int = 1) -> Plan:
-    """Divide the source into partitions, all of them or only what is new."""
+def plan(
+    job: Job,
+    data: str | None,
+    incremental: bool = False,
+    output: Output | None = None,
+    attempt: int = 1,
+) -> Plan:
+    """Divide the source into partitions, all of them or only what is new to the output."""
     pipeline = _pipeline(job)
-    return platform().plan_scoring(pipeline, _source(pipeline, data), incremental=incremental)
+    return platform().plan_scoring(
+        pipeline,
+        _source(pipeline, data),
+        incremental=incremental,
+        output=output,
+        run_id=job.run_id,
+    )
 
 
 def _validated(result: Validated) -> Facts:

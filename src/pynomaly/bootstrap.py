@@ -341,7 +341,13 @@ class Platform:
         from pynomaly.application.plan_scoring import PlanScoring
 
         return PlanScoring(
-            self.partitions, self.ledger, self.loader, self.settings.scoring.partition_rows
+            self.partitions,
+            self.ledger,
+            self.loader,
+            self.parts,
+            self.records,
+            self.settings.home / "scores",
+            self.settings.scoring.partition_rows,
         )
 
     @cached_property

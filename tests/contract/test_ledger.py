@@ -17,6 +17,7 @@ from hypothesis.stateful import (
 )
 
 from pynomaly.domain.errors import ConflictError, FencedError
+from pynomaly.domain.increments import INCREMENT, Watermark, reach
 from pynomaly.domain.ledger import (
     Entry,
     JobProgress,
@@ -146,7 +147,7 @@ B0, B1 = (partition("b.parquet", n) for n in range(2))
 
 class TestJobs:
     def test_a_job_and_its_partitions_come_back_equal_and_in_order(self, ledger):
-        one = job(1, watermark="2026-11-23 ☃")
+        one = job(1, watermark=Watermark("ts", "2026-11-23 ☃", NOON))
         entries = (entry(B0), entry(A1), entry(replace(A0, rows=None, locator=())))
         ledger.open_job(one, entries)
         assert ledger.job("job-1") == one
@@ -456,6 +457,118 @@ class TestInForce:
         assert shown(ledger) == []
 
 
+def increment(above, first_row=0, digest="original"):
+    """A partition of the table ``file:///data``, or of what is new in it."""
+    name = "data" if above is None else f"data{INCREMENT}{above}"
+    return replace(partition(name, first_row, digest), source=f"file:///{name}")
+
+
+def scanned(ledger, number, above, up_to, *, asked=None, column="n", pieces=1, **changes):
+    """Open a job over a table and return its id; asked in the order of the numbers if not said."""
+    asked_at = NOON + timedelta(minutes=number if asked is None else asked)
+    return opened(
+        ledger,
+        number,
+        *(increment(above, place, f"{digest_of(column)} to {up_to}") for place in range(pieces)),
+        watermark=Watermark(column, str(up_to), asked_at),
+        **changes,
+    )
+
+
+def digest_of(column):
+    return "" if column == "n" else column
+
+
+def reached(ledger, column="n", **which):
+    where = {"version": V1, "target": "/scores", "table": "file:///data", **which}
+    return reach(ledger.stretches("payments", **where), column)
+
+
+def ranges(ledger):
+    """What is in force of the table, as ``(above, up to)``."""
+    found = (one.partition for one in ledger.current("payments"))
+    return [(one.source.partition(INCREMENT)[2], one.digest.rpartition(" to ")[2]) for one in found]
+
+
+class TestIncrements:
+    def test_increments_follow_each_other_without_a_gap(self, ledger):
+        assert reached(ledger) is None
+        committed(ledger, scanned(ledger, 1, None, 10))
+        committed(ledger, scanned(ledger, 2, 10, 20))
+        scanned(ledger, 3, 20, 30)
+        assert reached(ledger) == "20"
+        committed(ledger, "job-3")
+        assert reached(ledger) == "30"
+        assert ranges(ledger) == [("", "10"), ("10", "20"), ("20", "30")]
+
+    def test_places_versions_tables_and_pipelines_are_apart(self, ledger):
+        committed(ledger, scanned(ledger, 1, None, 10))
+        assert reached(ledger, version=replace(V1, model_version=9)) == "10"
+        assert reached(ledger, version=V2) is None
+        assert reached(ledger, target="/elsewhere") is None
+        assert reached(ledger, table="file:///other") is None
+        assert ledger.stretches("logins", V1, "/scores") == ()
+
+    def test_another_watermark_column_begins_anew(self, ledger):
+        committed(ledger, scanned(ledger, 1, None, 10))
+        committed(ledger, scanned(ledger, 2, 10, 20))
+        assert reached(ledger, "ts") is None
+        committed(ledger, scanned(ledger, 3, None, 10, column="ts"))
+        assert reached(ledger, "ts") == "10"
+        assert reached(ledger, "n") is None
+        assert ranges(ledger) == [("", "10")]
+
+    def test_rows_after_a_part_that_was_freed_are_scored_again_and_shown_until_then(self, ledger):
+        committed(ledger, scanned(ledger, 1, None, 10))
+        committed(ledger, scanned(ledger, 2, 10, 20, pieces=2))
+        committed(ledger, scanned(ledger, 3, 20, 30))
+        ledger.reset(ledger.entries_of("job-2")[1].key, "its part is gone")
+        assert reached(ledger) == "10"
+        assert ranges(ledger) == [("", "10"), ("10", "20"), ("20", "30")]
+        committed(ledger, scanned(ledger, 4, 10, 35))
+        assert reached(ledger) == "35"
+        assert ranges(ledger) == [("", "10"), ("10", "35")]
+
+    def test_a_full_job_ends_all_increments_asked_for_before_it(self, ledger):
+        committed(ledger, scanned(ledger, 1, None, 10))
+        committed(ledger, scanned(ledger, 2, 10, 20))
+        committed(ledger, scanned(ledger, 3, None, 20))
+        assert ranges(ledger) == [("", "20")]
+        committed(ledger, scanned(ledger, 4, 20, 30))
+        assert ranges(ledger) == [("", "20"), ("20", "30")]
+
+    def test_a_full_job_that_an_increment_overtakes_hides_nothing(self, ledger):
+        committed(ledger, scanned(ledger, 1, None, 10))
+        # The full job asks the table first, is opened later and ends last.
+        committed(ledger, scanned(ledger, 2, 10, 25, asked=9))
+        committed(ledger, scanned(ledger, 3, None, 20, asked=8))
+        assert ranges(ledger) == [("", "10"), ("10", "25")]
+        # The next increment follows the full job, and the rows in between are scored again.
+        assert reached(ledger) == "20"
+        committed(ledger, scanned(ledger, 4, 20, 30, asked=10))
+        assert ranges(ledger) == [("", "20"), ("20", "30")]
+
+    def test_an_increment_shows_what_it_has_committed_so_far(self, ledger):
+        committed(ledger, scanned(ledger, 1, None, 10))
+        committed(ledger, scanned(ledger, 2, 10, 20, pieces=2), 1)
+        assert ranges(ledger) == [("", "10"), ("10", "20")]
+
+    def test_an_increment_alone_in_its_place_is_in_force(self, ledger):
+        committed(ledger, scanned(ledger, 1, 10, 20))
+        committed(ledger, scanned(ledger, 2, 20, 30))
+        assert reached(ledger) is None
+        assert ranges(ledger) == [("10", "20"), ("20", "30")]
+
+    def test_a_name_that_looks_like_an_increment_is_none(self, ledger):
+        table = "sqlite:///a.db#SELECT a, above FROM t"
+        whole = replace(A0, source=table)
+        mark = Watermark("a", "7", NOON)
+        committed(ledger, opened(ledger, 1, whole, source_uri=table, watermark=mark))
+        (found,) = ledger.stretches("payments", V1, "/scores")
+        assert found.above is None
+        assert reached(ledger, "a", table=table) == "7"
+
+
 class TestKeeping:
     def test_everything_is_listed_oldest_first(self, ledger):
         opened(ledger, 2, A1, replace(A0, digest="changed"))
@@ -496,11 +609,55 @@ class TestKeeping:
         assert [one.partition for one in ledger.entries_of("job-2")] == [B0]
         assert [one.partition for one in ledger.entries("payments")] == [B0]
 
+    def test_a_job_that_lost_a_partition_of_a_file_no_longer_speaks_for_the_file(self, ledger):
+        committed(ledger, opened(ledger, 1, A0, A1))
+        changed = replace(A1, digest="changed")
+        committed(ledger, opened(ledger, 2, A0, changed))
+        ledger.forget([entry(A1).key])
+        ledger.reset(entry(changed).key, "its part is gone")
+        # Job 1 would be complete without it, and the rest of the file would be missed by nobody.
+        assert ledger.jobs("payments")[-1].id == "job-2"
+        assert shown(ledger) == [("a.parquet", 0, "original")]
+
     def test_thousands_are_forgotten_at_once(self, ledger):
         many = [partition(first_row=n) for n in range(1_200)]
         opened(ledger, 1, *many)
         ledger.forget([entry(one).key for one in many])
         assert ledger.jobs("payments") == ledger.entries("payments") == ()
+
+    def test_what_a_job_came_to_ask_for_meanwhile_is_not_forgotten(self, ledger):
+        committed(ledger, opened(ledger, 1, A0, A1))
+        known = [one.id for one in ledger.jobs("payments")]
+        opened(ledger, 2, A0)
+        assert ledger.forget([entry(A0).key, entry(A1).key], known) == {entry(A1).key}
+        assert ledger.progress("job-2").committed == 1
+        assert ledger.forget([entry(A0).key], [*known, "job-2"]) == {entry(A0).key}
+
+    def test_a_job_is_unfinished_while_it_may_become_complete(self, ledger):
+        committed(ledger, opened(ledger, 1, A0))
+        committed(ledger, opened(ledger, 2, A1, A2), 1)
+        before, after = NOON + timedelta(minutes=1), NOON + timedelta(minutes=2)
+        assert ledger.unfinished("payments", before) == {entry(A1).key, entry(A2).key}
+        assert ledger.unfinished("payments", after) == frozenset()
+        ledger.lease("job-2", "w", HOUR)
+        assert ledger.unfinished("payments", after) == {entry(A1).key, entry(A2).key}
+        assert ledger.unfinished("logins", before) == frozenset()
+
+    def test_what_was_asked_for_is_known_by_input_and_run(self, ledger):
+        opened(ledger, 1, A0, B0)
+        opened(ledger, 2, A1, source_uri="file:///other")
+        a, b = A0.source, B0.source
+        assert ledger.asked("payments", V1, "/scores", source_uri="file:///data") == {a, b}
+        assert ledger.asked("payments", V1, "/scores", run_id="run-2") == {a}
+        assert ledger.asked("payments", V1, "/elsewhere") == frozenset()
+        assert ledger.asked("payments", V2, "/scores") == frozenset()
+
+    def test_the_pipelines_that_share_a_place_are_known(self, ledger):
+        opened(ledger, 1, A0)
+        opened(ledger, 2, B0, pipeline="logins")
+        opened(ledger, 3, B1, target="/elsewhere")
+        assert ledger.pipelines("/scores") == ("logins", "payments")
+        assert ledger.pipelines("/nowhere") == ()
 
     def test_what_somebody_works_on_is_not_forgotten(self, ledger):
         opened(ledger, 1, A0, A1, A2)
@@ -528,20 +685,14 @@ class TestKeeping:
         assert ledger.wrote("/scores")
         assert not ledger.wrote("/elsewhere")
 
-    def test_the_watermark_is_that_of_the_newest_complete_job(self, ledger):
-        assert ledger.watermark("payments", "file:///data", V1) is None
-        committed(ledger, opened(ledger, 1, A0, watermark="10"))
-        opened(ledger, 2, A1, watermark="20")
-        opened(ledger, 3)  # found nothing new
-        opened(ledger, 4, source_uri="file:///other", watermark="40")
-        assert ledger.watermark("payments", "file:///data", V1) == "10"
-        committed(ledger, "job-2")
-        assert ledger.watermark("payments", "file:///data", V1) == "20"
-        assert ledger.watermark("payments", "file:///data", replace(V1, model_version=9)) == "20"
-        assert ledger.watermark("payments", "file:///data", V2) is None
-        assert ledger.watermark("logins", "file:///data", V1) is None
 
-
+TABLES = [
+    (above, up_to, asked)
+    for above in (None, 1, 2)
+    for up_to in (1, 2, 3)
+    for asked in (-1, 0)
+    if above is None or above < up_to
+]
 PIECES = [
     partition(source, n, digest)
     for source in ("a", "b")
@@ -578,10 +729,28 @@ class AgreeingLedgers(RuleBasedStateMachine):
     )
     def open_job(self, pieces, version, place):
         self.made += 1
-        mark = str(self.made) if self.made % 3 else None
+        mark = Watermark("n", str(self.made), NOON) if self.made % 3 else None
         self.both(
             lambda ledger, _: opened(
                 ledger, self.made, *pieces, version=version, target=place, watermark=mark
+            )
+        )
+        self.jobs.append(f"job-{self.made}")
+
+    @rule(which=st.sampled_from(TABLES), column=st.sampled_from("nm"), pieces=st.integers(1, 2))
+    def scan(self, which, column, pieces):
+        self.made += 1
+        above, up_to, asked = which
+        self.both(
+            lambda ledger, _: scanned(
+                ledger,
+                self.made,
+                above,
+                up_to,
+                asked=self.made + 2 * asked,
+                column=column,
+                pieces=pieces,
+                target="/x",
             )
         )
         self.jobs.append(f"job-{self.made}")
@@ -617,7 +786,8 @@ class AgreeingLedgers(RuleBasedStateMachine):
     @rule(pieces=st.lists(st.sampled_from(PIECES), max_size=4), version=st.sampled_from([V1, V2]))
     def forget(self, pieces, version):
         keys = [entry(piece, version, "/x").key for piece in pieces]
-        self.both(lambda ledger, _: ledger.forget(keys))
+        mine, theirs = self.both(lambda ledger, _: ledger.forget(keys, known=self.jobs[:-1]))
+        assert mine == theirs
 
     @rule(piece=st.sampled_from(PIECES), version=st.sampled_from([V1, V2]))
     def reset(self, piece, version):
@@ -638,7 +808,11 @@ class AgreeingLedgers(RuleBasedStateMachine):
                     for v in (V1, V2, None)
                     for t in ("/x", None)
                 ],
-                [ledger.watermark("payments", "file:///data", v) for v in (V1, V2)],
+                [ledger.asked("payments", v, "/x", run_id="run-1") for v in (V1, V2)],
+                [ledger.asked("payments", v, "/x", source_uri="file:///data") for v in (V1, V2)],
+                ledger.unfinished("payments", NOON + timedelta(minutes=5)),
+                ledger.pipelines("/x"),
+                [ledger.stretches("payments", v, "/x") for v in (V1, V2)],
                 [ledger.wrote(target) for target in ("/x", "/y")],
             )
 
@@ -658,7 +832,7 @@ def test_memory_and_sqlite_agree_whatever_is_asked(sqlite_template):
     run_state_machine_as_test(
         AgreeingLedgers,
         settings=settings(
-            max_examples=30,
+            max_examples=20,
             stateful_step_count=25,
             deadline=None,
             suppress_health_check=list(HealthCheck),

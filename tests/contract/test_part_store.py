@@ -425,6 +425,14 @@ def test_only_a_column_that_is_there_and_is_flat_divides(files):
             write(files, f"{KEY}-1", pa.table({name: [1], "n": [1]}), partition_by=name)
 
 
+@pytest.mark.parametrize("others", [["a", None], ["a"], []])
+def test_a_text_that_folders_of_missing_values_are_called_divides_nothing(files, others):
+    rows = pa.table({"n": range(len(others) + 1), "shop": [*others, "__HIVE_DEFAULT_PARTITION__"]})
+    with pytest.raises(ConfigurationError, match=r"'shop': it holds the text '__HIVE_DEFAULT"):
+        write(files, f"{KEY}-1", rows, partition_by="shop")
+    assert files.everything() == []
+
+
 # Folders
 
 

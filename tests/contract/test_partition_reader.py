@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -10,8 +11,8 @@ import pytest
 import sqlalchemy as sa
 
 from pynomaly.adapters import data_sources, partition_reader
-from pynomaly.domain.errors import ConfigurationError, MalformedSourceError
-from pynomaly.domain.ledger import INCREMENT
+from pynomaly.domain.errors import ConfigurationError, MalformedSourceError, SourceChangedError
+from pynomaly.domain.increments import INCREMENT
 from pynomaly.domain.pipelines import SourceSpec
 from pynomaly.infrastructure.s3.client import connect
 
@@ -266,6 +267,28 @@ def test_a_source_without_rows_is_refused_when_planned(folder):
         READER.plan(folder.spec, partition_rows=10)
 
 
+@pytest.mark.parametrize("form", ["parquet", "csv"])
+def test_a_file_without_rows_among_others_is_a_partition_without_rows(lake, form):
+    lake.put(f"a.{form}", WRITERS[form](table(5)))
+    lake.put(f"b.{form}", WRITERS[form](table(5).slice(0, 0)))
+    plan = READER.plan(lake.spec, partition_rows=10)
+    _, empty = plan.partitions
+    assert (empty.name, empty.extent) == (f"b.{form}", "")
+    assert empty.rows == (0 if form == "parquet" else None)
+    assert list(READER.read(lake.spec, empty)) == []
+    assert numbered(lake.spec, plan) == opened(lake.spec)
+    lake.put(f"b.{form}", WRITERS[form](table(3)))
+    with pytest.raises(SourceChangedError):
+        list(READER.read(lake.spec, empty))
+
+
+def test_what_is_gone_has_no_rows(lake):
+    lake.put("a.parquet", parquet(table(5)))
+    (partition,) = READER.plan(lake.spec, partition_rows=10).partitions
+    nothing = replace(partition, rows=0, digest="", locator=())
+    assert list(READER.read(lake.spec, nothing)) == []
+
+
 def test_a_plan_of_files_names_the_absolute_path_in_any_spelling(folder, monkeypatch):
     folder.put("a.csv", csv(table(5)))
     plan = READER.plan(folder.spec, partition_rows=10)
@@ -381,20 +404,22 @@ def test_only_rows_above_the_watermark_are_new(database, kind, marks):
     filled(database, kind, marks[:15])
     spec = database.spec()
     first = READER.plan(spec, partition_rows=4, key="id", watermark="k")
-    assert first.watermark == str(marks[14])
+    mark = first.watermark.value
+    assert (first.watermark.column, mark) == ("k", str(marks[14]))
     assert len(numbered(spec, first)) == 15
-    nothing = READER.plan(spec, partition_rows=4, key="id", watermark="k", above=first.watermark)
+    nothing = READER.plan(spec, partition_rows=4, key="id", watermark="k", above=mark)
     assert nothing.partitions == ()
-    assert nothing.watermark == first.watermark
+    assert (nothing.watermark.column, nothing.watermark.value) == ("k", mark)
 
     more = ", ".join(f"({100 + n}, {literal(mark)}, 0)" for n, mark in enumerate(marks[15:]))
     database.run(f"INSERT INTO t VALUES {more}")
-    second = READER.plan(spec, partition_rows=4, key="id", watermark="k", above=first.watermark)
-    assert second.watermark == str(marks[19])
+    second = READER.plan(spec, partition_rows=4, key="id", watermark="k", above=mark)
+    assert second.watermark.value == str(marks[19])
+    assert second.watermark.asked_at >= first.watermark.asked_at
     assert [row["k"] for _, row in numbered(spec, second)] == marks[15:]
     for partition in second.partitions:
-        assert partition.source.endswith(f"{INCREMENT}{first.watermark}")
-        assert partition.source.removesuffix(f"{INCREMENT}{first.watermark}") == READER.place(spec)
+        assert partition.source.endswith(f"{INCREMENT}{mark}")
+        assert partition.source.removesuffix(f"{INCREMENT}{mark}") == READER.place(spec)
     assert {partition.source for partition in first.partitions} == {READER.place(spec)}
     # Rows without an id are named by table and number, which begins anew in every increment.
     assert not {p.name for p in first.partitions} & {p.name for p in second.partitions}

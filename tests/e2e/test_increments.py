@@ -1,50 +1,247 @@
-"""Increments of one table by several jobs."""
+"""Jobs over the same table or folder, one after the other and beside each other."""
 
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from command_line import frame
-from pynomaly.bootstrap import build
-from pynomaly.domain.errors import SourceChangedError
+from pynomaly.application.validate import Validated
+from pynomaly.bootstrap import Platform, build
+from pynomaly.domain.errors import PartitionsFailedError, SourceChangedError
 from pynomaly.domain.identifiers import new_id
 from pynomaly.domain.ledger import Output, Plan
-from pynomaly.domain.pipelines import SourceSpec
+from pynomaly.domain.pipelines import DecisionPolicy, Pipeline, SourceSpec
+from pynomaly.domain.runs import ScoredBatch
 from pynomaly.settings import load_settings
 
+ROWS = frame(300, 9).assign(n=range(300), m=range(1_000, 1_300))
 
-def test_an_increment_planned_before_another_one_is_refused(
-    scoring_project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+
+class Source:
+    """Something to score with the champion of a project."""
+
+    def __init__(self, spec: SourceSpec, partition_rows: int = 100_000) -> None:
+        self.platform: Platform = build(
+            load_settings(environ={"PYNOMALY_SCORING__PARTITION_ROWS": str(partition_rows)})
+        )
+        self.pipeline: Pipeline = self.platform.pipeline("payments")
+        self.spec = spec
+        self.output = Output()
+
+    def plan(self, *, incremental: bool = True, run_id: str | None = None) -> Plan:
+        return self.platform.plan_scoring(
+            self.pipeline, self.spec, incremental=incremental, output=self.output, run_id=run_id
+        )
+
+    def validate(self, plan: Plan, run_id: str = "run") -> Validated:
+        return self.platform.validate(self.pipeline, self.spec, run_id, plan, to_score=True)
+
+    def score(self, plan: Plan, run_id: str | None = None) -> int:
+        run_id = run_id or new_id(datetime.now(UTC))
+        return self.scored(self.validate(plan, run_id), run_id).rows_scored
+
+    def scored(self, validated: Validated, run_id: str = "run") -> ScoredBatch:
+        return self.platform.score(self.pipeline, self.spec, validated, run_id, self.output)
+
+    def read(self) -> Counter[str]:
+        """How often each row is in force."""
+        entries = self.platform.read_scores.current("payments")
+        tables = self.platform.read_scores.rows(entries, ["txn_id"])
+        return Counter(pa.concat_tables(tables).column("txn_id").to_pylist())
+
+
+class Table(Source):
+    """A table that rows are added to, with two columns that grow."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "rows.db"
+        super().__init__(
+            SourceSpec(f"sqlite:///{self.file}", query="rows", watermark="n"), partition_rows=10
+        )
+
+    def add(self, start: int, stop: int) -> None:
+        with closing(sqlite3.connect(self.file)) as database:
+            ROWS[start:stop].to_sql("rows", database, if_exists="append", index=False)
+
+
+class Folder(Source):
+    """A folder of Parquet files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "lake"
+        self.folder.mkdir()
+        super().__init__(SourceSpec(str(self.folder)))
+
+    def write(self, name: str, rows: pd.DataFrame) -> None:
+        rows.to_parquet(self.folder / name, index=False)
+
+
+def once(start: int, stop: int) -> Counter[str]:
+    return Counter(ROWS.txn_id[start:stop])
+
+
+@pytest.fixture
+def table(scoring_project: Path, monkeypatch: pytest.MonkeyPatch) -> Table:
     monkeypatch.chdir(scoring_project)
-    platform = build(load_settings())
-    pipeline = platform.pipeline("payments")
-    spec = SourceSpec(f"sqlite:///{scoring_project}/rows.db", query="rows", watermark="n")
-    rows = frame(200, 9).assign(n=range(200))
+    return Table(scoring_project)
 
-    def add(start: int, stop: int) -> None:
-        with closing(sqlite3.connect("rows.db")) as database:
-            rows[start:stop].to_sql("rows", database, if_exists="append", index=False)
 
-    def plan() -> Plan:
-        return platform.plan_scoring(pipeline, spec, incremental=True)
+@pytest.fixture
+def folder(scoring_project: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
+    monkeypatch.chdir(scoring_project)
+    return Folder(scoring_project)
 
-    def score(planned: Plan) -> int:
-        run_id = new_id(datetime.now(UTC))
-        validated = platform.validate(pipeline, spec, run_id, planned, to_score=True)
-        return platform.score(pipeline, spec, validated, run_id, Output()).rows_scored
 
-    add(0, 100)
-    assert score(plan()) == 100
-    add(100, 150)
-    late = plan()
-    add(150, 200)
-    assert score(plan()) == 100
+def test_an_increment_planned_before_another_one_is_refused(table: Table) -> None:
+    table.add(0, 100)
+    assert table.score(table.plan()) == 100
+    table.add(100, 150)
+    late = table.plan()
+    table.add(150, 200)
+    assert table.score(table.plan()) == 100
     with pytest.raises(SourceChangedError, match=r"above 99 were to be scored.* reach to 199"):
-        score(late)
-    assert plan().partitions == ()
+        table.score(late)
+    assert table.plan().partitions == ()
+    assert table.read() == once(0, 200)
+
+
+def test_a_part_of_an_increment_that_was_freed_is_scored_by_the_next_one(table: Table) -> None:
+    for start in (0, 100, 200):
+        table.add(start, start + 50)
+        table.score(table.plan())
+    second = table.platform.ledger.entries_of(table.platform.ledger.jobs("payments")[1].id)
+    assert second[0].outcome is not None
+    Path(second[0].outcome.parts[0].uri).unlink()
+    table.platform.verify_scores("payments", repair=True)
+
+    table.add(250, 260)
+    assert table.score(table.plan()) == 110
+    assert table.read() == once(0, 50) + once(100, 150) + once(200, 260)
+    assert table.platform.verify_scores("payments").damaged == ()
+
+
+def test_a_full_job_that_ends_after_a_later_increment_hides_none_of_its_rows(table: Table) -> None:
+    table.add(0, 100)
+    table.score(table.plan())
+    table.add(100, 150)
+    full = table.plan(incremental=False)
+    table.add(150, 200)
+    assert table.score(table.plan()) == 100
+    assert table.score(full) == 150
+
+    assert table.read() == once(0, 200)
+    table.add(200, 210)
+    table.score(table.plan())
+    assert table.read() == once(0, 210)
+
+
+def test_a_new_watermark_column_is_never_compared_with_a_value_of_the_old_one(table: Table) -> None:
+    table.add(0, 100)
+    table.score(table.plan())
+    table.add(100, 120)
+    table.spec = replace(table.spec, watermark="m")
+
+    assert table.score(table.plan()) == 120
+    table.add(120, 130)
+    assert table.score(table.plan()) == 10
+    assert table.read() == once(0, 130)
+
+
+def test_an_increment_fills_a_new_place_from_the_first_row(table: Table, tmp_path: Path) -> None:
+    table.add(0, 100)
+    table.score(table.plan())
+    table.output = Output(str(tmp_path / "elsewhere"))
+    table.add(100, 120)
+
+    assert table.score(table.plan()) == 120
+    assert table.read() == once(0, 120)
+
+
+@pytest.mark.parametrize("kind", ["table", "folder"])
+def test_an_increment_killed_after_its_last_commit_ends_when_it_is_taken_up_again(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source: Table | Folder = request.getfixturevalue(kind)
+    source.output = Output(str(tmp_path / "scored.csv"))
+    if isinstance(source, Table):
+        source.add(0, 100)
+    else:
+        source.write("a.parquet", ROWS[:100])
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(type(source.platform.read_scores), "copy", killed)
+    with pytest.raises(KeyboardInterrupt):
+        source.score(source.plan(run_id="the run"), "the run")
+    monkeypatch.undo()
+    assert source.platform.records.batches_of("the run") == ()
+    assert source.plan(run_id="another run").partitions == ()
+
+    assert source.score(source.plan(run_id="the run"), "the run") == 100
+    assert len(pd.read_csv(tmp_path / "scored.csv")) == 100
+    assert [b.rows_scored for b in source.platform.records.batches_of("the run")] == [100]
+    assert {e.attempts for e in source.platform.ledger.entries("payments") if e.outcome} == {1}
+    assert source.plan(run_id="the run").partitions == ()
+
+
+def test_files_that_are_gone_or_without_rows_have_no_scores_after_a_full_job(
+    folder: Folder,
+) -> None:
+    for number, name in enumerate("abc"):
+        folder.write(f"{name}.parquet", ROWS[number * 50 : number * 50 + 50])
+    folder.score(folder.plan(incremental=False))
+    (folder.folder / "b.parquet").unlink()
+    folder.write("c.parquet", ROWS[:0].astype(ROWS.dtypes))
+
+    assert folder.score(folder.plan(incremental=False)) == 50
+    assert folder.read() == once(0, 50)
+    folder.write("b.parquet", ROWS[50:100])
+    assert folder.score(folder.plan(incremental=False)) == 100
+    assert folder.read() == once(0, 100)
+
+
+def test_an_increment_ends_the_scores_of_emptied_files_and_keeps_those_of_deleted_ones(
+    folder: Folder,
+) -> None:
+    for number, name in enumerate("abc"):
+        folder.write(f"{name}.parquet", ROWS[number * 50 : number * 50 + 50])
+    folder.score(folder.plan())
+    (folder.folder / "b.parquet").unlink()
+    folder.write("c.parquet", ROWS[:0].astype(ROWS.dtypes))
+    assert folder.plan().partitions == ()  # no row is new
+
+    folder.write("d.parquet", ROWS[150:160])
+    assert folder.score(folder.plan()) == 10
+    assert folder.read() == once(0, 100) + once(150, 160)
+
+
+@pytest.mark.parametrize("policy", [DecisionPolicy(), DecisionPolicy("top_k", k=3)])
+def test_a_file_mended_after_its_validation_is_not_taken_for_damaged(
+    folder: Folder, policy: DecisionPolicy
+) -> None:
+    folder.pipeline = replace(folder.pipeline, decision=policy)
+    folder.write("a.parquet", ROWS[:50])
+    folder.write("b.parquet", ROWS[50:100])
+    sound = (folder.folder / "b.parquet").read_bytes()
+    (folder.folder / "b.parquet").write_bytes(sound[:-30])
+    # As a run that Prefect tries again keeps them.
+    kept = folder.validate(folder.plan(incremental=False))
+    with pytest.raises(PartitionsFailedError, match=r"b\.parquet is no readable Parquet"):
+        folder.scored(kept)
+
+    (folder.folder / "b.parquet").write_bytes(sound)
+    with pytest.raises(SourceChangedError, match=r"b\.parquet changed"):
+        folder.scored(kept)
+    assert folder.score(folder.plan(incremental=False)) == 100
+    assert pq.read_metadata(folder.folder / "b.parquet").num_rows == 50

@@ -12,6 +12,7 @@ from pynomaly.application.tune import Choice
 from pynomaly.application.validate import Validated
 from pynomaly.domain.datasets import Dataset, Fingerprint, Snapshot
 from pynomaly.domain.gates import GateResult
+from pynomaly.domain.increments import Watermark
 from pynomaly.domain.ledger import Partition, Plan
 from pynomaly.domain.monitoring import Finding, Monitoring
 from pynomaly.domain.profiles import ColumnProfile, Profile
@@ -26,7 +27,7 @@ COLUMN = ColumnProfile(
     "a", "numeric", "feature", "", "double", 0.1, 2, ((0.5, 1.0),), (("1", 2),), 0.3, ("note",)
 )
 PIECE = Partition("a.parquet", "a.parquet", "row groups 0-1", 0, 3, 99, "d", (0, 2, None, "t"))
-PLAN = Plan("a.parquet", (("a", "double"),), (PIECE,), "7")
+PLAN = Plan("a.parquet", (("a", "double"),), (PIECE,), Watermark("a", "7", NOW), incremental=True)
 VALUES = [
     PLAN,
     Validated(

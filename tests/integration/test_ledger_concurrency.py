@@ -211,6 +211,33 @@ def test_threads_share_a_ledger(url):
     assert sorted(done) == sorted(one.key for one in entries(60))
 
 
+def test_a_job_opened_while_its_partitions_are_pruned_has_all_of_them(url):
+    opening, pruning = SqlLedger(url), SqlLedger(url)
+    keys = [one.key for one in entries(50)]
+    shared = 0
+    for number in range(20):
+        opening.open_job(job(f"old-{number}"), entries(50))
+        known = [one.id for one in pruning.jobs("payments", 100)]
+        start = threading.Barrier(2)
+
+        def open_one(number=number, start=start):
+            start.wait()
+            time.sleep(0.001 * (number % 4))
+            opening.open_job(job(f"new-{number}"), entries(50))
+
+        thread = threading.Thread(target=open_one)
+        thread.start()
+        start.wait()
+        removed = pruning.forget(keys, known)
+        thread.join(60)
+        assert len(opening.entries_of(f"new-{number}")) == 50
+        # The old job is gone unless the new one was there first.
+        shared += removed == frozenset()
+        pruning.forget(keys)
+    assert opening.jobs("payments") == ()
+    assert shared < 20  # else nothing was pruned
+
+
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_child_and_its_parent_use_the_ledger_side_by_side(url):
     ledger = SqlLedger(url)

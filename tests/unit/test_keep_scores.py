@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import sqlalchemy as sa
 
 from pynomaly import adapters
 from pynomaly.application.keep_scores import PruneScores, VerifyScores
@@ -23,6 +25,7 @@ from pynomaly.domain.ledger import (
     ScoreVersion,
     partition_key,
 )
+from pynomaly.infrastructure.sqlalchemy.ledger import SqlLedger
 from pynomaly.testing import InMemoryLedger
 
 FIRST, SECOND = ScoreVersion(1, "a" * 64, "policy"), ScoreVersion(2, "b" * 64, "policy")
@@ -37,8 +40,14 @@ class Scores:
     ledger: Ledger = field(default_factory=InMemoryLedger)
     store: PartStore = field(default_factory=adapters.part_store)
 
-    def open(self, pipeline: str, *digests: str, version: ScoreVersion = FIRST) -> str:
-        now = datetime.now(UTC)
+    def open(
+        self,
+        pipeline: str,
+        *digests: str,
+        version: ScoreVersion = FIRST,
+        age: timedelta = timedelta(0),
+    ) -> str:
+        now = datetime.now(UTC) - age
         job = ScoreJob(new_id(now), "run", pipeline, "data", "f", version, self.target, now)
         entries = []
         for place, digest in enumerate(digests):
@@ -111,3 +120,98 @@ def test_a_version_without_committed_scores_pushes_nothing_out(scores: Scores) -
     PruneScores(scores.ledger, scores.store)("payments", versions=1)
 
     assert scores.read("payments") == rows("d1")
+
+
+def test_what_a_job_comes_to_ask_for_while_old_scores_are_pruned_stays(scores: Scores) -> None:
+    """The job counts on what is committed; were it removed, its rows would be missing."""
+    scores.work(scores.open("payments", "d1", "d2"))
+    scores.work(scores.open("payments", "e1", "e2"))
+    back: list[str] = []
+
+    class Overtaken(InMemoryLedger):
+        def forget(
+            self, keys: Collection[str], known: Collection[str] | None = None
+        ) -> frozenset[str]:
+            back.append(scores.open("payments", "d1", "d2"))
+            return super().forget(keys, known)
+
+    assert isinstance(scores.ledger, InMemoryLedger)
+    scores.ledger.__class__ = Overtaken
+    pruned = PruneScores(scores.ledger, scores.store)("payments", versions=1)
+
+    assert pruned.partitions == 0
+    assert scores.ledger.progress(back[0]).committed == 2
+    assert scores.read("payments") == rows("d1", "d2")
+
+
+def test_what_a_job_given_up_has_committed_is_removed_once_it_is_a_week_old(scores: Scores) -> None:
+    prune = PruneScores(scores.ledger, scores.store)
+    week = timedelta(days=7, minutes=1)
+    given_up = scores.open("payments", "e1", "e2", age=week)
+    scores.work(given_up, partitions=1)
+    scores.work(scores.open("payments", "d1", "d2"))
+    held = scores.ledger.lease(given_up, "host:1:x", 60.0)
+    assert held is not None
+    assert prune("payments", versions=1).partitions == 0  # somebody is at work again
+
+    scores.ledger.give_back(held, "corrupt")
+    assert prune("payments", versions=1).partitions == 1
+    assert scores.read("payments") == rows("d1", "d2")
+    assert VerifyScores(scores.ledger, scores.store)("payments").orphans == ()
+    assert prune("payments", versions=1, days=30).partitions == 0
+
+
+def test_a_job_given_up_keeps_what_is_in_force_of_it(scores: Scores) -> None:
+    scores.work(scores.open("payments", "e1", "e2", age=timedelta(days=400)), partitions=1)
+
+    assert PruneScores(scores.ledger, scores.store)("payments", versions=1).partitions == 0
+    assert scores.read("payments") == rows("e1")
+
+
+@pytest.mark.integration
+def test_looking_after_scores_asks_as_often_whatever_there_is(tmp_path: Path) -> None:
+    scores = Scores(str(tmp_path / "scores"), SqlLedger(f"sqlite:///{tmp_path}/ledger.db"))
+
+    def asked(action: Callable[[], object]) -> int:
+        statements: list[str] = []
+
+        def note(*facts: object) -> None:
+            if str(facts[2]).startswith("SELECT"):
+                statements.append(str(facts[2]))
+
+        sa.event.listen(sa.Engine, "before_cursor_execute", note)
+        try:
+            action()
+        finally:
+            sa.event.remove(sa.Engine, "before_cursor_execute", note)
+        return len(statements)
+
+    def prune() -> object:
+        return PruneScores(scores.ledger, scores.store)("payments", versions=1, days=1)
+
+    def verify() -> object:
+        return VerifyScores(scores.ledger, scores.store)("payments")
+
+    scores.work(scores.open("payments", "d"))
+    few = asked(prune), asked(verify)
+    for number in range(20):
+        scores.work(scores.open("payments", f"d{number}"))
+        scores.open("payments", f"e{number}", f"f{number}")
+    assert (asked(prune), asked(verify)) == few
+
+
+def test_verifying_reads_nothing_of_pipelines_in_other_places(scores: Scores) -> None:
+    scores.work(scores.open("payments", "d1"))
+    place, scores.target = scores.target, f"{scores.target}-of-logins"
+    scores.work(scores.open("logins", "d2"))
+    scores.target = place
+    read: list[str] = []
+
+    class Watched(InMemoryLedger):
+        def entries(self, pipeline: str) -> tuple[Entry, ...]:
+            read.append(pipeline)
+            return super().entries(pipeline)
+
+    scores.ledger.__class__ = Watched
+    assert VerifyScores(scores.ledger, scores.store)("payments").partitions == 1
+    assert read == ["payments"]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from pynomaly.application.ports.ledger import Ledger
-from pynomaly.application.ports.partitions import PartStore, StoredPart
-from pynomaly.domain.ledger import Entry, ScoreVersion
+from pynomaly.application.ports.partitions import PartStore
+from pynomaly.domain.ledger import Entry, ScoreJob, ScoreVersion
 
 __all__ = ["Damage", "PruneScores", "Pruned", "Verification", "VerifyScores"]
 
 _ALL_JOBS = 1_000_000
+_GIVEN_UP = timedelta(days=7)
+"""Age from which an incomplete job that nobody works on is not expected to be taken up again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +66,11 @@ class VerifyScores:
             repair: Remove orphans, and free damaged partitions so that the next job writes them
                 anew.  What a worker is writing at the moment is left alone.
         """
+        targets = {job.target for job in self.ledger.jobs(pipeline, _ALL_JOBS)}
         # Parts first: what is committed while we look is then no orphan.
-        entries = self.ledger.entries(pipeline)
-        stored = _stored(self.store, entries)
-        everybodys = self.ledger.entries()  # pipelines may share a place
+        stored = [part for target in sorted(targets) for part in self.store.stored(target)]
+        sharing = {name for target in targets for name in self.ledger.pipelines(target)}
+        everybodys = [entry for name in sorted(sharing) for entry in self.ledger.entries(name)]
         committed = [e for e in everybodys if e.outcome is not None and e.pipeline == pipeline]
         damaged = tuple(damage for entry in committed if (damage := self._damage(entry)))
         known = {part.uri for e in everybodys if e.outcome for part in e.outcome.parts}
@@ -95,11 +98,6 @@ class VerifyScores:
         return Damage(entry.key, str(entry.partition), "; ".join(problems)) if problems else None
 
 
-def _stored(store: PartStore, entries: Sequence[Entry]) -> list[StoredPart]:
-    targets = dict.fromkeys(entry.target for entry in entries)
-    return [part for target in targets for part in store.stored(target)]
-
-
 @dataclass(frozen=True, slots=True)
 class Pruned:
     """What a pruning removed.
@@ -124,7 +122,8 @@ class PruneScores:
         """Remove superseded scores and those of old versions.
 
         What is in force for the newest versions always stays, and so does what belongs to a job
-        that is not complete: it will be in force once it is.
+        that is not complete: it will be in force once it is.  A job that nobody is at work on
+        counts as given up once it is older than ``days``, at least 7.
 
         Args:
             pipeline: Which pipeline.
@@ -132,10 +131,15 @@ class PruneScores:
                 1, the newest first.
             days: Keep whatever was committed within so many days.
         """
-        limit = datetime.now(UTC) - timedelta(days=days)
-        entries = self.ledger.entries(pipeline)  # first: what is committed from now on stays
-        kept = self._in_force(pipeline, versions) | self._unfinished(pipeline)
-        gone = [
+        now = datetime.now(UTC)
+        limit = now - timedelta(days=days)
+        # First: what is committed, or asked for, from now on stays.
+        jobs = self.ledger.jobs(pipeline, _ALL_JOBS)
+        entries = self.ledger.entries(pipeline)
+        given_up = now - max(timedelta(days=days), _GIVEN_UP)
+        kept = self._in_force(pipeline, jobs, versions)
+        kept |= self.ledger.unfinished(pipeline, since=given_up)
+        old = [
             entry
             for entry in entries
             if entry.outcome is not None
@@ -144,33 +148,25 @@ class PruneScores:
             and entry.key not in kept
         ]
         # The ledger first: a part without an entry is an orphan, an entry without a part is a lie.
-        self.ledger.forget([entry.key for entry in gone])
-        for entry in gone:
-            for part in entry.outcome.parts if entry.outcome else ():
+        forgotten = self.ledger.forget([entry.key for entry in old], [job.id for job in jobs])
+        gone = [entry.outcome for entry in old if entry.key in forgotten and entry.outcome]
+        for outcome in gone:
+            for part in outcome.parts:
                 self.store.remove(part.uri)
-        rows = sum(entry.outcome.rows_scored for entry in gone if entry.outcome)
-        return Pruned(len(gone), rows)
+        return Pruned(len(gone), sum(outcome.rows_scored for outcome in gone))
 
-    def _in_force(self, pipeline: str, versions: int) -> set[str]:
+    def _in_force(self, pipeline: str, jobs: Iterable[ScoreJob], versions: int) -> set[str]:
         """Return the keys in force of the newest versions that have any."""
-        targets: dict[ScoreVersion, set[str]] = {}
-        for job in self.ledger.jobs(pipeline, _ALL_JOBS):
-            targets.setdefault(job.version, set()).add(job.target)
+        # A model that was registered twice is one.
+        places: dict[tuple[str, str], dict[str, ScoreVersion]] = {}
+        for job in jobs:
+            version = job.version.manifest_digest, job.version.policy_version
+            places.setdefault(version, {})[job.target] = job.version
         found: list[set[str]] = []
-        for version, places in targets.items():
-            current = [self.ledger.current(pipeline, version, place) for place in places]
+        for targets in places.values():
+            current = [self.ledger.current(pipeline, of, target) for target, of in targets.items()]
             if keys := {entry.key for entries in current for entry in entries}:
                 found.append(keys)
             if len(found) == versions:
                 break
         return set().union(*found)
-
-    def _unfinished(self, pipeline: str) -> set[str]:
-        """Return the keys of jobs some partition of which is not committed."""
-        jobs = (self.ledger.entries_of(job.id) for job in self.ledger.jobs(pipeline, _ALL_JOBS))
-        return {
-            entry.key
-            for entries in jobs
-            if any(entry.outcome is None for entry in entries)
-            for entry in entries
-        }

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from pynomaly.application.champion import ModelLoader
 from pynomaly.application.ports.ledger import Ledger
-from pynomaly.application.ports.partitions import PartitionReader
+from pynomaly.application.ports.partitions import PartitionReader, PartStore
+from pynomaly.application.ports.records import Records
+from pynomaly.application.read_scores import is_file
 from pynomaly.domain.decision import policy_version
 from pynomaly.domain.errors import SourceChangedError
-from pynomaly.domain.ledger import INCREMENT, Plan, ScoreVersion
+from pynomaly.domain.increments import INCREMENT, reach
+from pynomaly.domain.ledger import Output, Partition, Plan, ScoreVersion
 from pynomaly.domain.pipelines import Pipeline, SourceSpec
 from pynomaly.domain.releases import ModelVersion
 
-__all__ = ["PlanScoring", "refuse_overtaken", "score_version"]
+__all__ = ["PlanScoring", "gone", "parts_target", "refuse_overtaken", "score_version"]
 
 
 def score_version(pipeline: Pipeline, model: ModelVersion) -> ScoreVersion:
@@ -21,7 +25,57 @@ def score_version(pipeline: Pipeline, model: ModelVersion) -> ScoreVersion:
     return ScoreVersion(model.version, model.manifest_digest, policy_version(pipeline.decision))
 
 
-def refuse_overtaken(ledger: Ledger, plan: Plan, pipeline: Pipeline, version: ScoreVersion) -> None:
+def parts_target(store: PartStore, folder: Path, pipeline: str, output: Output) -> str:
+    """Return where the parts of an output go: below ``folder`` where it names no place for them.
+
+    Raises:
+        ConfigurationError: A target that holds a password, or names no table.
+        UnsupportedFormatError: No such kind of target.
+    """
+    own = output.out is None or is_file(output.out)
+    return store.resolve(str(folder / pipeline) if own else output.out or "")
+
+
+def gone(
+    ledger: Ledger, plan: Plan, pipeline: Pipeline, version: ScoreVersion, target: str
+) -> tuple[Partition, ...]:
+    """Return files that earlier jobs over the same input found and that are no more.
+
+    Scored as files without rows, they end the scores that such files still have in force.
+
+    Args:
+        ledger: Knows what was scored.
+        plan: Of all of the input; an increment looks at nothing but what is new, and ends nothing.
+        pipeline: Whose.
+        version: To score with.
+        target: Where the parts go.
+    """
+    if plan.incremental:
+        return ()
+    known = ledger.asked(pipeline.name, version, target, source_uri=plan.uri)
+    missing = {
+        source
+        for source in known.difference(partition.source for partition in plan.partitions)
+        if not source.startswith(plan.uri + INCREMENT)
+    }
+    if not missing:
+        return ()
+    names = {
+        entry.partition.source: entry.partition.name
+        for entry in ledger.current(pipeline.name, version, target)
+        if entry.partition.source in missing and entry.outcome and entry.outcome.rows_in
+    }
+    return tuple(Partition(source, name, "", 0, 0, 0, "") for source, name in names.items())
+
+
+def refuse_overtaken(
+    ledger: Ledger,
+    plan: Plan,
+    pipeline: Pipeline,
+    version: ScoreVersion,
+    target: str,
+    besides: str | None,
+) -> None:
     """Refuse an increment in whose place another job, or another champion, has come since.
 
     Args:
@@ -29,20 +83,26 @@ def refuse_overtaken(ledger: Ledger, plan: Plan, pipeline: Pipeline, version: Sc
         plan: An increment or not.
         pipeline: Whose.
         version: To score with.
+        target: Where the parts go.
+        besides: A run whose own jobs do not count.
 
     Raises:
         SourceChangedError: The increment no longer begins where the scored rows end.
     """
-    for partition in plan.partitions[:1]:  # an increment is one source
-        _, increment, above = partition.source.partition(INCREMENT)
-        ends = ledger.watermark(pipeline.name, plan.uri, version) if increment else None
-        if increment and ends != above:
-            raise SourceChangedError(
-                f"rows of {plan.uri} above {above} were to be scored, but since they were planned "
-                f"the rows scored by version {version.model_version} "
-                + (f"reach to {ends}" if ends is not None else "are none"),
-                hint="run again; what is committed stays",
-            )
+    increment = f"{plan.uri}{INCREMENT}"
+    first = next(iter(plan.partitions), None)  # an increment is one source
+    if plan.watermark is None or first is None or not first.source.startswith(increment):
+        return
+    above = first.source.removeprefix(increment)
+    stretches = ledger.stretches(pipeline.name, version, target, plan.uri)
+    ends = reach([s for s in stretches if s.run_id != besides], plan.watermark.column)
+    if ends != above:
+        raise SourceChangedError(
+            f"rows of {plan.uri} above {above} were to be scored, but since they were planned "
+            f"the rows scored by version {version.model_version} "
+            + (f"reach to {ends}" if ends is not None else "are none"),
+            hint="run again; what is committed stays",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,22 +113,40 @@ class PlanScoring:
         reader: Divides it.
         ledger: Knows what was scored.
         loader: Knows the champion.
+        store: Knows the places of parts.
+        records: Know which runs have ended.
+        scores_folder: For outputs nobody gave a place.
         partition_rows: Aim for the rows of a partition.
     """
 
     reader: PartitionReader
     ledger: Ledger
     loader: ModelLoader
+    store: PartStore
+    records: Records
+    scores_folder: Path
     partition_rows: int
 
-    def __call__(self, pipeline: Pipeline, spec: SourceSpec, *, incremental: bool = False) -> Plan:
+    def __call__(
+        self,
+        pipeline: Pipeline,
+        spec: SourceSpec,
+        *,
+        incremental: bool = False,
+        output: Output | None = None,
+        run_id: str | None = None,
+    ) -> Plan:
         """Plan a source.
 
         Args:
             pipeline: Its id column, if there is just one, divides a database table.
             spec: The source.
-            incremental: Only what is new since the last job of the champion: rows with a greater
-                watermark where the source has one, else files that are not committed as they are.
+            incremental: Only what is new to the champion and to the place where its scores go:
+                rows above the watermark that was reached where the source has one, else files
+                that are not in force as they are.
+            output: Where the scores go.
+            run_id: Of a run that may have been interrupted: what it has committed without coming
+                to its end counts as new, so that it ends by itself (and is not scored again).
 
         Raises:
             NoChampionError: ``incremental``, and nothing has been promoted.
@@ -81,9 +159,14 @@ class PlanScoring:
                 spec, partition_rows=self.partition_rows, key=key, watermark=spec.watermark
             )
         version = score_version(pipeline, self.loader.champion_version(pipeline.name))
+        target = parts_target(self.store, self.scores_folder, pipeline.name, output or Output())
+        besides = run_id if run_id and not self.records.batches_of(run_id) else None
         above = None
         if spec.watermark is not None:
-            above = self.ledger.watermark(pipeline.name, self.reader.place(spec), version)
+            stretches = self.ledger.stretches(
+                pipeline.name, version, target, self.reader.place(spec)
+            )
+            above = reach([s for s in stretches if s.run_id != besides], spec.watermark)
         plan = self.reader.plan(
             spec,
             partition_rows=self.partition_rows,
@@ -91,15 +174,21 @@ class PlanScoring:
             watermark=spec.watermark,
             above=above,
         )
+        plan = replace(plan, incremental=True)
         if spec.watermark is not None:
             return plan
         committed = {
             (entry.partition.source, entry.partition.extent, entry.partition.digest)
-            for entry in self.ledger.current(pipeline.name, version)
+            for entry in self.ledger.current(pipeline.name, version, target)
         }
         fresh = {
             partition.source
             for partition in plan.partitions
             if (partition.source, partition.extent, partition.digest) not in committed
         }
-        return replace(plan, partitions=tuple(p for p in plan.partitions if p.source in fresh))
+        if besides is not None:
+            fresh |= self.ledger.asked(pipeline.name, version, target, run_id=besides)
+        partitions = tuple(p for p in plan.partitions if p.source in fresh)
+        # Files without a row alone are no batch; they end their scores with the next that has one.
+        has_rows = any(partition.rows != 0 for partition in partitions)
+        return replace(plan, partitions=partitions if has_rows else ())

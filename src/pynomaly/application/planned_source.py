@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from pynomaly.application.ports.data import MalformedRow, SourceBatch
 from pynomaly.application.ports.partitions import PartitionBatch, PartitionReader
 from pynomaly.domain.datasets import ROW_ID, Snapshot
-from pynomaly.domain.errors import MalformedSourceError
+from pynomaly.domain.errors import MalformedSourceError, SourceChangedError
 from pynomaly.domain.ledger import Partition, Plan
 from pynomaly.domain.pipelines import SourceSpec
 
-__all__ = ["PlannedSource", "regroup", "row_ids"]
+__all__ = ["PlannedSource", "read_again", "regroup", "row_ids"]
 
 
 class PlannedSource:
@@ -106,6 +106,26 @@ def regroup(pieces: Iterable[tuple[str, PartitionBatch]], rows: int) -> Iterator
             count = held[0].num_rows
     if count or malformed:
         yield SourceBatch(pa.concat_tables(held).combine_chunks(), tuple(malformed))
+
+
+def read_again(reader: PartitionReader, spec: SourceSpec, partition: Partition, why: str) -> None:
+    """Raise what keeps a partition from being read that validation could not read.
+
+    Args:
+        reader: Reads it.
+        spec: What was planned.
+        partition: Of the plan.
+        why: It could not be read then.
+
+    Raises:
+        MalformedSourceError: It is as it was.
+        SourceChangedError: It has been mended since, and is to be planned and validated anew.
+    """
+    for _ in reader.read(spec, partition):
+        pass
+    raise SourceChangedError(
+        f"{partition} can be read; when it was validated it could not: {why}", hint="run again"
+    )
 
 
 def row_ids(name: str, numbers: NDArray[np.int64]) -> pa.Array:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from pynomaly.application.ports.data import OutputSinks
@@ -12,7 +11,7 @@ from pynomaly.application.ports.ledger import Ledger
 from pynomaly.application.ports.partitions import PartStore
 from pynomaly.application.ports.records import Records
 from pynomaly.domain.errors import OutputExistsError, UsageError
-from pynomaly.domain.ledger import INCREMENT, Entry, Part
+from pynomaly.domain.ledger import Entry, Part
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -67,7 +66,7 @@ class ReadScores:
                     hint=f"list what there is: pynomaly history {pipeline}",
                 )
             version, target = job.version, job.target
-        entries = _without_overtaken(self.ledger.current(pipeline, version, target))
+        entries = self.ledger.current(pipeline, version, target)
         if not entries:
             raise UsageError(
                 f"pipeline '{pipeline}' has no committed scores",
@@ -137,19 +136,3 @@ class ReadScores:
 
 def _parts(entries: Sequence[Entry]) -> list[Part]:
     return [part for entry in entries if entry.outcome is not None for part in entry.outcome.parts]
-
-
-def _without_overtaken(entries: Sequence[Entry]) -> tuple[Entry, ...]:
-    """Leave out increments that a later job over the whole source has scored again."""
-    whole: dict[str, datetime] = {}
-    for entry in entries:
-        source, increment, _ = entry.partition.source.partition(INCREMENT)
-        if not increment and entry.committed_at is not None:
-            whole[source] = max(entry.committed_at, whole.get(source, entry.committed_at))
-
-    def overtaken(entry: Entry) -> bool:
-        source, increment, _ = entry.partition.source.partition(INCREMENT)
-        later = whole.get(source) if increment else None
-        return later is not None and entry.committed_at is not None and entry.committed_at < later
-
-    return tuple(entry for entry in entries if not overtaken(entry))

@@ -188,7 +188,7 @@ class ReplayRun:
                 hint="replay a newer run, or score the data again; `pynomaly scores prune` keeps "
                 "as many versions and days as it is told",
             )
-        return job, entries
+        return job, tuple(e for e in entries if e.partition.locator)  # else gone, without rows
 
     def _model(self, job: ScoreJob) -> Model:
         """Return the model, from the registry and verified against what the job was scored with."""

@@ -16,7 +16,13 @@ from numpy.typing import NDArray
 
 from pynomaly.application.batch_line import draw_batch_line
 from pynomaly.application.champion import ModelLoader
-from pynomaly.application.plan_scoring import refuse_overtaken, score_version
+from pynomaly.application.plan_scoring import (
+    gone,
+    parts_target,
+    refuse_overtaken,
+    score_version,
+)
+from pynomaly.application.planned_source import read_again
 from pynomaly.application.ports.data import DatasetStore
 from pynomaly.application.ports.learning import Kernels
 from pynomaly.application.ports.ledger import Ledger
@@ -31,6 +37,7 @@ from pynomaly.domain.decision import Line
 from pynomaly.domain.errors import (
     ConfigurationError,
     IntegrityError,
+    MalformedSourceError,
     OutputExistsError,
     PartitionsFailedError,
     SourceChangedError,
@@ -123,8 +130,8 @@ class ScoreSnapshot:
         refuse_kept(pipeline, columns, kept)
         registered, model = self.loader.champion(pipeline.name)
         version = score_version(pipeline, registered)
-        refuse_overtaken(self.ledger, plan, pipeline, version)
         target = self._target(pipeline, output)
+        refuse_overtaken(self.ledger, plan, pipeline, version, target, besides=run_id)
         refused = refused_rows(self.datasets, validated.dataset.quarantine_uri)
         work = PartitionWork(
             pipeline, spec, model, version, Line(np.inf, last=-1), target,
@@ -138,7 +145,8 @@ class ScoreSnapshot:
         )  # fmt: skip
         unreadable = dict(validated.unreadable)
         entries, slices = [], {}
-        for position, partition in enumerate(plan.partitions):
+        ended = gone(self.ledger, plan, pipeline, version, target)
+        for position, partition in enumerate((*plan.partitions, *ended)):
             rows = refused_within(refused, partition)
             first = firsts.get(position)
             settings = {
@@ -183,7 +191,7 @@ class ScoreSnapshot:
 
     def _target(self, pipeline: Pipeline, output: Output) -> str:
         """Return where the parts go."""
-        own = str(self.scores_folder / pipeline.name)
+        target = parts_target(self.store, self.scores_folder, pipeline.name, output)
         if output.out is None or is_file(output.out):
             if output.partition_by is not None and output.out is not None:
                 raise ConfigurationError(
@@ -192,8 +200,7 @@ class ScoreSnapshot:
                 )
             if output.out is not None:
                 self.scores.refuse_foreign(output.out, overwrite=output.overwrite)
-            return self.store.resolve(own)
-        target = self.store.resolve(output.out)
+            return target
         if not (output.overwrite or self.ledger.wrote(target) or not self.store.occupied(target)):
             raise OutputExistsError(
                 f"{target} holds something that Pynomaly did not write; it was left as it is",
@@ -208,13 +215,15 @@ class ScoreSnapshot:
 
         A policy that looks at the whole batch has every row scored beforehand.
         """
-        policy = work.pipeline.decision
-        if policy.looks_at_whole_batch and validated.unreadable:
-            raise PartitionsFailedError(
-                f"the policy {policy.kind} needs the whole batch, but {validated.unreadable[0][1]}",
-                hint="mend the input, or use the policy alert_budget",
-            )
-        partitions = validated.plan.partitions
+        policy, partitions = work.pipeline.decision, validated.plan.partitions
+        for position, why in validated.unreadable if policy.looks_at_whole_batch else ():
+            try:
+                read_again(self.reader, work.spec, partitions[position], why)
+            except MalformedSourceError as error:
+                raise PartitionsFailedError(
+                    f"the policy {policy.kind} needs the whole batch, but {error.message}",
+                    hint="mend the input, or use the policy alert_budget",
+                ) from error
         return draw_batch_line(work, partitions, refused, self.reader, self.kernels)
 
     def _conclude(
@@ -291,7 +300,8 @@ def _failure(failed: list[Entry], of: int) -> PartitionsFailedError | SourceChan
     """Return the error that tells which partitions are not scored and why."""
     causes = [f"{entry.partition}: {entry.error}" for entry in failed]
     shown = "; ".join(causes[:5]) + (f"; and {len(causes) - 5} more" if len(causes) > 5 else "")
-    if all((entry.error or "").startswith(SourceChangedError.__name__) for entry in failed):
+    # Where one has changed, planning anew tells whether the others are mended as well.
+    if any((entry.error or "").startswith(SourceChangedError.__name__) for entry in failed):
         return SourceChangedError(shown, hint="run again when nobody writes to the source")
     return PartitionsFailedError(
         f"{len(failed)} of {of} partitions could not be scored; the others are committed. {shown}",

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pynomaly.application.planned_source import read_again
 from pynomaly.application.ports.ledger import Ledger
 from pynomaly.application.ports.partitions import PartStore
 from pynomaly.application.score_partition import PartitionWork, ScorePartition
 from pynomaly.domain.errors import (
     DataRejectedError,
     FencedError,
-    MalformedSourceError,
     PynomalyError,
     SourceChangedError,
     SourceNotFoundError,
@@ -170,9 +170,10 @@ class Workers:
         """
         slice_ = work.slices[lease.key]
         try:
-            if slice_.unreadable is not None:
-                raise MalformedSourceError(slice_.unreadable)
             with self._held(lease) as lost:
+                if slice_.unreadable is not None:
+                    spec = work.partition_work.spec
+                    read_again(self.score.reader, spec, lease.partition, slice_.unreadable)
 
                 def go_on(rows: int) -> None:
                     if lost:

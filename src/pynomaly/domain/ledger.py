@@ -16,9 +16,9 @@ from datetime import datetime
 from typing import Literal
 
 from pynomaly.domain.datasets import Fingerprint
+from pynomaly.domain.increments import Watermark
 
 __all__ = [
-    "INCREMENT",
     "OUTPUT_FORMAT",
     "Entry",
     "EntryState",
@@ -33,9 +33,6 @@ __all__ = [
     "ScoreVersion",
     "partition_key",
 ]
-
-INCREMENT = ", above "
-"""In the source of a partition, before the watermark that its rows lie above."""
 
 OUTPUT_FORMAT = 1
 """Grows when equal input, model and policy would give other output rows."""
@@ -55,7 +52,8 @@ class Partition:
         rows: In it; None where only reading tells.
         size_bytes: To be read.
         digest: sha256 (hex) of its content, as far as the source can tell without reading all.
-        locator: What its reader needs to find it again and to notice a change.
+        locator: What its reader needs to find it again and to notice a change; empty for a file
+            that is gone and has no rows any more.
     """
 
     source: str
@@ -80,13 +78,15 @@ class Plan:
         uri: Where it was found; never holds a password.
         columns: ``(name, physical type)`` in order.
         partitions: In the order of the rows.
-        watermark: Highest value of the watermark column in it, as text; None without one.
+        watermark: Up to where the table was read; None without a watermark column.
+        incremental: Whether only what is new is in it.
     """
 
     uri: str
     columns: tuple[tuple[str, str], ...]
     partitions: tuple[Partition, ...]
-    watermark: str | None = None
+    watermark: Watermark | None = None
+    incremental: bool = False
 
     @property
     def fingerprint(self) -> Fingerprint:
@@ -177,7 +177,7 @@ class ScoreJob:
         version: Model and policy.
         target: Folder, ``s3://`` prefix or database table that receives the parts.
         created_at: UTC.
-        watermark: Highest value of the watermark column in the input, as text; None without one.
+        watermark: Up to where the table was read; None without a watermark column.
     """
 
     id: str
@@ -188,7 +188,7 @@ class ScoreJob:
     version: ScoreVersion
     target: str
     created_at: datetime
-    watermark: str | None = None
+    watermark: Watermark | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,13 @@ import itertools
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import ParamSpec, TypeVar
 
 from pynomaly.domain.errors import ConflictError, FencedError
+from pynomaly.domain.increments import INCREMENT, Stretch, in_force
 from pynomaly.domain.ledger import Entry, JobProgress, Lease, Outcome, ScoreJob, ScoreVersion
 
 __all__ = ["InMemoryLedger"]
@@ -185,24 +186,76 @@ class InMemoryLedger:
         first = next((job for job in jobs if any(map(_committed, self.entries_of(job.id)))), None)
         if first is None:
             return ()
-        by_source: dict[str, list[list[Entry]]] = defaultdict(list)
-        for job in jobs:
-            if _same(job.version, first.version) and job.target == first.target:
-                of_job: dict[str, list[Entry]] = defaultdict(list)
-                for entry in self.entries_of(job.id):
-                    of_job[entry.partition.source].append(entry)
-                for source, entries in of_job.items():
-                    by_source[source].append(entries)
+        by_source: dict[str, dict[str, list[Entry]]] = defaultdict(dict)
+        for job in self._jobs_with(pipeline, first.version, first.target):
+            for source, entries in self._sources(job).items():
+                by_source[source][job.id] = entries
+        chosen = in_force(self.stretches(pipeline, first.version, first.target))
         found: list[Entry] = []
-        for newest_first in by_source.values():
-            complete = (entries for entries in newest_first if all(map(_committed, entries)))
-            found += filter(_committed, next(complete, newest_first[0]))
+        for source, newest_first in by_source.items():
+            complete = (j for j, entries in newest_first.items() if all(map(_committed, entries)))
+            decides = chosen.get(source, next(complete, next(iter(newest_first))))
+            if decides is not None:
+                found += filter(_committed, newest_first[decides])
         return tuple(sorted(found, key=_place))
 
     @_atomic
-    def entries(self, pipeline: str | None = None) -> tuple[Entry, ...]:
-        """Return everything the ledger keeps of a pipeline, or of all, oldest first."""
-        kept = [one for one in self._kept.values() if pipeline in (None, one.entry.pipeline)]
+    def stretches(
+        self, pipeline: str, version: ScoreVersion, target: str, table: str | None = None
+    ) -> tuple[Stretch, ...]:
+        """Return what jobs scored of tables with a watermark, the one asked last first."""
+        jobs = list(self._jobs_with(pipeline, version, target))
+        tables = {job.source_uri for job in jobs if job.watermark is not None}
+        # Sorting keeps the later of two that asked at the same time first.
+        jobs.sort(key=_asked_at, reverse=True)
+        return tuple(
+            Stretch(
+                job.id,
+                job.run_id,
+                job.source_uri,
+                source,
+                job.watermark,
+                all(map(_committed, entries)),
+            )
+            for job in jobs
+            if job.source_uri in tables and table in (None, job.source_uri)
+            for source, entries in self._sources(job).items()
+            if source == job.source_uri or source.startswith(job.source_uri + INCREMENT)
+        )
+
+    @_atomic
+    def asked(
+        self,
+        pipeline: str,
+        version: ScoreVersion,
+        target: str,
+        *,
+        source_uri: str | None = None,
+        run_id: str | None = None,
+    ) -> frozenset[str]:
+        """Return the sources of which jobs have had partitions."""
+        return frozenset(
+            source
+            for job in self._jobs_with(pipeline, version, target)
+            if source_uri in (None, job.source_uri) and run_id in (None, job.run_id)
+            for source in self._sources(job)
+        )
+
+    @_atomic
+    def unfinished(self, pipeline: str, since: datetime) -> frozenset[str]:
+        """Return the keys of jobs that are not complete but may still become so."""
+        return frozenset(
+            kept.entry.key
+            for job in self.jobs(pipeline, len(self._jobs))
+            if not all(_committed(kept.entry) for kept in self._of(job.id))
+            and (job.created_at > since or any(kept.held for kept in self._of(job.id)))
+            for kept in self._of(job.id)
+        )
+
+    @_atomic
+    def entries(self, pipeline: str) -> tuple[Entry, ...]:
+        """Return everything the ledger keeps of a pipeline, oldest first."""
+        kept = [one for one in self._kept.values() if pipeline == one.entry.pipeline]
         kept.sort(key=lambda one: (one.created_at, *_place(one.entry)))
         return tuple(one.entry for one in kept)
 
@@ -214,15 +267,27 @@ class InMemoryLedger:
             kept.change(state="pending", error=error, outcome=None, committed_at=None)
 
     @_atomic
-    def forget(self, keys: Sequence[str]) -> None:
+    def forget(self, keys: Collection[str], known: Collection[str] | None = None) -> frozenset[str]:
         """Remove partitions nobody is at work on, and jobs left without any."""
-        gone = {key for key in keys if key in self._kept and not self._kept[key].held}
-        for key in gone:
-            del self._kept[key]
+        others = self._asked.keys() - set(known) if known is not None else set()
+        wanted = {key for job_id in others for key in self._asked[job_id]}
+        gone = frozenset(
+            key
+            for key in keys
+            if key in self._kept and not self._kept[key].held and key not in wanted
+        )
         for job_id, asked in list(self._asked.items()):
-            self._asked[job_id] = [key for key in asked if key not in gone]
+            # A job that has lost a partition of a source says nothing about it any more.
+            broken = {self._kept[key].entry.partition.source for key in asked if key in gone}
+            kept = ((key, self._kept[key]) for key in asked)
+            self._asked[job_id] = [
+                key for key, k in kept if k.held or k.entry.partition.source not in broken
+            ]
             if asked and not self._asked[job_id]:
                 del self._asked[job_id], self._jobs[job_id]
+        for key in gone:
+            del self._kept[key]
+        return gone
 
     @_atomic
     def wrote(self, target: str) -> bool:
@@ -230,17 +295,21 @@ class InMemoryLedger:
         return any(job.target == target for job in self._jobs.values())
 
     @_atomic
-    def watermark(self, pipeline: str, source_uri: str, version: ScoreVersion) -> str | None:
-        """Return the watermark of the newest completely committed job over a source, if any."""
+    def pipelines(self, target: str) -> tuple[str, ...]:
+        """Return the pipelines that have jobs with this target, sorted."""
+        return tuple(sorted({j.pipeline for j in self._jobs.values() if j.target == target}))
+
+    def _jobs_with(self, pipeline: str, version: ScoreVersion, target: str) -> Iterator[ScoreJob]:
+        """Yield jobs, the newest first."""
         for job in self.jobs(pipeline, len(self._jobs)):
-            if (
-                job.source_uri == source_uri
-                and job.watermark is not None
-                and _same(job.version, version)
-                and all(map(_committed, self.entries_of(job.id)))
-            ):
-                return job.watermark
-        return None
+            if _same(job.version, version) and job.target == target:
+                yield job
+
+    def _sources(self, job: ScoreJob) -> dict[str, list[Entry]]:
+        found: dict[str, list[Entry]] = defaultdict(list)
+        for kept in self._of(job.id):
+            found[kept.entry.partition.source].append(kept.entry)
+        return found
 
     def _of(self, job_id: str) -> list[_Kept]:
         return [self._kept[key] for key in self._asked.get(job_id, ())]
@@ -275,6 +344,10 @@ def _same(one: ScoreVersion, other: ScoreVersion) -> bool:
         other.manifest_digest,
         other.policy_version,
     )
+
+
+def _asked_at(job: ScoreJob) -> datetime:
+    return job.watermark.asked_at if job.watermark is not None else job.created_at
 
 
 def _place(entry: Entry) -> tuple[str, int, str]:

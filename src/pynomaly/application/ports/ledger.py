@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from datetime import datetime
 from typing import Protocol
 
+from pynomaly.domain.increments import Stretch
 from pynomaly.domain.ledger import Entry, JobProgress, Lease, Outcome, ScoreJob, ScoreVersion
 
 __all__ = ["Ledger"]
@@ -100,7 +102,8 @@ class Ledger(Protocol):
         For every source (file, object, table) these are the partitions of the newest job of that
         version and target that has committed all its partitions of the source; where no job has,
         the committed ones of the newest job.  So the rows of a source change from one state to
-        the next in one step and are never mixed.
+        the next in one step and are never mixed.  Of a table that is scored in increments, those
+        in its chain count (:func:`pynomaly.domain.increments.chain`).
 
         Args:
             pipeline: Which pipeline.
@@ -109,8 +112,47 @@ class Ledger(Protocol):
             target: Where the parts are; that of the same job where None.
         """
 
-    def entries(self, pipeline: str | None = None) -> tuple[Entry, ...]:
-        """Return everything the ledger keeps of a pipeline, or of all, oldest first."""
+    def stretches(
+        self, pipeline: str, version: ScoreVersion, target: str, table: str | None = None
+    ) -> tuple[Stretch, ...]:
+        """Return what jobs scored of tables with a watermark, the one asked last first.
+
+        Args:
+            pipeline: Which pipeline.
+            version: Model and policy; the registry number does not count.
+            target: Where the parts are.
+            table: As a job's ``source_uri``; all tables where None.
+        """
+
+    def asked(
+        self,
+        pipeline: str,
+        version: ScoreVersion,
+        target: str,
+        *,
+        source_uri: str | None = None,
+        run_id: str | None = None,
+    ) -> frozenset[str]:
+        """Return the sources (files, objects, tables) of which jobs have had partitions.
+
+        Args:
+            pipeline: Which pipeline.
+            version: Model and policy; the registry number does not count.
+            target: Where the parts are.
+            source_uri: Of jobs over this input alone.
+            run_id: Of jobs of this run alone.
+        """
+
+    def unfinished(self, pipeline: str, since: datetime) -> frozenset[str]:
+        """Return the keys of jobs that are not complete but may still become so.
+
+        Args:
+            pipeline: Which pipeline.
+            since: Older jobs count as given up unless somebody is at work on them.
+        """
+
+    def entries(self, pipeline: str) -> tuple[Entry, ...]:
+        """Return everything the ledger keeps of a pipeline, oldest first."""
 
     def reset(self, key: str, error: str) -> None:
         """Make a committed partition pending again because its output is damaged or gone.
@@ -122,20 +164,22 @@ class Ledger(Protocol):
             error: What is wrong with its output.
         """
 
-    def forget(self, keys: Sequence[str]) -> None:
+    def forget(self, keys: Collection[str], known: Collection[str] | None = None) -> frozenset[str]:
         """Remove partitions nobody is at work on, and jobs left without any.
 
         Fences keep growing where a partition comes back later.
 
         Args:
             keys: Of partitions; leased ones are left alone.
+            known: Ids of the jobs that the decision to remove them rests on: what another one has
+                come to ask for meanwhile is left alone.  None removes them whoever asks.
+
+        Returns:
+            The keys of those that were removed.
         """
 
     def wrote(self, target: str) -> bool:
         """Whether any job of the ledger has used this target."""
 
-    def watermark(self, pipeline: str, source_uri: str, version: ScoreVersion) -> str | None:
-        """Return the watermark of the newest completely committed job over a source, if any.
-
-        Jobs without a watermark, as those that found nothing new, do not count.
-        """
+    def pipelines(self, target: str) -> tuple[str, ...]:
+        """Return the pipelines that have jobs with this target, sorted."""

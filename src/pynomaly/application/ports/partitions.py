@@ -61,7 +61,8 @@ class PartitionReader(Protocol):
 
         Parquet is divided at row groups, tables of a database by ranges of ``key``; text formats
         and Excel come as one partition a file.  A file that cannot be divided because it is
-        damaged comes whole and fails when it is read, as long as another one is sound.
+        damaged comes whole and fails when it is read, as long as another one is sound; one without
+        rows comes whole as well, as long as another one has some.
 
         Args:
             spec: The source.
@@ -88,7 +89,7 @@ class PartitionReader(Protocol):
 
         Args:
             spec: The source it was planned from.
-            partition: One of the plan's.
+            partition: One of the plan's, or one without locator, which has no rows.
             columns: To be read, by name, in the order wanted; all where None.
             batch_rows: Rows of a batch at most.
 

@@ -245,6 +245,12 @@ def _divide(table: pa.Table, column: str) -> Iterator[tuple[str | None, pa.Table
     order = np.argsort(codes, kind="stable")
     ends = np.searchsorted(codes[order], np.arange(count + 1), side="right")
     starts = [0, *ends[:-1]]
+    if values.dictionary.index(_NULL).as_py() >= 0:
+        raise ConfigurationError(
+            f"the output cannot be divided by {column!r}: it holds the text {_NULL!r}, which is what "
+            "folders of missing values are called",
+            hint="write missing values as such, or divide by another column",
+        )
     for value, start, end in zip([*values.dictionary.to_pylist(), None], starts, ends, strict=True):
         if end > start:
             # Taken one by one: slices of one copy would keep all of it in memory.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -14,18 +12,11 @@ from pynomaly.application.ports.partitions import PartitionBatch, PartitionReade
 from pynomaly.domain.errors import MalformedSourceError
 from pynomaly.domain.ledger import Partition, Plan
 from pynomaly.domain.pipelines import SourceFormat, SourceSpec
-from pynomaly.infrastructure.arrow.files import (
-    BLOCK,
-    DataFile,
-    FindFiles,
-    changed,
-    unchanged,
-    unpacked,
-)
+from pynomaly.infrastructure.arrow.files import DataFile, FindFiles, changed, unchanged, unpacked
 from pynomaly.infrastructure.arrow.formats import check_columns, choose
+from pynomaly.infrastructure.arrow.outlines import Piece, content_digest, outline
 from pynomaly.infrastructure.arrow.parquet import ParquetTable, open_parquet
 from pynomaly.infrastructure.arrow.sources import PARSERS, kind_of_place
-from pynomaly.infrastructure.arrow.text import HEAD_BYTES
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -55,8 +46,8 @@ class FilePlace:
 class TablePartitions:
     """Implements ``PartitionReader``: dispatches on what the URI looks like.
 
-    Parquet is divided at row groups; other formats, packed files and damaged Parquet come as one
-    partition a file.  What pins a partition depends on the place:
+    Parquet is divided at row groups; other formats, packed files and Parquet that is damaged or has
+    no rows come as one partition a file.  What pins a partition depends on the place:
 
     - On disk the digest is over the bytes of the file, of Parquet over those of the row groups
       alone: a change of one row group is none of the others.  The bytes are digested again through
@@ -102,17 +93,17 @@ class TablePartitions:
         rows = False
         partitions: list[Partition] = []
         for file in files:
-            outline = _outline(file, form, spec, partition_rows, look=not rows)
-            rows = rows or outline.rows
-            problem = problem or outline.problem
-            if outline.schema is not None:
+            found = outline(file, form, spec, partition_rows, look=not rows)
+            rows = rows or found.rows
+            problem = problem or found.problem
+            if found.schema is not None:
                 if schema is None:
-                    schema, first = outline.schema, file.uri
-                check_columns(outline.schema, file.uri, schema, first)
-            order = schema if schema is not None and outline.schema != schema else None
+                    schema, first = found.schema, file.uri
+                check_columns(found.schema, file.uri, schema, first)
+            order = schema if schema is not None and found.schema != schema else None
             partitions += [
-                _partition(file, place.spell(file.uri), form, outline.size, order, piece)
-                for piece in outline.pieces
+                _partition(file, place.spell(file.uri), form, found.size, order, piece)
+                for piece in found.pieces
             ]
         if schema is None or not rows:
             raise problem or MalformedSourceError(
@@ -131,42 +122,14 @@ class TablePartitions:
         batch_rows: int = 16_384,
     ) -> Iterator[PartitionBatch]:
         """Stream a partition."""
+        if not partition.locator:
+            return iter(())  # gone when it was planned; should it be back, the next job finds it
         if kind_of_place(spec) == "database":
             return self.sql().read(spec, partition, columns=columns, batch_rows=batch_rows)
         return _read(self._files(spec), spec, partition, columns, batch_rows)
 
     def _files(self, spec: SourceSpec) -> FilePlace:
         return self.local if kind_of_place(spec) == "files" else self.s3
-
-
-class _Piece(NamedTuple):
-    """Of a file: its row groups, or all of it where None."""
-
-    groups: range | None
-    before: int
-    rows: int | None
-    size: int
-    digest: str
-    extent: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Outline:
-    """What planning finds out about a file.
-
-    Args:
-        size: In bytes.
-        pieces: What it is divided into.
-        schema: None where it is damaged.
-        rows: Whether it was seen to hold any.
-        problem: What is wrong with it.
-    """
-
-    size: int
-    pieces: tuple[_Piece, ...]
-    schema: pa.Schema | None = None
-    rows: bool = False
-    problem: MalformedSourceError | None = None
 
 
 class _Locator(NamedTuple):
@@ -181,56 +144,13 @@ class _Locator(NamedTuple):
     """JSON list of names: the plan's order where the file has another."""
 
 
-def _outline(
-    file: DataFile, form: SourceFormat, spec: SourceSpec, partition_rows: int, *, look: bool
-) -> _Outline:
-    """Divide a file; whether one that is no Parquet has rows is found out only if asked to."""
-    with file.open([(0, HEAD_BYTES)]) as handle, unchanged(handle, file.uri):
-        size = handle.seek(0, io.SEEK_END)
-        handle.seek(0)
-        problem, schema, rows = None, None, False
-        try:
-            if form == "parquet":
-                table = open_parquet(handle, file)
-                pieces = tuple(_row_groups(table, partition_rows, size))
-                return _Outline(size, pieces, table.schema, bool(pieces))
-            with unpacked(handle, file) as stream:
-                parsed = PARSERS[form](stream, file, spec)
-                with closing(parsed.pieces):
-                    if look:
-                        rows = any(len(p.numbers) or p.malformed for p in parsed.pieces)
-                schema = parsed.schema
-        except MalformedSourceError as error:
-            problem = error
-        whole = _Piece(None, 0, None, size, _content(handle, file, size))
-        return _Outline(size, (whole,), schema, rows, problem)
-
-
-def _row_groups(table: ParquetTable, partition_rows: int, size: int) -> Iterator[_Piece]:
-    total = table.reader.num_row_groups
-    for groups, before, rows in table.divide(partition_rows):
-        span = str(groups.start) if len(groups) == 1 else f"{groups.start}-{groups.stop - 1}"
-        # Row numbers belong to the extent: rows that moved are to be scored under their new ids.
-        extent = (
-            f"row group{'s' * (len(groups) > 1)} {span}, rows {before + 1}-{before + rows}"
-            if len(groups) < total
-            else ""
-        )
-        digest = (
-            table.digest(groups)
-            if not table.file.version
-            else _digest(table.file.version, size, groups.start, groups.stop)
-        )
-        yield _Piece(groups, before, rows, table.size(groups), digest, extent)
-
-
 def _partition(
     file: DataFile,
     uri: str,
     form: SourceFormat,
     size: int,
     order: pa.Schema | None,
-    piece: _Piece,
+    piece: Piece,
 ) -> Partition:
     start, stop = (piece.groups.start, piece.groups.stop) if piece.groups else (None, None)
     columns = None if order is None else json.dumps(order.names)
@@ -269,7 +189,7 @@ def _read(
                 table = open_parquet(ranges, file, table.reader.metadata)
                 yield from table.pieces(groups, names, batch_rows)
             return
-        if not file.version and _content(handle, file, where.size) != partition.digest:
+        if not file.version and content_digest(handle, file, where.size) != partition.digest:
             raise changed(str(partition), _SINCE)
         handle.seek(0)
         with unpacked(handle, file) as stream:
@@ -314,18 +234,3 @@ def _sliced(piece: PartitionBatch, names: Sequence[str], rows: int) -> Iterator[
         malformed = piece.malformed if start == 0 else ()
         if len(numbers) or malformed:
             yield PartitionBatch(table.slice(start, rows), numbers, malformed)
-
-
-def _content(handle: BinaryIO, file: DataFile, size: int) -> str:
-    """Return the digest of a whole file."""
-    if file.version:
-        return _digest(file.version, size)
-    digest = hashlib.sha256()
-    handle.seek(0)
-    while block := handle.read(BLOCK):
-        digest.update(block)
-    return digest.hexdigest()
-
-
-def _digest(*facts: int | str) -> str:
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +10,10 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from pynomaly.domain.errors import ConflictError, FencedError
+from pynomaly.domain.increments import Stretch
 from pynomaly.domain.ledger import Entry, JobProgress, Lease, Outcome, ScoreJob, ScoreVersion
+from pynomaly.infrastructure.sqlalchemy import ledger_force as force
+from pynomaly.infrastructure.sqlalchemy import ledger_retention as retention
 from pynomaly.infrastructure.sqlalchemy import ledger_rows as rows
 from pynomaly.infrastructure.sqlalchemy import ledger_statements as statements
 from pynomaly.infrastructure.sqlalchemy.database import Database
@@ -18,7 +21,6 @@ from pynomaly.infrastructure.sqlalchemy.tables import job_partitions, jobs, part
 
 __all__ = ["SqlLedger"]
 
-_KEYS_AT_ONCE = 500
 _MANY = 1_000
 
 
@@ -191,15 +193,42 @@ class SqlLedger:
             if newest is None:
                 return ()
             version, target = newest.version, newest.target
-        found = map(rows.entry, self._all(statements.in_force(pipeline, version, target)))
+        with self._database.read() as connection:
+            found = force.current(connection, pipeline, version, target)
         return tuple(sorted(found, key=_place))  # here: the databases' collations differ
 
-    def entries(self, pipeline: str | None = None) -> tuple[Entry, ...]:
-        """Return everything the ledger keeps of a pipeline, or of all, oldest first."""
-        query = sa.select(partitions)
-        if pipeline is not None:
-            query = query.where(partitions.c.pipeline == pipeline)
-        found = self._all(query)
+    def stretches(
+        self, pipeline: str, version: ScoreVersion, target: str, table: str | None = None
+    ) -> tuple[Stretch, ...]:
+        """Return what jobs scored of tables with a watermark, the one asked last first."""
+        with self._database.read() as connection:
+            return force.stretches(connection, pipeline, version, target, table)
+
+    def asked(
+        self,
+        pipeline: str,
+        version: ScoreVersion,
+        target: str,
+        *,
+        source_uri: str | None = None,
+        run_id: str | None = None,
+    ) -> frozenset[str]:
+        """Return the sources of which jobs have had partitions."""
+        query = force.jobs_with(pipeline, version, target, job_partitions.c.source).distinct()
+        if source_uri is not None:
+            query = query.where(jobs.c.source_uri == source_uri)
+        if run_id is not None:
+            query = query.where(jobs.c.run_id == run_id)
+        return frozenset(found["source"] for found in self._all(query))
+
+    def unfinished(self, pipeline: str, since: datetime) -> frozenset[str]:
+        """Return the keys of jobs that are not complete but may still become so."""
+        found = self._all(retention.unfinished(pipeline, since))
+        return frozenset(one["key"] for one in found)
+
+    def entries(self, pipeline: str) -> tuple[Entry, ...]:
+        """Return everything the ledger keeps of a pipeline, oldest first."""
+        found = self._all(sa.select(partitions).where(partitions.c.pipeline == pipeline))
         by_age = sorted(found, key=lambda one: (one["created_at"], *_place(rows.entry(one))))
         return tuple(map(rows.entry, by_age))
 
@@ -208,38 +237,19 @@ class SqlLedger:
         change = {"damaged": key, "error": error}
         self._database.carry_out(lambda c: c.execute(statements.RESET, change).close())
 
-    def forget(self, keys: Sequence[str]) -> None:
+    def forget(self, keys: Collection[str], known: Collection[str] | None = None) -> frozenset[str]:
         """Remove partitions nobody is at work on, and jobs left without any."""
-
-        def remove(connection: sa.Connection) -> None:
-            for batch in _batches(sorted(keys)):
-                in_batch = sa.and_(partitions.c.key.in_(batch), ~statements.held)
-                query = sa.select(partitions.c.key).where(in_batch).order_by(partitions.c.key)
-                unheld = connection.scalars(query.with_for_update()).all()
-                asked = job_partitions.c.key.in_(unheld)
-                touched = connection.scalars(sa.select(job_partitions.c.job_id).where(asked))
-                touched_jobs = sorted(set(touched))
-                connection.execute(sa.delete(job_partitions).where(asked))
-                connection.execute(sa.delete(partitions).where(partitions.c.key.in_(unheld)))
-                for ids in _batches(touched_jobs):
-                    left_empty = sa.and_(jobs.c.id.in_(ids), ~statements.has_partitions())
-                    connection.execute(sa.delete(jobs).where(left_empty))
-
-        self._database.carry_out(remove)
+        asking = None if known is None else frozenset(known)
+        return self._database.carry_out(lambda c: retention.forget(c, keys, asking))
 
     def wrote(self, target: str) -> bool:
         """Whether any job of the ledger has used this target."""
         return bool(self._all(sa.select(jobs.c.seq).where(jobs.c.target == target).limit(1)))
 
-    def watermark(self, pipeline: str, source_uri: str, version: ScoreVersion) -> str | None:
-        """Return the watermark of the newest completely committed job over a source, if any."""
-        query = statements.newest_jobs(pipeline).where(
-            jobs.c.source_uri == source_uri,
-            jobs.c.watermark.is_not(None),  # a job that found nothing new has none
-            statements.same_version(version),
-            statements.completed(),
-        )
-        return next((found["watermark"] for found in self._all(query.limit(1))), None)
+    def pipelines(self, target: str) -> tuple[str, ...]:
+        """Return the pipelines that have jobs with this target, sorted."""
+        query = sa.select(jobs.c.pipeline).where(jobs.c.target == target).distinct()
+        return tuple(sorted(found["pipeline"] for found in self._all(query)))
 
     def _all(self, query: sa.Select[Any], **parameters: object) -> Sequence[sa.RowMapping]:
         with self._database.read() as connection:
@@ -248,11 +258,6 @@ class SqlLedger:
 
 def _place(entry: Entry) -> tuple[str, int, str]:
     return entry.partition.source, entry.partition.first_row, entry.key
-
-
-def _batches(values: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(values), _KEYS_AT_ONCE):
-        yield values[start : start + _KEYS_AT_ONCE]
 
 
 def _update(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, fields
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from pynomaly.domain.increments import Watermark
 from pynomaly.domain.ledger import Entry, Outcome, Part, Partition, ScoreJob, ScoreVersion
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-__all__ = ["entry", "entry_row", "job", "job_row", "outcome_row", "partition"]
+__all__ = ["entry", "entry_row", "job", "job_row", "outcome_row", "partition", "watermark"]
 
 _COUNTS = ("rows_in", "rows_scored", "rows_quarantined", "rows_flagged")
 
@@ -24,13 +27,28 @@ def job_row(job: ScoreJob) -> dict[str, Any]:
     if job.created_at.tzinfo is None:
         raise ValueError(f"ScoreJob.created_at has no time zone: {job.created_at}")
     values = {f.name: getattr(job, f.name) for f in fields(job)}
-    return values | asdict(values.pop("version"))
+    mark: Watermark | None = values.pop("watermark")
+    text = mark and json.dumps([mark.column, mark.value, mark.asked_at.isoformat()])
+    return values | asdict(values.pop("version")) | {"watermark": text}
 
 
 def job(found: sa.RowMapping) -> ScoreJob:
     """Return the stored job."""
-    values = {name: found[name] for name in ScoreJob.__slots__ if name != "version"}
-    return ScoreJob(version=_version(found), **values)
+    values = {n: found[n] for n in ScoreJob.__slots__ if n not in ("version", "watermark")}
+    return ScoreJob(version=_version(found), watermark=watermark(found), **values)
+
+
+def watermark(found: sa.RowMapping) -> Watermark | None:
+    """Return the watermark of a stored job."""
+    text = found["watermark"]
+    if text is None:
+        return None
+    try:
+        column, value, asked_at = json.loads(text)
+        return Watermark(column, value, datetime.fromisoformat(asked_at).astimezone(UTC))
+    except (ValueError, TypeError):
+        # Jobs once kept the value alone: of no column that an increment could continue.
+        return Watermark("", text, found["created_at"])
 
 
 def entry_row(entry: Entry, job: ScoreJob) -> dict[str, Any]:

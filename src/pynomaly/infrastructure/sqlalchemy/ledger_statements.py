@@ -27,9 +27,9 @@ __all__ = [
     "TAKE",
     "completed",
     "has_committed",
+    "has_held",
     "has_partitions",
     "held",
-    "in_force",
     "newest_jobs",
     "same_version",
 ]
@@ -176,6 +176,11 @@ def has_committed() -> sa.ColumnElement[bool]:
     return _of_that_job(_entry.state == "committed")
 
 
+def has_held() -> sa.ColumnElement[bool]:
+    """Whether somebody is at work on any partition of a job."""
+    return _of_that_job(held)
+
+
 def completed() -> sa.ColumnElement[bool]:
     """Whether all partitions of a job are committed."""
     return ~_of_that_job(_entry.state != "committed")
@@ -184,28 +189,3 @@ def completed() -> sa.ColumnElement[bool]:
 def _of_that_job(state: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
     query = sa.select(_asked.key).select_from(_of_job)
     return query.where(_asked.job_id == jobs.c.id, state).correlate(jobs).exists()
-
-
-def in_force(pipeline: str, version: ScoreVersion, target: str) -> sa.Select[Any]:
-    """Return the query for what ``Ledger.current`` returns, in any order."""
-    done = sa.case((_entry.state == "committed", 1), else_=0)
-    asked = (
-        sa.select(
-            _asked.key,
-            _asked.source,
-            jobs.c.created_at,
-            jobs.c.seq,
-            sa.func.min(done).over(partition_by=(_asked.source, jobs.c.seq)).label("complete"),
-        )
-        .select_from(_of_job.join(jobs, jobs.c.id == _asked.job_id))
-        .where(jobs.c.pipeline == pipeline, jobs.c.target == target, same_version(version))
-        .subquery()
-    )
-    # Per source, its jobs: those that have committed all of it first, and the newest first.
-    preference = (asked.c.complete.desc(), asked.c.created_at.desc(), asked.c.seq.desc())
-    ranked = sa.select(
-        asked.c.key,
-        sa.func.dense_rank().over(partition_by=asked.c.source, order_by=preference).label("place"),
-    ).subquery()
-    chosen = sa.select(ranked.c.key).where(ranked.c.place == 1)
-    return sa.select(partitions).where(_entry.key.in_(chosen), _entry.state == "committed")

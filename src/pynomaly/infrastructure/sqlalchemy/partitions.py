@@ -6,11 +6,13 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any, cast
 
 from pynomaly.application.ports.partitions import PartitionBatch
 from pynomaly.domain.errors import ConfigurationError, MalformedSourceError, SourceChangedError
-from pynomaly.domain.ledger import INCREMENT, Partition, Plan
+from pynomaly.domain.increments import INCREMENT, Watermark
+from pynomaly.domain.ledger import Partition, Plan
 from pynomaly.domain.pipelines import SourceSpec
 from pynomaly.infrastructure.sqlalchemy.ranges import New, Range, Ranges
 from pynomaly.infrastructure.sqlalchemy.selection import Selection
@@ -59,6 +61,7 @@ class SqlPartitions:
             MalformedSourceError: No rows, no such key, or, with ``above``, rows without watermark.
         """
         selection = Selection(spec)
+        asked_at = datetime.now(UTC)
         with selection.connect() as connection:
             relation = selection.relation(connection)
             kinds = read_kinds(selection, connection, relation)
@@ -107,7 +110,10 @@ class SqlPartitions:
                         )
                     )
                     before += found.rows
-        return Plan(selection.place, columns_of(kinds), tuple(partitions), new.watermark)
+        mark = None
+        if watermark is not None and new.watermark is not None:
+            mark = Watermark(watermark, new.watermark, asked_at)
+        return Plan(selection.place, columns_of(kinds), tuple(partitions), mark)
 
     def read(
         self,
