@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pynomaly_flows.events import announce
 from pynomaly_flows.runs import Document, recorded_run
 from pynomaly_flows.tasks import gate, promote
 
@@ -24,5 +25,7 @@ def release(
     """
     with recorded_run("release", pipeline, run_id) as run:
         gated = gate(run.job, version)
-        promote(run.job, gated.id, accept_review)
+        released = promote(run.job, gated.id, accept_review)
+        if released.state == "production":
+            announce(run.job, "release-promoted", {"version": released.version})
     return run.document

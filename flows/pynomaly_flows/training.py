@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pynomaly_flows import tasks
+from pynomaly_flows.events import announce
 from pynomaly_flows.runs import Document, recorded_run
 
 __all__ = ["profiling", "training", "validation"]
@@ -36,7 +37,7 @@ def profiling(pipeline: str, data: str | None = None, run_id: str | None = None)
 
 
 def training(pipeline: str, data: str | None = None, run_id: str | None = None) -> Document:
-    """Validate, profile, tune, train and register a new version.
+    """Validate, profile, tune, train and register a new version, and announce it.
 
     Args:
         pipeline: Name of a configured pipeline.
@@ -48,5 +49,6 @@ def training(pipeline: str, data: str | None = None, run_id: str | None = None) 
         run.profile = tasks.profile(run.job, validated.dataset)
         choice = tasks.tune(run.job, validated.dataset)
         trained = tasks.train(run.job, validated.dataset, choice)
-        tasks.register(run.job, validated, run.profile, choice, trained)
+        version = tasks.register(run.job, validated, run.profile, choice, trained)
+        announce(run.job, "model-registered", {"version": version.version})
     return run.document

@@ -39,6 +39,7 @@ __all__ = [
     "page_reports",
     "part_store",
     "partition_reader",
+    "source_listing",
     "table_source",
     "uncertified_parameters",
 ]
@@ -96,6 +97,27 @@ def data_sources() -> Sources:
         return open_sql_source(spec)
 
     return TableSources(local=find_local_files, s3=find_s3_objects, sql=open_database)
+
+
+def source_listing(uri: str) -> Mapping[str, str]:
+    """Return the state of every file or object behind ``uri``, by its address; reads none.
+
+    For a file that is its size and the time of its last change, for an object its ETag.
+
+    Args:
+        uri: A file, folder or glob, or ``s3://…``.
+
+    Raises:
+        SourceNotFoundError: Nothing is there, or it may not be read.
+    """
+    if uri.startswith("s3://"):
+        from pynomaly.infrastructure.s3.files import find_s3_objects
+
+        return {item.uri: item.version for item in find_s3_objects(uri)}
+    from pynomaly.infrastructure.filesystem.files import find_local_files
+
+    states = ((file.uri, file.path.stat()) for file in find_local_files(uri))
+    return {name: f"{state.st_size}:{state.st_mtime_ns}" for name, state in states}
 
 
 def table_source(table: pa.Table, name: str) -> Source:

@@ -7,25 +7,29 @@ import os
 import shlex
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pynomaly.domain.errors import ConfigurationError, UsageError
 
 if TYPE_CHECKING:
+    from pynomaly.domain.deployments import EventName, OrchestratedRun
     from pynomaly.infrastructure.prefect.deployments import DeploymentTarget
     from pynomaly.infrastructure.prefect.standing import Addresses
     from pynomaly.settings import Settings
 
 __all__ = [
     "WORK_POOL",
+    "announce",
     "deployment_target",
+    "flow_runs",
     "keep_up",
     "project_id",
     "scheduling_api",
     "take_down",
+    "upcoming_runs",
     "worker_is_well",
 ]
 
@@ -157,6 +161,47 @@ def keep_up(
             yield addresses, supervisor.watch
         finally:
             supervisor.stop()
+
+
+def announce(
+    settings: Settings, event: EventName, pipeline: str, payload: Mapping[str, Any]
+) -> str:
+    """Tell the API that starts runs what happened to a pipeline; returns its URL.
+
+    Raises:
+        ConfigurationError: There is no such API, or it does not answer.
+    """
+    from pynomaly.infrastructure.prefect.events import emit_event
+
+    api = scheduling_api(settings)
+    emit_event(api, event, pipeline, payload)
+    return api
+
+
+def flow_runs(settings: Settings, limit: int = 200) -> tuple[OrchestratedRun, ...]:
+    """Return what Prefect knows of the latest runs; nothing where no API is configured or up.
+
+    Raises:
+        ConfigurationError: The configured API does not answer.
+    """
+    from pynomaly.infrastructure.prefect.flow_runs import latest_flow_runs
+    from pynomaly.infrastructure.prefect.session import available_api
+
+    api = available_api(settings.home)
+    return latest_flow_runs(api, limit) if api else ()
+
+
+def upcoming_runs(settings: Settings, limit: int = 50) -> tuple[OrchestratedRun, ...]:
+    """Return the runs that are to start, the next first; none where no API is configured or up.
+
+    Raises:
+        ConfigurationError: The configured API does not answer.
+    """
+    from pynomaly.infrastructure.prefect.flow_runs import upcoming_flow_runs
+    from pynomaly.infrastructure.prefect.session import available_api
+
+    api = available_api(settings.home)
+    return upcoming_flow_runs(api, limit) if api else ()
 
 
 def worker_is_well(settings: Settings) -> None:

@@ -91,12 +91,17 @@ def configure(project: Path, **sections: Any) -> None:
 
 @pytest.fixture(scope="module")
 def up(as_trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    """`pynomaly up` on a project whose pipeline is scored every minute."""
+    """`pynomaly up` on a project whose pipeline is watched, and monitored every minute."""
     project = tmp_path_factory.mktemp("up") / "project"
     # Not the scores, which the ledger knows by their full paths.
     shutil.copytree(as_trained, project, ignore=shutil.ignore_patterns("scores"))
+    (project / "arriving").mkdir()
+    frame(50, 8).to_csv(project / "arriving" / "first.csv", index=False)
     configure(
-        project, schedules={"score": {"cron": "* * * * *", "parameters": {"incremental": True}}}
+        project,
+        source="arriving",
+        triggers={"watch": True, "watch_seconds": 1},
+        schedules={"monitor": {"cron": "* * * * *", "timezone": "Europe/Berlin"}},
     )
     own = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "PYNOMALY_"))}
     # A setting of the user's own Prefect that would break our server, if it were let in.
@@ -136,6 +141,12 @@ def beside(up: Up, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def runs(cli: Cli) -> list[dict[str, Any]]:
     return list(cli("history", "payments", "--json").json["runs"])
+
+
+def rows_scored(run: dict[str, Any]) -> int | None:
+    summaries = {step["step"]: step["summary"] for step in run["steps"]}
+    rows: int | None = summaries.get("score", {}).get("rows_scored")
+    return rows
 
 
 def test_the_pages_of_prefect_and_mlflow_answer(up: Up) -> None:
@@ -180,9 +191,8 @@ def test_deployments_follow_the_configuration(up: Up, cli: Cli) -> None:
     other = path.with_name("refunds.yaml")
     other.write_text(path.read_text())
     assert set(done("refunds").values()) == {"created"}
-    other.write_text(
-        path.read_text().replace("schedules:", "triggers: {scores_at_once: 3}\nschedules:")
-    )
+    changed = yaml.safe_load(path.read_text()) | {"triggers": {"scores_at_once": 3}}
+    other.write_text(yaml.safe_dump(changed))
     assert [name for name, what in done().items() if what == "updated"] == ["refunds/score"]
     other.unlink()
     removed = [name for name, what in done().items() if what == "removed"]
@@ -195,12 +205,15 @@ def test_prefect_keeps_what_was_deployed(up: Up) -> None:
 
     with api_client(up.document["api"]) as client:
         train = client.read_deployment_by_name("payments/train")
-        score = client.read_deployment_by_name("payments/score")
+        monitor = client.read_deployment_by_name("payments/monitor")
         assert train.global_concurrency_limit is not None
         assert train.global_concurrency_limit.limit == 1
         assert {"pynomaly", "payments"} < set(train.tags)
-        assert [s.schedule.cron for s in score.schedules] == ["* * * * *"]
-        assert score.schedules[0].parameters == {"incremental": True}
+        (schedule,) = monitor.schedules
+        assert (schedule.schedule.cron, schedule.schedule.timezone) == (
+            "* * * * *",
+            "Europe/Berlin",
+        )
         silence = [a for a in client.read_automations() if a.name.startswith("silent runs")]
         assert len(silence) == 1
 
@@ -212,20 +225,59 @@ def test_a_work_pool_that_is_not_there_is_named(up: Up, cli: Cli) -> None:
     assert "prefect work-pool create" in outcome.err
 
 
-def test_a_schedule_starts_runs(up: Up, cli: Cli) -> None:
-    def scheduled() -> list[dict[str, Any]]:
-        found = [r for r in runs(cli) if (r["command"], r["engine"]) == ("score", "prefect")]
-        return [r for r in found if r["status"] == "completed" and r["id"] not in asked]
+def test_data_that_arrives_in_a_watched_folder_is_scored(up: Up, cli: Cli) -> None:
+    frame(30, 9).to_csv("arriving/second.csv", index=False)
 
+    # Whatever of the source is not scored yet: 50 rows were there before.
+    assert eventually(lambda: [r for r in runs(cli) if rows_scored(r) == 80])
+
+
+def test_an_event_starts_a_run_that_can_be_followed(up: Up, cli: Cli) -> None:
+    frame(45, 10).to_csv("told.csv", index=False)
+    run_id = cli("trigger", "data-arrived", "payments", "--data", "told.csv", "--json").json[
+        "run_id"
+    ]
+
+    followed = cli("runs", "watch", run_id, "--json")
+
+    assert followed.code == 0
+    document = followed.json
+    assert (document["run_id"], document["engine"]) == (run_id, "prefect")
+    assert document["steps"]["score"]["rows_in"] == 45
+    listed = {run["id"]: run for run in cli("runs", "list", "--json").json["runs"]}
+    assert listed[run_id]["status"] == "completed"
+    # Prefect hears of the end a moment after our records.
+    eventually(
+        lambda: any(
+            (run["id"], run["prefect"]) == (run_id, "Completed")
+            for run in cli("runs", "list", "payments", "--json").json["runs"]
+        )
+    )
+
+
+def test_following_a_run_that_fails_ends_as_it_did(up: Up, cli: Cli) -> None:
+    Path("broken.csv").write_text("txn_id,amount\n1,2\n")
+    run_id = cli("trigger", "data-arrived", "payments", "--data", "broken.csv", "--json").json[
+        "run_id"
+    ]
+
+    followed = cli("runs", "watch", run_id)
+
+    assert followed.code == 3
+    assert "failed" in followed.out
+    assert "rate" in followed.out  # a column that is missing
+
+
+def test_a_schedule_starts_runs(up: Up, cli: Cli) -> None:
+    def monitored() -> list[dict[str, Any]]:
+        done = [r for r in runs(cli) if (r["command"], r["status"]) == ("monitor", "completed")]
+        return [run for run in done if run["engine"] == "prefect"]
+
+    run = eventually(monitored, 120)[0]
     from pynomaly.infrastructure.prefect.client import api_client
 
     with api_client(up.document["api"]) as client:
-        flow_runs = client.read_flow_runs()
-        asked = {str(run.parameters.get("run_id")) for run in flow_runs if not run.deployment_id}
-    run = eventually(scheduled, 120)[0]
-    with api_client(up.document["api"]) as client:
-        flow_run = client.read_flow_run(run["id"])
-        assert flow_run.auto_scheduled
+        assert client.read_flow_run(run["id"]).auto_scheduled
         eventually(lambda: client.read_flow_run(run["id"]).state_name == "Completed")
 
 

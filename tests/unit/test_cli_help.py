@@ -9,7 +9,7 @@ COMMANDS = [
     "scores read", "scores verify", "scores prune", "monitor", "report", "status", "history", "models", "models list",
     "evidence", "evidence export", "evidence verify", "evidence key", "replay", "detectors",
     "detectors list", "detectors show", "pipelines", "pipelines list", "config", "config show", "doctor",
-    "up", "down", "deploy", "demo",
+    "up", "down", "deploy", "trigger", "runs", "runs list", "runs watch", "demo",
 ]  # fmt: skip
 
 
@@ -26,7 +26,7 @@ def test_every_command_has_help_with_an_example_of_itself(command, capsys):
     [
         c
         for c in COMMANDS
-        if c not in ("models", "detectors", "pipelines", "config", "scores", "evidence")
+        if c not in ("models", "detectors", "pipelines", "config", "scores", "evidence", "runs")
     ],
 )
 def test_every_command_takes_json_and_verbose(command, capsys):

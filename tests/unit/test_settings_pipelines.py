@@ -121,6 +121,11 @@ def test_policies_come_from_the_layers_and_the_file_wins(project):
     assert origins["release.recall_block"] == "default"
 
 
+def test_a_database_cannot_be_watched(project):
+    text = "source: postgresql://db/shop\ncolumns: {a: numeric}\ntriggers: {watch: true}\n"
+    assert "payments.yaml:3: triggers.watch: only files and s3://" in refused(project(text))
+
+
 def test_overrides_lie_over_the_file(project):
     settings = project(f"{SMALL}training: {{trials: 5, seed: 5}}\n")
     overriding = settings.overriding({"training": {"trials": 2}}, "command line")

@@ -1,4 +1,4 @@
-"""When a pipeline's flows run: on schedules, on events, and how many at once."""
+"""When a pipeline's flows run (on schedules, on events, how many at once) and how that goes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from typing import Any, Literal
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "DeployedFlow",
     "Deployment",
     "EventName",
+    "OrchestratedRun",
     "Schedule",
     "Trigger",
     "TriggerPolicy",
@@ -114,3 +116,32 @@ class Deployment:
         """Sixteen hex digits that change exactly when anything about it does."""
         text = json.dumps(asdict(self), sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class OrchestratedRun:
+    """A run as the orchestrator sees it.
+
+    Args:
+        id: The orchestrator's.
+        run_id: Ours; the same unless one was asked for when it was triggered.
+        pipeline: It works for.
+        flow: ``train``, ``score``…, or the name of the flow where no deployment started it.
+        state: For people, e.g. ``Late``.
+        kind: Of the state, e.g. ``SCHEDULED``.
+        message: Why it is in that state, if anybody said.
+        planned: When it was or is to start.
+        attempts: How often it has started.
+        deployed: Whether a deployment started it, so that a worker can start it again.
+    """
+
+    id: str
+    run_id: str
+    pipeline: str
+    flow: str
+    state: str
+    kind: str
+    message: str | None
+    planned: datetime | None
+    attempts: int
+    deployed: bool

@@ -40,6 +40,10 @@ def pipeline(document: PipelineDocument) -> Iterator[Problem]:
     yield from _roles(document)
     yield from _expectations(document)
     yield from policies(document)
+    uri = document.source.uri
+    if document.triggers.watch and "://" in uri and not uri.startswith("s3://"):
+        expected = "only files and s3:// can be watched; let a schedule score a database"
+        yield Problem(("triggers", "watch"), expected)
     for flow, schedule in document.schedules.items():
         if problem := cron_problem(schedule.cron):
             yield Problem(("schedules", flow, "cron"), problem)

@@ -41,6 +41,8 @@ _COMMANDS = (
     "up",
     "down",
     "deploy",
+    "trigger",
+    "runs",
     "demo",
 )
 """Modules of ``commands``, in the order in which a newcomer needs them."""

@@ -1,0 +1,97 @@
+"""What a Prefect API knows about the runs of our flows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from pynomaly.domain.deployments import OrchestratedRun
+from pynomaly.infrastructure.prefect.client import api_client
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.filters import FlowRunFilter
+    from prefect.client.schemas.objects import FlowRun, StateType
+
+__all__ = ["latest_flow_runs", "upcoming_flow_runs"]
+
+
+def latest_flow_runs(api: str, limit: int = 200) -> tuple[OrchestratedRun, ...]:
+    """Return the runs that have begun, or ended without, newest first.
+
+    Raises:
+        ConfigurationError: The API does not answer.
+    """
+    with api_client(api) as client:
+        from prefect.client.schemas.objects import StateType
+        from prefect.client.schemas.sorting import FlowRunSort
+
+        begun = [kind for kind in StateType if kind is not StateType.SCHEDULED]
+        found = client.read_flow_runs(
+            flow_run_filter=_in_state(begun),
+            sort=FlowRunSort.EXPECTED_START_TIME_DESC,
+            limit=limit,
+        )
+        return tuple(_facts(client, found))
+
+
+def upcoming_flow_runs(api: str, limit: int = 50) -> tuple[OrchestratedRun, ...]:
+    """Return the runs that are to begin, or to go on, the next first.
+
+    Raises:
+        ConfigurationError: The API does not answer.
+    """
+    with api_client(api) as client:
+        from prefect.client.schemas.objects import StateType
+        from prefect.client.schemas.sorting import FlowRunSort
+
+        found = client.read_flow_runs(
+            flow_run_filter=_in_state([StateType.SCHEDULED]),
+            sort=FlowRunSort.NEXT_SCHEDULED_START_TIME_ASC,
+            limit=limit,
+        )
+        return tuple(_facts(client, found))
+
+
+def _in_state(kinds: Sequence[StateType]) -> FlowRunFilter:
+    from prefect.client.schemas.filters import (
+        FlowRunFilter,
+        FlowRunFilterState,
+        FlowRunFilterStateType,
+    )
+
+    return FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(kinds))))
+
+
+def _facts(client: SyncPrefectClient, found: Iterable[FlowRun]) -> Iterator[OrchestratedRun]:
+    flows: dict[str, str] = {}
+    for run in found:
+        pipeline = run.parameters.get("pipeline")
+        if not isinstance(pipeline, str) or run.state is None:
+            continue  # somebody else's
+        key = str(run.deployment_id or run.flow_id)
+        if key not in flows:
+            flows[key] = _flow_of(client, run)
+        yield OrchestratedRun(
+            id=str(run.id),
+            run_id=str(run.parameters.get("run_id") or run.id),
+            pipeline=pipeline,
+            flow=flows[key],
+            state=run.state.name or str(run.state.type.value),
+            kind=run.state.type.value,
+            message=run.state.message,
+            planned=run.expected_start_time,
+            attempts=run.run_count,
+            deployed=run.deployment_id is not None,
+        )
+
+
+def _flow_of(client: SyncPrefectClient, run: FlowRun) -> str:
+    from prefect.exceptions import ObjectNotFound
+
+    if run.deployment_id is None:
+        return client.read_flow(run.flow_id).name
+    try:
+        return client.read_deployment(run.deployment_id).name
+    except ObjectNotFound:  # removed since
+        return client.read_flow(run.flow_id).name
