@@ -5,13 +5,13 @@ from __future__ import annotations
 from pynomaly.domain.errors import ApprovalPendingError, ReleaseBlockedError
 from pynomaly.domain.ledger import Output
 from pynomaly_flows.runs import Document, recorded_run
+from pynomaly_flows.scoring import score_batch
 from pynomaly_flows.tasks import (
     gate,
     plan,
     profile,
     promote,
     register,
-    score,
     train,
     tune,
     validate,
@@ -49,7 +49,7 @@ def lifecycle(
         except (ReleaseBlockedError, ApprovalPendingError):
             if release.champion is not None:
                 # The champion keeps serving; a refused retrain costs nobody the scores.
-                score(run.job, data, validated, output)
+                score_batch(run.job, data, validated, output)
             raise
-        score(run.job, data, validated, output)
+        score_batch(run.job, data, validated, output)
     return run.document

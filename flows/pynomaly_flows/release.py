@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pynomaly_flows.events import announce
 from pynomaly_flows.runs import Document, recorded_run
 from pynomaly_flows.tasks import gate, promote
+
+if TYPE_CHECKING:
+    from pynomaly.domain.rollouts import Stage, Strategy
 
 __all__ = ["release"]
 
@@ -12,20 +17,26 @@ __all__ = ["release"]
 def release(
     pipeline: str,
     version: int | None = None,
+    strategy: Strategy | None = None,
+    to: Stage = "production",
     accept_review: bool = False,
+    resume: bool = False,
     run_id: str | None = None,
 ) -> Document:
-    """Gate a version and promote it if every gate lets it.
+    """Gate a version and begin to release it if every gate lets it.
 
     Args:
         pipeline: Name of a configured pipeline.
         version: To release; the newest where None.
-        accept_review: Promote even where a gate asks a person to look, because one did.
+        strategy: How it takes over; the pipeline's where None.
+        to: ``staging`` lets it score silently and stops there.
+        accept_review: Approve it in the same breath, if this person may.
+        resume: Go on with the release on its way instead: after its approval, or from staging.
         run_id: A failed run to take up again.
     """
     with recorded_run("release", pipeline, run_id) as run:
-        gated = gate(run.job, version)
-        released = promote(run.job, gated.id, accept_review)
+        release_id = None if resume else gate(run.job, version, strategy, to).id
+        released = promote(run.job, release_id, accept_review)
         if released.state == "production":
             announce(run.job, "release-promoted", {"version": released.version})
     return run.document

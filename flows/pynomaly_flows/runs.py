@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from pynomaly.domain.errors import PynomalyError
 from pynomaly.domain.identifiers import new_id
-from pynomaly.domain.runs import Run
+from pynomaly.domain.runs import Run, StepRecord
 from pynomaly_flows import artifacts
-from pynomaly_flows.context import Job, platform, under_flow_run
+from pynomaly_flows.context import Event, Job, emit, platform, under_flow_run
 
 if TYPE_CHECKING:
     from pynomaly.domain.profiles import Profile
@@ -70,6 +70,7 @@ def recorded_run(command: str, pipeline: str, run_id: str | None) -> Iterator[Li
     else:
         records.finish_run(run)  # taken up again
     try:
+        _reconcile(job)
         yield live
     except BaseException as error:
         message = str(error) if isinstance(error, PynomalyError) else repr(error)
@@ -84,6 +85,22 @@ def recorded_run(command: str, pipeline: str, run_id: str | None) -> Iterator[Li
         raise
     records.finish_run(replace(run, status="completed", finished_at=datetime.now(UTC)))
     live.document = _document(job, _report(live))
+
+
+def _reconcile(job: Job) -> None:
+    """Mend what a crash, or somebody, left behind in the registry; on record if there was any."""
+    started = datetime.now(UTC)
+    found = platform().reconcile(job.pipeline)
+    if not found.in_line:
+        facts = {
+            "moved": dict(found.moved),
+            "missing": list(found.missing),
+            "problem": found.problem,
+        }
+        platform().records.add_step(
+            StepRecord(job.run_id, "reconcile", "completed", started, datetime.now(UTC), facts)
+        )
+        emit(Event("finished", "reconcile", facts))
 
 
 def _new_run_id() -> str:

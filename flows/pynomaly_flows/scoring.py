@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from pynomaly.domain.errors import SourceChangedError
 from pynomaly.domain.ledger import Output
+from pynomaly_flows.context import Job
 from pynomaly_flows.runs import Document, recorded_run
-from pynomaly_flows.tasks import plan, score, validate
+from pynomaly_flows.tasks import plan, rolling_out, rollout, score, validate
 
-__all__ = ["scoring"]
+if TYPE_CHECKING:
+    from pynomaly.application.validate import Validated
+
+__all__ = ["score_batch", "scoring"]
 
 _ATTEMPTS = 3
 """Inputs that change while they are read are planned anew so often; what is committed stays."""
@@ -45,9 +50,18 @@ def scoring(
                 break  # nothing new
             try:
                 validated = validate(run.job, data, planned, True, attempt)
-                score(run.job, data, validated, output, attempt)
+                score_batch(run.job, data, validated, output, attempt)
                 break
             except SourceChangedError:
                 if attempt == _ATTEMPTS:
                     raise
     return run.document
+
+
+def score_batch(
+    job: Job, data: str | None, validated: Validated, output: Output, attempt: int = 1
+) -> None:
+    """Score a validated batch, and let a rollout move by what it showed."""
+    batch = score(job, data, validated, output, attempt)
+    if rolling_out(job):
+        rollout(job, batch)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from pynomaly.domain.detectors import detector
@@ -15,6 +15,7 @@ from pynomaly_flows.context import Event, Job, emit, platform, under_flow_run
 from pynomaly_flows.steps import Facts, step
 
 if TYPE_CHECKING:
+    from pynomaly.application.judge_rollout import Judged
     from pynomaly.application.ports.learning import Trial
     from pynomaly.application.train import TrainedModel
     from pynomaly.application.tune import Choice
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pynomaly.domain.monitoring import Monitoring
     from pynomaly.domain.profiles import Profile
     from pynomaly.domain.releases import ModelVersion, Release
+    from pynomaly.domain.rollouts import Stage, Strategy
     from pynomaly.domain.runs import ScoredBatch
 
 __all__ = [
@@ -33,6 +35,8 @@ __all__ = [
     "profile",
     "promote",
     "register",
+    "rolling_out",
+    "rollout",
     "score",
     "train",
     "tune",
@@ -197,19 +201,37 @@ def _released(result: Release) -> Facts:
 
 
 @step(summary=_released, artifact=artifacts.gates_table)
-def gate(job: Job, version: int | None) -> Release:
+def gate(
+    job: Job, version: int | None, strategy: Strategy | None = None, to: Stage = "production"
+) -> Release:
     """Put a version before the gates; the newest where None."""
-    return platform().gate(_pipeline(job), version, job.run_id)
+    pipeline = _pipeline(job)
+    if strategy is not None:
+        pipeline = replace(pipeline, rollout=replace(pipeline.rollout, strategy=strategy))
+    return platform().gate(pipeline, version, job.run_id, platform().actor, to=to)
 
 
 def _promoted(result: Release) -> Facts:
-    return {"release_id": result.id, "version": result.version, "previous": result.champion}
+    return {
+        "release_id": result.id,
+        "version": result.version,
+        "previous": result.champion,
+        "state": result.state,
+        "strategy": result.rollout.strategy if result.rollout else None,
+        "share": result.share,
+    }
 
 
 @step(summary=_promoted)
-def promote(job: Job, release_id: str, accept_review: bool = False) -> Release:
-    """Make the version the champion if its gates let it."""
-    return platform().promote(release_id, accept_review=accept_review)
+def promote(job: Job, release_id: str | None, accept_review: bool = False) -> Release:
+    """Take a gated release to its first step, or the one on its way further."""
+    pipeline, actor = _pipeline(job), platform().actor
+    if release_id is None:
+        release = platform().begin_release.further(pipeline, actor)
+    else:
+        release = platform().begin_release(pipeline, release_id, actor, accept_review=accept_review)
+    platform().reconcile(job.pipeline)
+    return release
 
 
 def _scored(result: ScoredBatch) -> Facts:
@@ -240,6 +262,38 @@ def score(
         output,
         _row_listener(job, validated.dataset.snapshot.rows),
     )
+
+
+def _judged(result: Judged | None) -> Facts:
+    if result is None:
+        return {}
+    return {
+        "release_id": result.release.id,
+        "version": result.release.version,
+        "strategy": result.release.rollout.strategy if result.release.rollout else None,
+        "step": result.step,
+        "share": result.share,
+        "rows": result.seen.rows,
+        "answered": result.seen.answered,
+        "verdict": result.finding.verdict,
+        "sentence": result.finding.sentence,
+        "state": result.release.state,
+        "next_share": result.release.share,
+    }
+
+
+@step(summary=_judged)
+def rollout(job: Job, batch: ScoredBatch) -> Judged | None:
+    """Advance, hold or roll back what is rolled out, by what the batch showed."""
+    judged = platform().judge_rollout(batch.id)
+    platform().reconcile(job.pipeline)
+    return judged
+
+
+def rolling_out(job: Job) -> bool:
+    """Whether a challenger scores beside the champion."""
+    release = platform().records.on_its_way(job.pipeline)
+    return release is not None and release.step is not None
 
 
 def _row_listener(job: Job, of: int) -> Callable[[int], None]:

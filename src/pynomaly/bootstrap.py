@@ -17,9 +17,12 @@ from pynomaly.version import __version__
 
 if TYPE_CHECKING:
     from pynomaly.application.alerts import TopAlerts
+    from pynomaly.application.begin_release import BeginRelease
     from pynomaly.application.champion import ModelLoader
     from pynomaly.application.export_evidence import ExportEvidence
+    from pynomaly.application.find_challenger import FindChallenger
     from pynomaly.application.gate import GateVersion
+    from pynomaly.application.judge_rollout import JudgeRollout
     from pynomaly.application.keep_scores import PruneScores, VerifyScores
     from pynomaly.application.monitor import MonitorScores
     from pynomaly.application.plan_scoring import PlanScoring
@@ -39,16 +42,16 @@ if TYPE_CHECKING:
     from pynomaly.application.ports.registry import ModelRegistry
     from pynomaly.application.ports.reporting import Plots, Reports
     from pynomaly.application.profile import ProfileDataset, ProfileSource
-    from pynomaly.application.promote import PromoteRelease
     from pynomaly.application.queries import Queries
     from pynomaly.application.read_scores import ReadScores
-    from pynomaly.application.reconcile import ReconcileAliases
+    from pynomaly.application.reconcile import ReconcileRegistry
     from pynomaly.application.register import RegisterModel
     from pynomaly.application.replay import ReplayRun
     from pynomaly.application.report import WriteRunReport
     from pynomaly.application.score import Compute, ScoreSnapshot
     from pynomaly.application.score_partition import ScorePartition
     from pynomaly.application.score_work import Workers
+    from pynomaly.application.steer import SteerReleases
     from pynomaly.application.train import FitModel
     from pynomaly.application.tune import TuneDetector
     from pynomaly.application.validate import ValidateData
@@ -317,23 +320,35 @@ class Platform:
         from pynomaly.application.gates.recent import ReadRecent
 
         recent = ReadRecent(self.records, self.ledger, self.partitions, self.datasets)
-        return GateVersion(
-            self.loader, self.datasets, self.kernels, self.records, self.reconcile, recent
-        )
+        return GateVersion(self.loader, self.datasets, self.kernels, self.records, recent)
 
     @cached_property
-    def reconcile(self) -> ReconcileAliases:
-        """Make the registry's aliases follow our release table."""
-        from pynomaly.application.reconcile import ReconcileAliases
+    def reconcile(self) -> ReconcileRegistry:
+        """Make the registry follow our release table."""
+        from pynomaly.application.reconcile import ReconcileRegistry
 
-        return ReconcileAliases(self.records, self.registry)
+        return ReconcileRegistry(self.records, self.registry)
 
     @cached_property
-    def promote(self) -> PromoteRelease:
-        """Let a gated release serve."""
-        from pynomaly.application.promote import PromoteRelease
+    def steer(self) -> SteerReleases:
+        """What people do to releases."""
+        from pynomaly.application.steer import SteerReleases
 
-        return PromoteRelease(self.records, self.registry, self.reconcile)
+        return SteerReleases(self.records, self.loader)
+
+    @cached_property
+    def begin_release(self) -> BeginRelease:
+        """Let a gated release take its first step."""
+        from pynomaly.application.begin_release import BeginRelease
+
+        return BeginRelease(self.records, self.steer)
+
+    @cached_property
+    def judge_rollout(self) -> JudgeRollout:
+        """Move a rollout by what a batch showed."""
+        from pynomaly.application.judge_rollout import JudgeRollout
+
+        return JudgeRollout(self.ledger, self.records)
 
     @cached_property
     def plan_scoring(self) -> PlanScoring:
@@ -377,6 +392,13 @@ class Platform:
         return DaskCompute(self.ledger, workers, scoring.scheduler, scoring.workers)
 
     @cached_property
+    def find_challenger(self) -> FindChallenger:
+        """Find what is rolled out beside the champion."""
+        from pynomaly.application.find_challenger import FindChallenger
+
+        return FindChallenger(self.records, self.loader)
+
+    @cached_property
     def score(self) -> ScoreSnapshot:
         """Score a validated snapshot with the champion."""
         from pynomaly.application.score import ScoreSnapshot
@@ -391,6 +413,7 @@ class Platform:
             self.datasets,
             self.kernels,
             self.compute,
+            self.find_challenger,
             self.settings.home / "scores",
             self.settings.scoring.batch_rows,
             self.settings.scoring.workers,

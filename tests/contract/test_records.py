@@ -5,18 +5,25 @@ import shutil
 import uuid
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from functools import partial
 
 import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pynomaly.domain.approvals import approve, reject
+from pynomaly.domain.canaries import Comparison, Pairs
 from pynomaly.domain.datasets import Fingerprint, Snapshot
-from pynomaly.domain.errors import ConflictError, PynomalyError, ReleaseBlockedError
+from pynomaly.domain.errors import ConflictError, PynomalyError, ReleaseBlockedError, UsageError
 from pynomaly.domain.gates import GateResult, Override
+from pynomaly.domain.pipelines import DecisionPolicy
 from pynomaly.domain.quality import ExpectationResult, ValidationReport
-from pynomaly.domain.releases import ModelVersion, Release
+from pynomaly.domain.releases import ModelVersion, Release, ReleaseEvent
+from pynomaly.domain.rollbacks import roll_back
+from pynomaly.domain.rollouts import RolloutPolicy, plan_rollout
 from pynomaly.domain.runs import Actor, Run, ScoredBatch, StepRecord
+from pynomaly.domain.transitions import abort, advance, begin, fail, pause, resume
 from pynomaly.infrastructure.sqlalchemy.records import SqlRecords
 from pynomaly.infrastructure.sqlalchemy.tables import metadata
 from pynomaly.testing import InMemoryRecords
@@ -351,100 +358,273 @@ class TestReleases:
             records.add_release(release())
 
 
+ADA, BOB = Actor("ada"), Actor("bob")
+CANARY = plan_rollout(RolloutPolicy(), "5a17", to="production", first=False)
+
+
+def promote(records, key, at=NOON, pipeline="payments"):
+    """Take the first step of a release; without a rollout that is production."""
+    rule = partial(begin, release_id=key, actor=ADA, at=at, manifest_digest="d" * 64)
+    return records.move(pipeline, rule)
+
+
+def moved(records, rule, key, pipeline="payments", **arguments):
+    """Carry out a rule about one release and return that release."""
+    given = {"release_id": key, "actor": ADA, "at": LATER, **arguments}
+    return records.move(pipeline, partial(rule, **given))
+
+
+def served(records, *releases):
+    """Records in which these releases served one after the other."""
+    with_versions(records, *{one.version for one in releases})
+    for one in releases:
+        records.add_release(one)
+        promote(records, one.id)
+    return records
+
+
 class TestPromotion:
     def test_the_first_promotion_serves(self, records):
-        with_versions(records, 1)
-        records.add_release(release())
-        before = datetime.now(UTC)
-        promoted = records.promote(release())
-        assert before <= promoted.promoted_at <= datetime.now(UTC)
-        assert promoted == release(state="production", promoted_at=promoted.promoted_at, fence=1)
-        assert records.production("payments") == promoted == records.release("release-1")
+        served(records, release())
+        serving = release(state="production", promoted_at=NOON, fence=1)
+        assert records.production("payments") == serving == records.release("release-1")
 
     def test_the_next_promotion_supersedes_the_first(self, records):
-        with_versions(records, 1, 2)
-        records.add_release(release())
-        first = records.promote(release())
-        challenger = release("release-2", 2, champion=1)
-        records.add_release(challenger)
-        second = records.promote(challenger)
-        assert (second.state, second.fence) == ("production", 2)
-        assert records.production("payments") == second
-        assert records.release("release-1") == replace(first, state="superseded")
+        served(records, release(), release("release-2", 2, champion=1))
+        serving = records.production("payments")
+        assert (serving.id, serving.replaced, serving.fence) == ("release-2", "release-1", 3)
+        assert records.release("release-1").state == "superseded"
 
-    def test_the_moment_of_promotion_can_be_given(self, records):
-        with_versions(records, 1)
-        records.add_release(release())
-        assert records.promote(release(promoted_at=LATER)).promoted_at == LATER
-
-    def test_fences_grow_per_pipeline(self, records):
+    def test_fences_grow_with_every_transition_of_a_pipeline(self, records):
         for pipeline in ("payments", "logins"):
-            with_versions(records, 1, 2, 3, pipeline=pipeline)
-            for number in (1, 2, 3):
-                champion = number - 1 or None
-                one = release(f"{pipeline}-{number}", number, champion, pipeline)
-                records.add_release(one)
-                assert records.promote(one).fence == number
-        assert records.production("payments").version == 3
+            with_versions(records, 1, 2, pipeline=pipeline)
+            for number in (1, 2):
+                records.add_release(
+                    release(f"{pipeline}-{number}", number, number - 1 or None, pipeline)
+                )
+                promote(records, f"{pipeline}-{number}", pipeline=pipeline)
+        assert [event.fence for event in records.events("payments")] == [1, 2, 3]
+        assert records.production("logins").fence == 3
 
     @pytest.mark.parametrize("champion", [None, 2])
     def test_a_release_compared_with_another_champion_conflicts(self, records, champion):
-        with_versions(records, 1, 2, 3)
-        records.add_release(release())
-        serving = records.promote(release())
-        stale = release("release-3", 3, champion)
+        with_versions(records, 2)
+        served(records, release())
+        stale = release("release-2", 2, champion)
         records.add_release(stale)
         with pytest.raises(ConflictError, match="version 1 serves"):
-            records.promote(stale)
-        assert records.production("payments") == serving
-        assert records.release("release-3") == stale
-
-    def test_a_release_compared_with_a_champion_that_never_served_conflicts(self, records):
-        with_versions(records, 1, 2)
-        stale = release("release-2", 2, champion=1)
-        records.add_release(stale)
-        with pytest.raises(ConflictError, match="compared with champion 1"):
-            records.promote(stale)
-        assert records.production("payments") is None
-
-    def test_a_release_that_claims_another_champion_than_was_gated_conflicts(self, records):
-        with_versions(records, 1, 2)
-        records.add_release(release())
-        records.promote(release())
-        records.add_release(release("release-2", 2, champion=None))
-        with pytest.raises(ConflictError):
-            records.promote(release("release-2", 2, champion=1))
+            promote(records, "release-2")
         assert records.production("payments").version == 1
+        assert records.release("release-2") == stale
 
     def test_promoting_again_changes_nothing(self, records):
-        with_versions(records, 1)
-        records.add_release(release())
-        promoted = records.promote(release())
-        assert records.promote(release()) == promoted
-        assert records.promote(promoted) == promoted
+        served(records, release())
+        before = records.production("payments")
+        assert promote(records, "release-1", LATER) == ()
+        assert records.production("payments") == before
 
-    def test_a_superseded_release_cannot_come_back(self, records):
-        with_versions(records, 1, 2)
-        records.add_release(release())
-        records.promote(release())
-        second = release("release-2", 2, champion=1)
-        records.add_release(second)
-        records.promote(second)
-        with pytest.raises(ConflictError):
-            records.promote(release())
+    def test_a_superseded_release_cannot_come_back_by_itself(self, records):
+        served(records, release(), release("release-2", 2, champion=1))
+        with pytest.raises(ConflictError, match="superseded"):
+            promote(records, "release-1")
         assert records.production("payments").version == 2
 
     def test_a_blocked_release_cannot_be_promoted(self, records):
         with_versions(records, 1)
         records.add_release(release(state="blocked", verdict="block"))
         with pytest.raises(ReleaseBlockedError) as caught:
-            records.promote(release())  # whatever the caller claims
+            promote(records, "release-1")
         assert caught.value.release_id == "release-1"
         assert records.production("payments") is None
 
     def test_a_release_that_was_never_stored_cannot_be_promoted(self, records):
-        with pytest.raises(PynomalyError, match="never stored"):
-            records.promote(release())
+        with pytest.raises(UsageError, match="no release release-1"):
+            promote(records, "release-1")
+
+
+class TestRollouts:
+    @pytest.fixture
+    def rolling_out(self, records):
+        """Records in which version 2 answers the first 5 % of the rows."""
+        with_versions(records, 2, 3)
+        served(records, release())
+        records.add_release(release("release-2", 2, champion=1, rollout=CANARY, proposer=ADA))
+        promote(records, "release-2")
+        return records
+
+    def test_everything_a_release_carries_comes_back(self, records):
+        with_versions(records, 1)
+        full = release(
+            decision=DecisionPolicy("fdr", q=0.05),
+            rollout=CANARY,
+            to="staging",
+            needs_approval=True,
+            proposer=BOB,
+        )
+        records.add_release(full)
+        assert records.release("release-1") == full
+
+    def test_the_release_on_its_way_is_found_and_the_other_still_serves(self, rolling_out):
+        active = rolling_out.on_its_way("payments")
+        assert (active.id, active.state, active.step, active.share) == (
+            "release-2",
+            "canary",
+            0,
+            0.05,
+        )
+        assert rolling_out.production("payments").version == 1
+
+    def test_a_second_release_has_to_wait_for_it(self, rolling_out):
+        rolling_out.add_release(release("release-3", 3, champion=1, rollout=CANARY))
+        with pytest.raises(ConflictError, match="version 2 of 'payments' is on its way"):
+            promote(rolling_out, "release-3")
+
+    def test_it_advances_step_by_step_into_production(self, rolling_out):
+        for step in range(4):
+            moved(rolling_out, advance, "release-2", step=step, reason="within")
+        assert rolling_out.production("payments").id == "release-2"
+        assert rolling_out.on_its_way("payments") is None
+        told = [(event.action, event.step) for event in rolling_out.events("payments", "release-2")]
+        assert told == [
+            ("begin", 0), ("advance", 1), ("advance", 2), ("advance", 3), ("promote", None),
+        ]  # fmt: skip
+
+    def test_a_step_that_was_left_already_moves_nothing(self, rolling_out):
+        moved(rolling_out, advance, "release-2", step=0, reason="within")
+        assert moved(rolling_out, advance, "release-2", step=0, reason="within") == ()
+        assert moved(rolling_out, fail, "release-2", step=0, reason="late") == ()
+        assert rolling_out.on_its_way("payments").step == 1
+
+    def test_what_was_paused_stays_where_it_is(self, rolling_out):
+        moved(rolling_out, pause, "release-2")
+        assert moved(rolling_out, advance, "release-2", step=0, reason="within") == ()
+        assert moved(rolling_out, fail, "release-2", step=0, reason="worse") == ()
+        moved(rolling_out, resume, "release-2")
+        (failed,) = moved(rolling_out, fail, "release-2", step=0, reason="worse")
+        assert (failed.state, failed.share) == ("rolled_back", 0.0)
+
+    def test_events_tell_who_did_what_and_why(self, rolling_out):
+        moved(rolling_out, abort, "release-2", actor=BOB, reason="naïve\0\N{SNOWMAN}")
+        *_, last = rolling_out.events("payments")
+        assert last == ReleaseEvent(
+            "release-2", "payments", 2, 3, "abort", "canary", "aborted", None, BOB, LATER,
+            "naïve\0\N{SNOWMAN}",
+        )  # fmt: skip
+
+    def test_what_was_seen_counts_once_per_partition_and_step(self, rolling_out):
+        one, two = Comparison(100, 5, 0, Pairs(1, 2, 3), Pairs(9, 8, 7)), Comparison(50, 2, 1)
+        rolling_out.observe("release-2", 0, {"a": one})
+        rolling_out.observe("release-2", 0, {"a": one, "b": two})
+        rolling_out.observe("release-2", 1, {"a": two})
+        assert rolling_out.observed("release-2", 0) == one + two
+        assert rolling_out.observed("release-2", 1) == two
+        assert rolling_out.observed("release-2", 2) == Comparison()
+
+
+class TestApprovals:
+    @pytest.fixture
+    def waiting(self, records):
+        """Records in which version 1, trained and proposed by Ada, waits for approval."""
+        with_versions(records, 1)
+        records.add_release(release(needs_approval=True, proposer=ADA))
+        promote(records, "release-1")
+        return records
+
+    @staticmethod
+    def approve(records, actor=BOB, *, four_eyes=True, hours=24.0, digest="d" * 64):
+        return moved(
+            records, approve, "release-1", actor=actor, trainer=ADA, manifest_digest=digest,
+            four_eyes=four_eyes, hours=hours, reason="seen",
+        )  # fmt: skip
+
+    def test_nothing_serves_before_somebody_approved(self, waiting):
+        assert waiting.on_its_way("payments").state == "pending_approval"
+        assert promote(waiting, "release-1") == ()
+        self.approve(waiting)
+        promote(waiting, "release-1", LATER)
+        serving = waiting.production("payments")
+        assert (serving.approval.actor, serving.approval.own) == (BOB, False)
+        assert [event.action for event in waiting.events("payments")] == [
+            "submit", "approve", "promote",
+        ]  # fmt: skip
+
+    def test_four_eyes_refuse_who_proposed_it_and_otherwise_it_is_on_record(self, waiting):
+        with pytest.raises(UsageError, match="ada trained version 1"):
+            self.approve(waiting, ADA)
+        self.approve(waiting, ADA, four_eyes=False)
+        assert waiting.release("release-1").approval.own
+
+    @pytest.mark.parametrize(
+        ("hours", "digest", "why"),
+        [(1.0, "d" * 64, "expired"), (24.0, "e" * 64, "not the one that was approved")],
+    )
+    def test_an_approval_of_something_else_or_long_ago_is_void(self, waiting, hours, digest, why):
+        self.approve(waiting, hours=hours, digest=digest)
+        (still,) = promote(waiting, "release-1", LATER + timedelta(hours=2))
+        assert (still.state, still.approval) == ("pending_approval", None)
+        assert why in waiting.events("payments")[-1].reason
+
+    def test_a_newer_release_takes_the_place_of_one_that_waits(self, waiting):
+        with_versions(waiting, 2)
+        waiting.add_release(release("release-2", 2, needs_approval=True, created_at=LATER))
+        promote(waiting, "release-2", LATER)
+        assert waiting.on_its_way("payments").id == "release-2"
+        assert waiting.release("release-1").state == "aborted"
+
+    def test_a_rejected_release_is_not_on_its_way_any_more(self, waiting):
+        moved(waiting, reject, "release-1", actor=BOB, reason="too few rows")
+        assert waiting.release("release-1").state == "rejected"
+        with pytest.raises(ConflictError, match="rejected"):
+            promote(waiting, "release-1")
+
+
+class TestRollbacks:
+    @staticmethod
+    def back(records, to=None, from_=None):
+        serving = from_ or records.production("payments").id
+        rule = partial(
+            roll_back, pipeline="payments", actor=BOB, at=LATER, to=to, from_=serving, reason="bad"
+        )
+        return records.move("payments", rule)
+
+    @pytest.fixture
+    def third(self, records):
+        """Records in which versions 1, 2 and 3 served one after the other."""
+        return served(
+            records,
+            release(decision=DecisionPolicy(budget=0.02)),
+            release("release-2", 2, champion=1),
+            release("release-3", 3, champion=2),
+        )
+
+    def test_what_served_before_serves_again_with_its_decision_policy(self, third):
+        self.back(third)
+        assert third.production("payments").version == 2
+        self.back(third)
+        serving = third.production("payments")
+        assert (serving.version, serving.decision.budget) == (1, 0.02)
+        assert third.release("release-3").state == "rolled_back"
+        with pytest.raises(UsageError, match="no release before"):
+            self.back(third)
+
+    def test_any_version_that_served_can_be_restored(self, third):
+        self.back(third, to=1)
+        assert third.production("payments").version == 1
+        with pytest.raises(UsageError, match="version 3 of 'payments' never served"):
+            self.back(third, to=3)  # it was rolled back: it has to pass the gates again
+
+    def test_a_running_rollout_is_stopped_with_it(self, third):
+        with_versions(third, 4)
+        third.add_release(release("release-4", 4, champion=3, rollout=CANARY))
+        promote(third, "release-4")
+        self.back(third)
+        assert third.release("release-4").state == "aborted"
+        assert third.on_its_way("payments") is None
+
+    def test_of_two_rollbacks_at_once_the_second_conflicts(self, third):
+        self.back(third, from_="release-3")
+        with pytest.raises(ConflictError, match="version 2 serves"):
+            self.back(third, from_="release-3")
 
 
 class TestBatches:

@@ -38,7 +38,7 @@ class TestInMemoryRegistry(RegistryContract):
 
 def test_the_fake_is_a_registry(registry):
     adapter: ModelRegistry = registry  # mypy checks the signatures
-    assert adapter.alias("payments", "production") is None
+    assert adapter.aliases("payments") == {}
 
 
 def test_tests_can_look_at_what_was_logged(registry, registration):

@@ -47,11 +47,25 @@ def execute(url, *statements):
 
 
 def definitions(url):
-    """Every table, constraint and index as the database itself spells it."""
+    """Every column, constraint and index as the database itself tells it, in no order.
+
+    A column that a migration added stands behind the constraints in SQLite's own spelling.
+    """
+    tables = (
+        "sqlite_master AS t, {}(t.name) AS c WHERE t.type = 'table' AND t.name <> 'alembic_version'"
+    )
     queries = {
-        "sqlite": ["SELECT sql FROM sqlite_master WHERE tbl_name <> 'alembic_version'"],
+        "sqlite": [
+            "SELECT sql FROM sqlite_master WHERE type <> 'table' AND sql IS NOT NULL",
+            'SELECT t.name, c.name, c.type, c."notnull", c.dflt_value, c.pk FROM '
+            + tables.format("pragma_table_info"),
+            'SELECT t.name, c."table", c."from", c."to", c.seq FROM '
+            + tables.format("pragma_foreign_key_list"),
+            'SELECT t.name, c.name, c."unique", c.origin, c.partial FROM '
+            + tables.format("pragma_index_list"),
+        ],
         "postgresql": [
-            "SELECT table_name, ordinal_position, column_name, data_type, is_nullable, "
+            "SELECT table_name, column_name, data_type, is_nullable, "
             "column_default FROM information_schema.columns WHERE table_schema = 'public' "
             "AND table_name <> 'alembic_version'",
             "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' "

@@ -281,7 +281,7 @@ def test_a_deleted_experiment_is_not_quietly_revived(
 def test_passwords_of_an_unreachable_registry_stay_out_of_the_message(tmp_path: Path) -> None:
     registry = MlflowRegistry("file://me:hunter2@nowhere/mlruns", tmp_path)
     with pytest.raises(PynomalyError, match="could not open the model registry") as caught:
-        registry.alias("payments", "production")
+        registry.aliases("payments")
     assert "hunter2" not in caught.value.message
 
 
@@ -369,9 +369,8 @@ def test_a_server_keeps_the_artifacts_itself_and_gives_back_the_same_bytes(
     registry: ModelRegistry = MlflowRegistry(server, tmp_path / "not-used")
     version = registry.register(registration)
     registry.set_alias(registration.pipeline, "production", version.version)
-    assert registry.alias(registration.pipeline, "production") == version.version
-    assert registry.alias(registration.pipeline, "canary") is None
-    assert registry.alias("nobody", "canary") is None
+    assert registry.aliases(registration.pipeline) == {"production": version.version}
+    assert registry.aliases("nobody") == {}
     folder = registry.download(version, tmp_path / "got")
     FolderModelStore().load(folder, version.manifest_digest)
     assert not (tmp_path / "not-used").exists()

@@ -5,11 +5,14 @@ import sys
 import time
 from collections import Counter
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 import sqlalchemy as sa
 
 from pynomaly.domain.releases import ModelVersion, Release
+from pynomaly.domain.runs import Actor
+from pynomaly.domain.transitions import begin
 from pynomaly.infrastructure.sqlalchemy.records import SqlRecords
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
@@ -19,6 +22,7 @@ NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 START_TOGETHER = """
 import sys, time
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from pynomaly.domain.errors import PynomalyError
 from pynomaly.domain.runs import Actor, Run, StepRecord
@@ -78,21 +82,26 @@ def test_of_eight_promotions_against_one_champion_exactly_one_wins(url, tmp_path
         )
         records.add_release(release)
         if number == 1:
-            records.promote(release)
+            records.move(
+                "payments",
+                partial(
+                    begin, release_id="release-1", actor=Actor("ada"), at=NOW, manifest_digest="d"
+                ),
+            )
 
     answers = together(
         url,
         tmp_path,
         [f"release-{number}" for number in range(2, 10)],
-        prepare="release = records.release(name)",
-        work="records.promote(release)",
+        prepare="from functools import partial; from pynomaly.domain.transitions import begin",
+        work="records.move('payments', partial(begin, release_id=name, actor=Actor('ada'), at=datetime.now(UTC), manifest_digest='d'))",
     )
 
     assert answers == {"done": 1, "ConflictError": 7}
     states = Counter(release.state for release in records.releases("payments"))
     assert states == {"production": 1, "superseded": 1, "candidate": 7}
     serving = records.production("payments")
-    assert (serving.champion, serving.fence) == (1, 2)
+    assert (serving.champion, serving.fence) == (1, 3)
     assert records.release("release-1").state == "superseded"
 
 

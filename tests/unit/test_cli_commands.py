@@ -131,7 +131,9 @@ def test_score_options_lie_over_the_settings_of_scoring(project, launched):
 
 def test_release_passes_the_version(project, launched):
     assert main(["release", "payments", "--version", "3"]) == 0
-    assert launched["params"] == {"version": 3, "accept_review": False}
+    assert launched["params"] == {
+        "version": 3, "strategy": None, "to": "production", "accept_review": False, "resume": False,
+    }  # fmt: skip
 
 
 def test_train_options_lie_over_the_pipeline(project, launched):

@@ -5,11 +5,14 @@ import pytest
 from pynomaly.presentation.cli.main import main
 
 COMMANDS = [
-    "detect", "init", "run", "validate", "profile", "train", "release", "score", "scores",
-    "scores read", "scores verify", "scores prune", "monitor", "report", "status", "history", "models", "models list",
-    "evidence", "evidence export", "evidence verify", "evidence key", "replay", "detectors",
-    "detectors list", "detectors show", "pipelines", "pipelines list", "config", "config show", "doctor",
-    "up", "down", "deploy", "trigger", "runs", "runs list", "runs watch", "demo",
+    "detect", "init", "run", "validate", "profile", "train", "release",
+    "releases", "releases list", "releases show", "releases watch", "releases approve",
+    "releases reject", "releases pause", "releases resume", "releases abort", "releases reconcile",
+    "rollback", "score", "scores", "scores read", "scores verify", "scores prune", "monitor", "report",
+    "status", "history", "models", "models list", "evidence", "evidence export", "evidence verify",
+    "evidence key", "replay", "detectors", "detectors list", "detectors show", "pipelines",
+    "pipelines list", "config", "config show", "doctor", "up", "down", "deploy",
+    "trigger", "runs", "runs list", "runs watch", "demo",
 ]  # fmt: skip
 
 
@@ -26,7 +29,10 @@ def test_every_command_has_help_with_an_example_of_itself(command, capsys):
     [
         c
         for c in COMMANDS
-        if c not in ("models", "detectors", "pipelines", "config", "scores", "evidence", "runs")
+        if c
+        not in (
+            "releases", "models", "detectors", "pipelines", "config", "scores", "evidence", "runs",
+        )
     ],
 )
 def test_every_command_takes_json_and_verbose(command, capsys):

@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from pynomaly.application.gate import require_passed
-from pynomaly.domain.errors import ApprovalPendingError, ReleaseBlockedError, UsageError
+from pynomaly.application.gate import require_passed, review_asked
+from pynomaly.domain.errors import ReleaseBlockedError, UsageError
 from pynomaly.domain.gates import (
     INTEGRITY_GATES,
     GateResult,
@@ -59,7 +59,7 @@ def test_a_blocked_release_names_gate_observed_bound_threshold_and_who_serves() 
     assert caught.value.exit_code == 4
 
 
-def test_review_waits_for_a_person_and_block_for_nobody() -> None:
+def test_review_goes_on_to_a_person_and_block_to_nobody() -> None:
     asking = Release(
         "r1", "run1", "payments", 4, 3, "candidate", "review", (gate("review"),), datetime.now(UTC)
     )
@@ -67,13 +67,10 @@ def test_review_waits_for_a_person_and_block_for_nobody() -> None:
         "r2", "run1", "payments", 4, 3, "blocked", "block", (gate("block"),), datetime.now(UTC)
     )
 
-    with pytest.raises(ApprovalPendingError, match="version 3 keeps serving") as caught:
-        require_passed(asking)
-    assert caught.value.exit_code == 5
-    assert "--accept-review" in str(caught.value)
-    require_passed(asking, accept_review=True)
+    require_passed(asking)
+    assert "says review" in review_asked(asking)
     with pytest.raises(ReleaseBlockedError):
-        require_passed(blocked, accept_review=True)
+        require_passed(blocked)
 
 
 ADA = Actor("ada")

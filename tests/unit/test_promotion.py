@@ -1,31 +1,55 @@
-"""Promotion decides in our table first; the registry's aliases follow, also after a crash."""
+"""Releases move in our table first; the registry follows, also after a crash or a meddler."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from pynomaly.application.promote import PromoteRelease
-from pynomaly.application.reconcile import ReconcileAliases
-from pynomaly.domain.errors import ConflictError, ReleaseBlockedError, UsageError
+from pynomaly.application.begin_release import BeginRelease
+from pynomaly.application.champion import ModelLoader
+from pynomaly.application.reconcile import ReconcileRegistry
+from pynomaly.application.steer import SteerReleases
+from pynomaly.domain.datasets import Column, Schema
+from pynomaly.domain.errors import (
+    ApprovalPendingError,
+    ConflictError,
+    PynomalyError,
+    ReleaseBlockedError,
+    UsageError,
+)
 from pynomaly.domain.gates import GateResult
+from pynomaly.domain.pipelines import Pipeline, SourceSpec
 from pynomaly.domain.releases import ModelVersion, Release
+from pynomaly.domain.rollouts import RolloutPolicy, plan_rollout
 from pynomaly.domain.runs import Actor, Run
+from pynomaly.domain.transitions import abort, begin
 from pynomaly.testing import InMemoryRecords, InMemoryRegistry
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
+ME, YOU = Actor("me"), Actor("you")
+PIPELINE = Pipeline("p", SourceSpec("p.csv"), Schema((Column("a", "numeric", True),)))
+STRICT = replace(PIPELINE, rollout=RolloutPolicy(approval="required", four_eyes=True))
 
 
 class AliasRegistry(InMemoryRegistry):
     """A registry whose versions exist without folders; dies before moving an alias if told to."""
 
-    dies = False
+    dies: type[BaseException] | None = None
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.versions = {1, 2, 3}
+
+    def holds(self, pipeline: str, version: int) -> bool:
+        return version in self.versions
 
     def set_alias(self, pipeline: str, alias: str, version: int) -> None:
         if self.dies:
-            raise KeyboardInterrupt
-        self.aliases[pipeline, alias] = version
+            raise self.dies("the registry does not answer")
+        self._aliases[pipeline, alias] = version
 
     def tag(self, pipeline: str, version: int, tags: Mapping[str, str]) -> None:
         self.tags.setdefault((pipeline, version), {}).update(tags)
@@ -34,8 +58,8 @@ class AliasRegistry(InMemoryRegistry):
 @pytest.fixture
 def records() -> InMemoryRecords:
     records = InMemoryRecords()
-    records.start_run(Run("run", "p", "run", "direct", Actor("me"), "running", NOW))
-    for number in (1, 2):
+    records.start_run(Run("run", "p", "run", "direct", ME, "running", NOW))
+    for number in (1, 2, 3):
         records.add_version(ModelVersion("p", number, "u", "d", "run", "t", "f", "h", NOW))
     return records
 
@@ -46,73 +70,168 @@ def registry(tmp_path: Path) -> AliasRegistry:
 
 
 @pytest.fixture
-def promote(records: InMemoryRecords, registry: AliasRegistry) -> PromoteRelease:
-    return PromoteRelease(records, registry, ReconcileAliases(records, registry))
+def steer(records: InMemoryRecords, registry: AliasRegistry, tmp_path: Path) -> SteerReleases:
+    # No model is loaded here.
+    return SteerReleases(records, ModelLoader(registry, records, None, tmp_path))  # type: ignore[arg-type]
 
 
-def release(version: int, champion: int | None, *, blocked: bool = False) -> Release:
+@pytest.fixture
+def promote(records: InMemoryRecords, steer: SteerReleases) -> BeginRelease:
+    return BeginRelease(records, steer)
+
+
+@pytest.fixture
+def reconcile(records: InMemoryRecords, registry: AliasRegistry) -> ReconcileRegistry:
+    return ReconcileRegistry(records, registry)
+
+
+def release(version: int, champion: int | None, *, blocked: bool = False, **changes) -> Release:
     gate = GateResult("golden_rows", "block" if blocked else "pass", 0.0, None, 1e-9, 3, "Rows.")
-    return Release(
-        f"r{version}", "run", "p", version, champion, "blocked" if blocked else "candidate",
-        gate.verdict, (gate,), NOW,
+    return replace(
+        Release(
+            f"r{version}", "run", "p", version, champion, "blocked" if blocked else "candidate",
+            gate.verdict, (gate,), NOW, proposer=ME,
+        ),
+        **changes,
     )  # fmt: skip
 
 
-def test_a_promoted_version_gets_the_aliases_and_the_gates_as_tags(
-    records: InMemoryRecords, registry: AliasRegistry, promote: PromoteRelease
-) -> None:
+CANARY = plan_rollout(RolloutPolicy(), "5a17", to="production", first=False)
+
+
+class TestBeginning:
+    def test_a_blocked_release_is_never_promoted(self, records, promote) -> None:
+        records.add_release(release(1, None, blocked=True))
+        with pytest.raises(ReleaseBlockedError, match="golden_rows"):
+            promote(PIPELINE, "r1", ME)
+        assert records.production("p") is None
+
+    def test_a_release_gated_against_a_former_champion_is_refused(self, records, promote) -> None:
+        records.add_release(release(1, None))
+        records.add_release(release(2, None))
+        promote(PIPELINE, "r1", ME)
+        with pytest.raises(ConflictError):
+            promote(PIPELINE, "r2", ME)
+
+    def test_an_unknown_release_is_named(self, promote) -> None:
+        with pytest.raises(UsageError, match="nothing-like-it"):
+            promote(PIPELINE, "nothing-like-it", ME)
+
+    def test_beginning_again_after_a_crash_changes_nothing(self, records, promote) -> None:
+        records.add_release(release(1, None))
+        records.add_release(release(2, 1, rollout=CANARY))
+        first = promote(PIPELINE, "r1", ME)
+        canary = promote(PIPELINE, "r2", ME)
+        assert promote(PIPELINE, "r1", ME) == first
+        assert promote(PIPELINE, "r2", ME) == canary
+
+    def test_a_staged_release_goes_on_to_production_when_asked(self, records, promote) -> None:
+        records.add_release(release(1, None))
+        promote(PIPELINE, "r1", ME)
+        staged = plan_rollout(RolloutPolicy(), "5a17", to="staging", first=False)
+        records.add_release(release(2, 1, rollout=staged, to="staging", needs_approval=True))
+        assert promote(STRICT, "r2", ME).state == "staging"  # nobody is answered by it yet
+
+        with pytest.raises(ApprovalPendingError, match="version 1 keeps serving"):
+            promote.further(STRICT, ME)
+        promote.steer.approve(STRICT, "r2", YOU, "")
+        going = promote.further(STRICT, ME)
+        assert (going.state, going.share, going.to) == ("canary", 0.05, "production")
+
+
+class TestApproval:
+    def test_a_release_waits_until_somebody_else_approved_it(self, records, promote) -> None:
+        records.add_release(release(1, None, needs_approval=True))
+        for _ in range(2):
+            with pytest.raises(ApprovalPendingError, match="waits for approval") as caught:
+                promote(STRICT, "r1", ME)
+        assert "pynomaly releases approve r1" in str(caught.value)
+        with pytest.raises(UsageError, match="me trained version 1"):
+            promote.steer.approve(STRICT, "r1", ME, "")
+        promote.steer.approve(STRICT, "r1", YOU, "seen")
+        assert promote.further(STRICT, ME).state == "production"
+
+    def test_one_person_may_do_everything_where_the_policy_lets_them_and_it_is_on_record(
+        self, records, promote
+    ) -> None:
+        records.add_release(release(1, None, needs_approval=True))
+        serving = promote(PIPELINE, "r1", ME, accept_review=True)
+        assert serving.state == "production"
+        assert serving.approval is not None
+        assert serving.approval.own
+
+
+class TestRegistry:
+    def test_aliases_and_tags_follow_the_table(self, records, registry, promote, reconcile) -> None:
+        records.add_release(release(1, None))
+        records.add_release(release(2, 1))
+        promote(PIPELINE, "r1", ME)
+        promote(PIPELINE, "r2", ME)
+
+        assert reconcile("p").moved == {"production": 2, "previous": 1}
+        assert reconcile("p").in_line
+        assert registry.aliases("p") == {"production": 2, "previous": 1}
+        assert registry.tags["p", 2]["gate.golden_rows"] == "pass"
+
+    def test_a_rollout_has_its_alias_as_long_as_it_lasts(
+        self, records, registry, promote, reconcile
+    ) -> None:
+        records.add_release(release(1, None))
+        records.add_release(release(2, 1, rollout=CANARY))
+        promote(PIPELINE, "r1", ME)
+        promote(PIPELINE, "r2", ME)
+        reconcile("p")
+        assert registry.aliases("p") == {"production": 1, "canary": 2}
+
+        records.move("p", partial(abort, release_id="r2", actor=ME, at=NOW, reason=""))
+        assert reconcile("p").moved == {"canary": None}
+        assert registry.aliases("p") == {"production": 1}
+
+    def test_a_death_between_table_and_alias_is_mended(
+        self, records, registry, promote, reconcile
+    ) -> None:
+        records.add_release(release(1, None))
+        promote(PIPELINE, "r1", ME)
+        registry.dies = KeyboardInterrupt
+        with pytest.raises(KeyboardInterrupt):
+            reconcile("p")
+        assert registry.aliases("p") == {}
+
+        registry.dies = None
+        assert reconcile("p").moved == {"production": 1}
+
+    def test_a_registry_that_does_not_answer_undecides_nothing(
+        self, records, registry, promote, reconcile
+    ) -> None:
+        records.add_release(release(1, None))
+        promote(PIPELINE, "r1", ME)
+        registry.dies = PynomalyError
+        assert reconcile("p").problem == "the registry does not answer"
+        assert records.production("p").version == 1
+
+    def test_what_somebody_did_behind_our_back_is_mended_or_reported(
+        self, records, registry, promote, reconcile
+    ) -> None:
+        records.add_release(release(1, None))
+        records.add_release(release(2, 1))
+        promote(PIPELINE, "r1", ME)
+        promote(PIPELINE, "r2", ME)
+        reconcile("p")
+        registry.set_alias("p", "production", 3)
+        registry.set_alias("p", "canary", 3)
+        registry.set_alias("p", "theirs", 3)
+        registry.versions.remove(1)
+
+        found = reconcile("p")
+
+        assert found.moved == {"production": 2, "canary": None}
+        assert found.missing == (1,)
+        assert registry.aliases("p")["theirs"] == 3  # none of ours
+
+
+def test_a_rule_is_pure(records: InMemoryRecords) -> None:
     records.add_release(release(1, None))
-    records.add_release(release(2, 1))
-
-    promote("r1")
-    promote("r2")
-
-    assert registry.aliases == {("p", "production"): 2, ("p", "previous"): 1}
-    assert registry.tags["p", 2]["gate.golden_rows"] == "pass"
-    assert [r.state for r in records.releases("p")] == ["production", "superseded"]
-
-
-def test_a_death_between_table_and_alias_is_mended_by_the_next_reconciliation(
-    records: InMemoryRecords, registry: AliasRegistry, promote: PromoteRelease
-) -> None:
-    records.add_release(release(1, None))
-    registry.dies = True
-
-    with pytest.raises(KeyboardInterrupt):
-        promote("r1")
-
-    serving = records.production("p")
-    assert serving is not None  # the table decided before the alias could
-    assert registry.aliases == {}
-    registry.dies = False
-    assert promote.reconcile("p") == ("production",)
-    assert registry.aliases == {("p", "production"): 1}
-    assert promote.reconcile("p") == ()
-
-
-def test_a_blocked_release_is_never_promoted(
-    records: InMemoryRecords, registry: AliasRegistry, promote: PromoteRelease
-) -> None:
-    records.add_release(release(1, None, blocked=True))
-
-    with pytest.raises(ReleaseBlockedError, match="golden_rows"):
-        promote("r1")
-
-    assert records.production("p") is None
-    assert registry.aliases == {}
-
-
-def test_a_release_gated_against_a_former_champion_is_refused(
-    records: InMemoryRecords, promote: PromoteRelease
-) -> None:
-    records.add_release(release(1, None))
-    records.add_release(release(2, None))
-    promote("r1")
-
-    with pytest.raises(ConflictError):
-        promote("r2")
-
-
-def test_an_unknown_release_is_named(promote: PromoteRelease) -> None:
-    with pytest.raises(UsageError, match="nothing-like-it"):
-        promote("nothing-like-it")
+    book = records.releases("p")
+    rule = partial(begin, release_id="r1", actor=ME, at=NOW, manifest_digest="d")
+    assert rule(book) == rule(book)
+    assert records.releases("p") == book

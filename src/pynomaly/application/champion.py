@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,9 +12,18 @@ from pynomaly.application.ports.records import Records
 from pynomaly.application.ports.registry import ModelRegistry
 from pynomaly.domain.errors import IntegrityError, NoChampionError, UsageError
 from pynomaly.domain.models import Model
-from pynomaly.domain.releases import ModelVersion
+from pynomaly.domain.pipelines import Pipeline
+from pynomaly.domain.releases import ModelVersion, Release
 
-__all__ = ["ModelLoader"]
+__all__ = ["ModelLoader", "deciding"]
+
+
+def deciding(pipeline: Pipeline, release: Release) -> Pipeline:
+    """Return the pipeline with the decision policy of a release.
+
+    What the configuration says takes effect with the next release.
+    """
+    return replace(pipeline, decision=release.decision) if release.decision else pipeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,28 +57,19 @@ class ModelLoader:
             )
         return found
 
-    def champion(self, pipeline: str) -> tuple[ModelVersion, Model]:
-        """Return the version that serves, and its model.
+    def champion(self, pipeline: Pipeline) -> tuple[Pipeline, ModelVersion]:
+        """Return the version that serves, and the pipeline with the decision policy it serves with.
 
         Raises:
             NoChampionError: Nothing has been promoted.
         """
-        version = self.champion_version(pipeline)
-        return version, self.load(version)
-
-    def champion_version(self, pipeline: str) -> ModelVersion:
-        """Return the version that serves.
-
-        Raises:
-            NoChampionError: Nothing has been promoted.
-        """
-        production = self.records.production(pipeline)
+        production = self.records.production(pipeline.name)
         if production is None:
             raise NoChampionError(
-                f"pipeline '{pipeline}' has no champion: no model version passed its gates yet",
-                hint=f"train and release one: pynomaly run {pipeline}",
+                f"pipeline '{pipeline.name}' has no champion: no model version passed its gates yet",
+                hint=f"train and release one: pynomaly run {pipeline.name}",
             )
-        return self.version(pipeline, production.version)
+        return deciding(pipeline, production), self.version(pipeline.name, production.version)
 
     def load(self, version: ModelVersion) -> Model:
         """Return a version's model, every byte verified against our records.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from pynomaly.application.champion import ModelLoader
+from pynomaly.application.champion import ModelLoader, deciding
 from pynomaly.application.gates.battery import judge
 from pynomaly.application.gates.contender import Contender
 from pynomaly.application.gates.context import GateContext
@@ -16,14 +16,15 @@ from pynomaly.application.gates.recent import ReadRecent, Recent
 from pynomaly.application.ports.data import DatasetStore
 from pynomaly.application.ports.learning import Kernels
 from pynomaly.application.ports.records import Records
-from pynomaly.application.reconcile import ReconcileAliases
-from pynomaly.domain.errors import ApprovalPendingError, ReleaseBlockedError, UsageError
-from pynomaly.domain.gates import GateResult, Override, combine, overridden
-from pynomaly.domain.identifiers import new_id
+from pynomaly.domain.errors import ReleaseBlockedError, UsageError
+from pynomaly.domain.gates import GateResult, Override, Verdict, combine, overridden
+from pynomaly.domain.identifiers import new_id, new_salt
 from pynomaly.domain.pipelines import Pipeline
 from pynomaly.domain.releases import ModelVersion, Release
+from pynomaly.domain.rollouts import Stage, plan_rollout
+from pynomaly.domain.runs import Actor
 
-__all__ = ["GateVersion", "require_passed"]
+__all__ = ["GateVersion", "require_passed", "review_asked"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,6 @@ class GateVersion:
     datasets: DatasetStore
     kernels: Kernels
     records: Records
-    reconcile: ReconcileAliases
     recent: ReadRecent
 
     def __call__(
@@ -42,32 +42,40 @@ class GateVersion:
         pipeline: Pipeline,
         version: int | None,
         run_id: str,
+        actor: Actor,
+        *,
+        to: Stage = "production",
         overrides: Sequence[Override] = (),
     ) -> Release:
-        """Gate a version against the champion.
+        """Gate a version, with the pipeline's decision policy, against the champion.
 
         Args:
-            pipeline: Its release policy holds the thresholds.
+            pipeline: Its release policy holds the thresholds, its rollout policy the steps.
             version: To release; the newest where None.
             run_id: Recorded with the release.
+            actor: Who proposes it.
+            to: Where it is to get.
             overrides: Of gates that block or are inconclusive; recorded with their results.
 
         Returns:
             The stored release: ``candidate`` if it may be promoted, else ``blocked``.
 
         Raises:
-            UsageError: That version serves already, there is none, or there is nothing to override.
+            UsageError: That version serves with that policy already, there is none, or there is
+                nothing to override.
             IntegrityError: The registry's bytes are not what was registered.
         """
-        self.reconcile(pipeline.name)  # after a crash the registry may still lag behind
         challenger = self.loader.version(pipeline.name, version)
         production = self.records.production(pipeline.name)
         champion = production.version if production else None
-        if challenger.version == champion:
+        again = production is not None and challenger.version == champion
+        if production and again and deciding(pipeline, production) == pipeline:
             raise UsageError(
                 f"version {champion} of '{pipeline.name}' serves already",
                 hint=f"train a newer one: pynomaly train {pipeline.name}",
             )
+        # A model is not compared with itself for weeks: a new policy alone switches at once.
+        rollout = replace(pipeline.rollout, strategy="direct") if again else pipeline.rollout
         gates = overridden(self._gates(pipeline, challenger, champion), overrides)
         verdict = combine(gates, allow_inconclusive=pipeline.release.allow_inconclusive)
         release = Release(
@@ -80,6 +88,11 @@ class GateVersion:
             verdict=verdict,
             gates=gates,
             created_at=datetime.now(UTC),
+            decision=pipeline.decision,
+            rollout=plan_rollout(rollout, new_salt(), to=to, first=champion is None),
+            to=to,
+            needs_approval=verdict == "review" or rollout.approval == "required",
+            proposer=actor,
         )
         self.records.add_release(release)
         return release
@@ -121,40 +134,22 @@ class GateVersion:
         return gates
 
 
-def require_passed(release: Release, *, accept_review: bool = False) -> None:
-    """Raise if a gated release may not be promoted.
+def require_passed(release: Release) -> None:
+    """Raise if a gate keeps a release from going on.
 
     Args:
         release: With its gates.
-        accept_review: Whether a person looked at the gates that ask for it, and accepts.
 
     Raises:
         ReleaseBlockedError: Names every gate in the way, with observed, bound and threshold.
-        ApprovalPendingError: The same for gates that ask for review.
     """
-    if release.verdict == "pass" or (release.verdict == "review" and accept_review):
+    if release.verdict in ("pass", "review"):
         return
-    numbers = "; ".join(
-        f"gate {g.gate} says {g.verdict}: observed {_number(g.observed)}, "
-        f"bound {_number(g.bound)}, threshold {_number(g.threshold)}, n {g.n:,}. {g.sentence}"
-        for g in release.gates
-        if g.verdict in ("block", release.verdict) and g.override is None
-    )
     serving = (
         f"version {release.champion} keeps serving"
         if release.champion is not None
         else "nothing serves yet"
     )
-    message = (
-        f"version {release.version} of '{release.pipeline}' was not promoted ({serving}): {numbers}"
-    )
-    if release.verdict == "review":
-        raise ApprovalPendingError(
-            message,
-            release_id=release.id,
-            hint=f"look at it, then accept it: pynomaly release {release.pipeline} "
-            f"--version {release.version} --accept-review",
-        )
     hint = "mend the data or the training policy and train again"
     if release.verdict == "inconclusive":
         hint = (
@@ -162,7 +157,26 @@ def require_passed(release: Release, *, accept_review: bool = False) -> None:
             f"conf/pipelines/{release.pipeline}.yaml, under `release:`, e.g. `min_gate_rows: 500`; "
             "`allow_inconclusive: true` lets every inconclusive gate through"
         )
-    raise ReleaseBlockedError(message, release_id=release.id, hint=hint)
+    raise ReleaseBlockedError(
+        f"version {release.version} of '{release.pipeline}' was not promoted ({serving}): "
+        f"{_told(release, 'block', release.verdict)}",
+        release_id=release.id,
+        hint=hint,
+    )
+
+
+def review_asked(release: Release) -> str:
+    """Return what the gates that ask for review saw; empty where none does."""
+    return _told(release, "review")
+
+
+def _told(release: Release, *verdicts: Verdict) -> str:
+    return "; ".join(
+        f"gate {g.gate} says {g.verdict}: observed {_number(g.observed)}, "
+        f"bound {_number(g.bound)}, threshold {_number(g.threshold)}, n {g.n:,}. {g.sentence}"
+        for g in release.gates
+        if g.verdict in verdicts and g.override is None
+    )
 
 
 def _number(value: float | None) -> str:

@@ -158,7 +158,7 @@ class PlanScoring:
             return self.reader.plan(
                 spec, partition_rows=self.partition_rows, key=key, watermark=spec.watermark
             )
-        version = score_version(pipeline, self.loader.champion_version(pipeline.name))
+        version = score_version(*self.loader.champion(pipeline))
         target = parts_target(self.store, self.scores_folder, pipeline.name, output or Output())
         besides = run_id if run_id and not self.records.batches_of(run_id) else None
         above = None

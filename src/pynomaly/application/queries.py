@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pynomaly.application.ports.records import Records
+from pynomaly.domain.canaries import judge
+from pynomaly.domain.errors import UsageError
 
 __all__ = ["Queries"]
 
@@ -22,6 +24,7 @@ class Queries:
     def status(self, pipeline: str) -> Document:
         """Return what serves, what ran last and what was scored last."""
         production = self.records.production(pipeline)
+        active = self.records.on_its_way(pipeline)
         runs = self.records.runs(pipeline, 1)
         batches = self.records.batches(pipeline, 1)
         releases = self.records.releases(pipeline, 1)
@@ -29,6 +32,7 @@ class Queries:
             "pipeline": pipeline,
             "champion": asdict(production) if production else None,
             "last_run": asdict(runs[0]) if runs else None,
+            "on_its_way": asdict(active) if active else None,
             "last_release": asdict(releases[0]) if releases else None,
             "last_batch": asdict(batches[0]) if batches else None,
             "versions": len(self.records.versions(pipeline)),
@@ -66,6 +70,38 @@ class Queries:
                 }
                 for version in self.records.versions(pipeline)
             ],
+        }
+
+    def releases(self, pipeline: str, limit: int = 20) -> Document:
+        """Return the latest releases, newest first."""
+        found = self.records.releases(pipeline, limit)
+        return {
+            "pipeline": pipeline,
+            "releases": [{**asdict(release), "share": release.share} for release in found],
+        }
+
+    def release(self, release_id: str) -> Document:
+        """Return a release with its gates, its history, and what its present step saw.
+
+        Raises:
+            UsageError: There is no such release.
+        """
+        release = self.records.release(release_id)
+        if release is None:
+            raise UsageError(
+                f"there is no release {release_id}",
+                hint="list them: pynomaly releases list PIPELINE",
+            )
+        seen = finding = None
+        if release.step is not None and release.rollout is not None:
+            seen = self.records.observed(release.id, release.step)
+            finding = judge(seen, release.rollout)
+        return {
+            **asdict(release),
+            "share": release.share,
+            "events": [asdict(e) for e in self.records.events(release.pipeline, release.id)],
+            "seen": asdict(seen) if seen else None,
+            "finding": asdict(finding) if finding else None,
         }
 
 

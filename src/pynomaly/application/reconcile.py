@@ -2,30 +2,95 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from pynomaly.application.ports.records import Records
 from pynomaly.application.ports.registry import ModelRegistry
+from pynomaly.domain.errors import PynomalyError
+from pynomaly.domain.releases import Release
 
-__all__ = ["ReconcileAliases"]
+__all__ = ["ALIASES", "ReconcileRegistry", "Reconciled"]
+
+ALIASES = ("candidate", "staging", "canary", "production", "previous")
 
 
 @dataclass(frozen=True, slots=True)
-class ReconcileAliases:
-    """Make the registry's aliases say what the release table decided; safe to repeat."""
+class Reconciled:
+    """What was found and mended.
+
+    Args:
+        moved: Alias → where it points now; None where it was removed.
+        missing: Versions that our table needs and the registry has lost.
+        problem: Why the registry could not be asked, or changed; it lags behind until it can.
+    """
+
+    moved: Mapping[str, int | None] = field(default_factory=dict)
+    missing: tuple[int, ...] = ()
+    problem: str | None = None
+
+    @property
+    def in_line(self) -> bool:
+        """Whether the registry said what the table says all along."""
+        return not (self.moved or self.missing or self.problem)
+
+
+@dataclass(frozen=True, slots=True)
+class ReconcileRegistry:
+    """Make the registry's aliases and tags say what the release table decided; safe to repeat."""
 
     records: Records
     registry: ModelRegistry
 
-    def __call__(self, pipeline: str) -> tuple[str, ...]:
-        """Return the aliases that had to be moved."""
-        production = self.records.production(pipeline)
-        if production is None:
-            return ()
-        wanted = {"production": production.version, "previous": production.champion}
-        moved = []
-        for alias, version in wanted.items():
-            if version is not None and self.registry.alias(pipeline, alias) != version:
-                self.registry.set_alias(pipeline, alias, version)
-                moved.append(alias)
-        return tuple(moved)
+    def __call__(self, pipeline: str) -> Reconciled:
+        """Move aliases, tag versions, and report versions that somebody deleted.
+
+        Nothing is decided here: an alias that somebody moved is moved back.  A registry that does
+        not answer is reported, because what was decided holds without it.
+        """
+        try:
+            return self._follow(pipeline)
+        except PynomalyError as error:
+            return Reconciled(problem=error.message)
+
+    def _follow(self, pipeline: str) -> Reconciled:
+        wanted = self._wanted(pipeline)
+        if not any(wanted.values()):
+            return Reconciled()
+        present = self.registry.aliases(pipeline)
+        moved: dict[str, int | None] = {}
+        missing: set[int] = set()
+        for alias, release in wanted.items():
+            version = release.version if release else None
+            if version is not None and not self.registry.holds(pipeline, version):
+                missing.add(version)
+                continue
+            if present.get(alias) == version:
+                continue
+            if release is None:
+                self.registry.remove_alias(pipeline, alias)
+            else:
+                self.registry.tag(pipeline, release.version, _tags(release))
+                self.registry.set_alias(pipeline, alias, release.version)
+            moved[alias] = version
+        return Reconciled(moved, tuple(sorted(missing)))
+
+    def _wanted(self, pipeline: str) -> dict[str, Release | None]:
+        """Return the release each alias is to point at."""
+        wanted: dict[str, Release | None] = dict.fromkeys(ALIASES)
+        wanted["production"] = production = self.records.production(pipeline)
+        if production and production.replaced:
+            wanted["previous"] = self.records.release(production.replaced)
+        if active := self.records.on_its_way(pipeline):
+            alias = "candidate" if active.state == "pending_approval" else active.state
+            wanted[alias] = active
+        return wanted
+
+
+def _tags(release: Release) -> dict[str, str]:
+    return {
+        "release": release.id,
+        "release_state": release.state,
+        "release_verdict": release.verdict,
+        **{f"gate.{gate.gate}": gate.verdict for gate in release.gates},
+    }

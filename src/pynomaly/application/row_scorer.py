@@ -41,13 +41,39 @@ class ScoredRows:
 
     Args:
         scores: (n,) higher = stranger.
-        flagged: Alerts among them.
+        p_values: (n,) conformal.
+        flags: (n,) which are alerts.
         columns: ``score p_value is_anomaly severity reasons``, by name.
     """
 
     scores: Floats
-    flagged: int
+    p_values: Floats
+    flags: NDArray[np.bool_]
     columns: dict[str, pa.Array]
+
+    @property
+    def flagged(self) -> int:
+        """How many are alerts."""
+        return int(self.flags.sum())
+
+    def instead(self, other: ScoredRows, mine: NDArray[np.bool_]) -> ScoredRows:
+        """Return another's answers about the same rows with some of them replaced by these.
+
+        Args:
+            other: Of as many rows.
+            mine: (n,) which rows are answered by this one.
+        """
+        n = len(mine)
+        taken = pa.array(np.arange(n) + np.where(mine, n, 0))
+        return ScoredRows(
+            np.where(mine, self.scores, other.scores),
+            np.where(mine, self.p_values, other.p_values),
+            np.where(mine, self.flags, other.flags),
+            {
+                name: pa.concat_arrays([column, self.columns[name]]).take(taken)
+                for name, column in other.columns.items()
+            },
+        )
 
     def beside(self, table: pa.Table) -> pa.Table:
         """Return ``table``, of as many rows, with the output columns after its own."""
@@ -90,7 +116,7 @@ class RowScorer:
             "severity": pa.array(severity(p)),
             "reasons": self._reasons(rows, scores, np.flatnonzero(flags)),
         }
-        return ScoredRows(scores, int(flags.sum()), columns)
+        return ScoredRows(scores, p, flags, columns)
 
     def reasons(self, rows: pa.Table, scores: Floats) -> list[list[Reason]]:
         """Return the reasons of every row, flagged or not."""

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from pynomaly.application.batch_line import draw_batch_line
 from pynomaly.application.champion import ModelLoader
+from pynomaly.application.contest import Challenger
+from pynomaly.application.find_challenger import FindChallenger
 from pynomaly.application.plan_scoring import (
     gone,
     parts_target,
@@ -76,6 +78,7 @@ class ScoreSnapshot:
         datasets: Refused rows.
         kernels: Score.
         compute: Works off the job.
+        challenger: Finds what is rolled out beside the champion.
         scores_folder: For outputs nobody gave a place.
         batch_rows: Rows of a batch at most.
         workers: Partitions in progress at once in a process.
@@ -91,6 +94,7 @@ class ScoreSnapshot:
     datasets: DatasetStore
     kernels: Kernels
     compute: Compute
+    challenger: FindChallenger
     scores_folder: Path
     batch_rows: int
     workers: int
@@ -128,7 +132,8 @@ class ScoreSnapshot:
         columns = tuple(name for name, _ in plan.columns)
         kept = tuple(name for name in output.passed_through if name not in pipeline.keys)
         refuse_kept(pipeline, columns, kept)
-        registered, model = self.loader.champion(pipeline.name)
+        pipeline, registered = self.loader.champion(pipeline)
+        model = self.loader.load(registered)
         version = score_version(pipeline, registered)
         target = self._target(pipeline, output)
         refuse_overtaken(self.ledger, plan, pipeline, version, target, besides=run_id)
@@ -136,9 +141,15 @@ class ScoreSnapshot:
         work = PartitionWork(
             pipeline, spec, model, version, Line(np.inf, last=-1), target,
             kept, output.partition_by, self._batch_rows(len(columns), model),
+            self.challenger(pipeline, registered),
         )  # fmt: skip
         line, firsts = self._line(work, validated, refused)
         work = replace(work, line=line)
+        if work.challenger:
+            contested = self._as_challenger(work, work.challenger)
+            line, its_firsts = self._line(contested, validated, refused)
+            firsts = firsts or its_firsts
+            work = replace(work, challenger=replace(work.challenger, line=line))
         job = ScoreJob(
             new_id(datetime.now(UTC)), run_id, pipeline.name, plan.uri,
             plan.fingerprint.content, version, target, datetime.now(UTC), plan.watermark,
@@ -149,7 +160,7 @@ class ScoreSnapshot:
         for position, partition in enumerate((*plan.partitions, *ended)):
             rows = refused_within(refused, partition)
             first = firsts.get(position)
-            settings = {
+            settings: dict[str, object] = {
                 "target": target,
                 "text": (spec.format, spec.delimiter, spec.encoding),
                 "ids": pipeline.keys,
@@ -157,8 +168,11 @@ class ScoreSnapshot:
                 "keep": kept,
                 "partition_by": output.partition_by,
                 "refused": hashlib.sha256(rows.tobytes()).hexdigest(),
-                "line": [line.score, line.last, first] if first is not None else None,
+                "line": [work.line.score, work.line.last, first] if first is not None else None,
             }
+            if work.challenger:
+                contest = work.challenger
+                settings["contest"] = [contest.release_id, contest.step, contest.line.score]
             key = partition_key(partition, version, settings)
             entries.append(Entry(key, partition, pipeline.name, version, target, "pending"))
             slices[key] = Slice(rows, first or 0, unreadable.get(position))
@@ -166,6 +180,12 @@ class ScoreSnapshot:
         done = _Done(on_rows, self.ledger.progress(job.id).rows_in)
         self.compute(JobWork(job.id, work, slices), done.add)
         return self._conclude(pipeline, job, validated, output)
+
+    @staticmethod
+    def _as_challenger(work: PartitionWork, challenger: Challenger) -> PartitionWork:
+        """Return the work as the challenger alone would do it, to draw its line."""
+        pipeline = replace(work.pipeline, decision=challenger.decision)
+        return replace(work, pipeline=pipeline, model=challenger.model)
 
     def _batch_rows(self, columns: int, model: Model) -> int:
         """Return how many rows a batch may have.

@@ -9,9 +9,11 @@ from typing import Generic, TypeVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pynomaly.application.conform import conform
+from pynomaly.application.contest import Challenger, Contest
 from pynomaly.application.overlap import behind, read_ahead
 from pynomaly.application.ports.learning import Kernels
 from pynomaly.application.ports.partitions import PartitionBatch, PartitionReader, PartWriters
@@ -42,6 +44,7 @@ class PartitionWork:
         keep: Source columns passed through.
         partition_by: Divides parts among folders by a column's values.
         batch_rows: Rows of a batch at most.
+        challenger: What is rolled out beside the champion, if anything.
     """
 
     pipeline: Pipeline
@@ -53,6 +56,7 @@ class PartitionWork:
     keep: tuple[str, ...]
     partition_by: str | None
     batch_rows: int
+    challenger: Challenger | None = None
 
 
 def refuse_kept(pipeline: Pipeline, columns: tuple[str, ...], keep: tuple[str, ...]) -> None:
@@ -116,6 +120,10 @@ class ScorePartition(Generic[Store]):
             OutputNotWritableError: The target refuses us or is full.
         """
         scorer = RowScorer(work.model, work.line, self.kernels)
+        challenger = work.challenger
+        contest = challenger and Contest(
+            challenger, self.kernels, lease.partition, work.pipeline.keys
+        )
         scored_at = datetime.now(UTC)
         rows_in = rows_scored = flagged = 0
         name = f"{lease.key[:32]}-{lease.fence}"
@@ -126,16 +134,23 @@ class ScorePartition(Generic[Store]):
             for batch, rows, kept in conformed_rows(self.reader, work, lease.partition, refused):
                 rows_in += len(batch.numbers) + len(batch.malformed)
                 if len(rows):
-                    found = scorer(rows, first + rows_scored)
-                    write(
-                        _output(
-                            work, found.beside(rows.select(work.pipeline.keys)), kept, scored_at
-                        )
-                    )
+                    position = first + rows_scored
+                    found, by_challenger = scorer(rows, position), None
+                    if contest:
+                        found, by_challenger = contest(rows, found, position)
+                    scored = found.beside(rows.select(work.pipeline.keys))
+                    write(_output(work, scored, kept, scored_at, by_challenger))
                     rows_scored += len(rows)
                     flagged += found.flagged
                 on_rows(len(batch.numbers) + len(batch.malformed))
-        return Outcome(rows_in, rows_scored, rows_in - rows_scored, flagged, output.parts)
+        return Outcome(
+            rows_in,
+            rows_scored,
+            rows_in - rows_scored,
+            flagged,
+            output.parts,
+            contest.observation if contest else None,
+        )
 
 
 def conformed_rows(
@@ -148,7 +163,7 @@ def conformed_rows(
     Raises:
         SourceChangedError: A row that validation accepted cannot be read as declared.
     """
-    pipeline = _narrowed(work.pipeline, work.model)
+    pipeline = _narrowed(work)
     names = dict.fromkeys((*pipeline.id_columns, *pipeline.schema.names, *work.keep))
     batches = reader.read(work.spec, partition, columns=tuple(names), batch_rows=work.batch_rows)
     for batch in read_ahead(batches):
@@ -169,11 +184,14 @@ def conformed_rows(
         yield batch, rows, table.select(work.keep)
 
 
-def _narrowed(pipeline: Pipeline, model: Model) -> Pipeline:
-    """Return the pipeline with only those columns in its schema that its model looks at."""
-    used = {encoding.column for encoding in model.preprocessing.encodings}
-    columns = tuple(c for c in pipeline.schema.columns if c.name in used)
-    return replace(pipeline, schema=Schema(columns), label_column=None, time_column=None)
+def _narrowed(work: PartitionWork) -> Pipeline:
+    """Return the pipeline with only those columns in its schema that somebody looks at."""
+    used = {encoding.column for encoding in work.model.preprocessing.encodings}
+    if work.challenger:
+        used |= {e.column for e in work.challenger.model.preprocessing.encodings}
+        used.add(work.challenger.rollout.split_by or "")
+    columns = tuple(c for c in work.pipeline.schema.columns if c.name in used)
+    return replace(work.pipeline, schema=Schema(columns), label_column=None, time_column=None)
 
 
 def _row_ids(partition: Partition, numbers: Numbers) -> pa.Array:
@@ -183,16 +201,26 @@ def _row_ids(partition: Partition, numbers: Numbers) -> pa.Array:
     return pc.binary_join_element_wise(pa.scalar(partition.name), texts, "#")
 
 
-def _output(work: PartitionWork, scored: pa.Table, kept: pa.Table, at: datetime) -> pa.Table:
+def _output(
+    work: PartitionWork,
+    scored: pa.Table,
+    kept: pa.Table,
+    at: datetime,
+    by_challenger: NDArray[np.bool_] | None,
+) -> pa.Table:
     """Return output rows: keys, kept columns, what was scored, and by what and when."""
     n = len(scored)
+    models = pa.repeat(pa.scalar(work.version.model_version, pa.int64()), n)
+    policies = pa.repeat(work.version.policy_version, n)
+    if work.challenger and by_challenger is not None and by_challenger.any():
+        version, mask = work.challenger.version, pa.array(by_challenger)
+        models = pc.if_else(mask, pa.scalar(version.model_version, pa.int64()), models)
+        policies = pc.if_else(mask, version.policy_version, policies)
     keys = len(work.pipeline.keys)
     for position, name in enumerate(kept.column_names):
         scored = scored.add_column(keys + position, name, kept.column(name))
     return (
-        scored.append_column(
-            "model_version", pa.repeat(pa.scalar(work.version.model_version, pa.int64()), n)
-        )
-        .append_column("policy_version", pa.repeat(work.version.policy_version, n))
+        scored.append_column("model_version", models)
+        .append_column("policy_version", policies)
         .append_column("scored_at", pa.repeat(pa.scalar(at, pa.timestamp("us", tz="UTC")), n))
     )

@@ -6,7 +6,7 @@ import secrets
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-__all__ = ["new_id"]
+__all__ = ["new_id", "new_salt"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -45,3 +45,8 @@ def new_id(now: datetime) -> str:
             | secrets.randbits(62)
         )
     )
+
+
+def new_salt() -> str:
+    """Return 128 random bits as hex."""
+    return secrets.token_hex(16)

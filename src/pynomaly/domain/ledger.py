@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from pynomaly.domain.canaries import Observation
 from pynomaly.domain.datasets import Fingerprint
 from pynomaly.domain.increments import Watermark
 
@@ -237,6 +238,7 @@ class Outcome:
         rows_quarantined: Refused.
         rows_flagged: Alerts among the scored.
         parts: Where the scored rows are; none where every row was refused.
+        observed: How a challenger did on the same rows, while one is rolled out.
 
     Raises:
         ValueError: Rows do not add up.
@@ -247,6 +249,7 @@ class Outcome:
     rows_quarantined: int
     rows_flagged: int
     parts: tuple[Part, ...]
+    observed: Observation | None = None
 
     def __post_init__(self) -> None:
         """Refuse an outcome in which a row was lost or repeated."""

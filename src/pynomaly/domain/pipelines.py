@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pynomaly.domain.datasets import EXPECTED_SCORE, ROW_ID, SCORED_COLUMNS, Schema
 from pynomaly.domain.deployments import DeployedFlow, Schedule, TriggerPolicy
 from pynomaly.domain.errors import ConfigurationError
+from pynomaly.domain.rollouts import RolloutPolicy
 
 __all__ = [
     "DecisionKind",
@@ -233,6 +234,7 @@ class Pipeline:
         validation: When a snapshot is good enough.
         training: How a model is chosen and fitted.
         release: What the gates demand.
+        rollout: How a new model takes over from the one that serves.
         decision: When a row is flagged.
         triggers: What happens by itself when something has happened.
         schedules: When a flow (``train``, ``score``, ``monitor``…) runs by itself.
@@ -248,6 +250,7 @@ class Pipeline:
     validation: ValidationPolicy = field(default_factory=ValidationPolicy)
     training: TrainingPolicy = field(default_factory=TrainingPolicy)
     release: ReleasePolicy = field(default_factory=ReleasePolicy)
+    rollout: RolloutPolicy = field(default_factory=RolloutPolicy)
     decision: DecisionPolicy = field(default_factory=DecisionPolicy)
     triggers: TriggerPolicy = field(default_factory=TriggerPolicy)
     schedules: Mapping[DeployedFlow, Schedule] = field(default_factory=dict)

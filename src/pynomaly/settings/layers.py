@@ -16,6 +16,7 @@ from pynomaly.domain.pipelines import (
     TrainingPolicy,
     ValidationPolicy,
 )
+from pynomaly.domain.rollouts import RolloutPolicy
 from pynomaly.settings.documents import DEFAULT, Node, Origin, read_document, wrap
 from pynomaly.settings.problems import suggestion
 from pynomaly.settings.sections import EnvironmentText
@@ -101,6 +102,7 @@ def _policies() -> Node:
         "validation": validation,
         "training": asdict(TrainingPolicy()),
         "release": asdict(ReleasePolicy()),
+        "rollout": asdict(RolloutPolicy()),
         "decision": decision,
         "triggers": asdict(TriggerPolicy()),
     }

@@ -20,6 +20,7 @@ from pynomaly.domain.pipelines import (
     TrainingPolicy,
     ValidationPolicy,
 )
+from pynomaly.domain.rollouts import RolloutPolicy
 from pynomaly.settings import rules
 from pynomaly.settings.documents import DEFAULT, Node, parse, read_document, wrap
 from pynomaly.settings.layers import merge
@@ -166,6 +167,7 @@ def _pipeline(name: str, tree: Node, folder: Path) -> Pipeline:
     decision = document.decision.model_dump()
     validation = document.validation.model_dump(exclude={"expectations"})
     training = document.training.model_dump(exclude={"detectors"})
+    rollout = document.rollout.model_dump(exclude={"canary_shares"})
     return Pipeline(
         name=name,
         source=SourceSpec(
@@ -192,6 +194,7 @@ def _pipeline(name: str, tree: Node, folder: Path) -> Pipeline:
         ),
         training=TrainingPolicy(detectors=tuple(document.training.detectors), **training),
         release=ReleasePolicy(**document.release.model_dump()),
+        rollout=RolloutPolicy(canary_shares=tuple(document.rollout.canary_shares), **rollout),
         decision=DecisionPolicy(kind=decision.pop("policy"), **decision),
         triggers=TriggerPolicy(**document.triggers.model_dump()),
         schedules={

@@ -18,6 +18,7 @@ from pynomaly.domain.pipelines import (
     TrainingPolicy,
     ValidationPolicy,
 )
+from pynomaly.domain.rollouts import RolloutPolicy
 from pynomaly.settings.documents import core_resolvers
 
 __all__ = ["render_pipeline"]
@@ -40,6 +41,7 @@ _TITLES = {
     "the row,\n# warning only reports.",
     "training": "How a model is chosen and fitted.",
     "release": "What a new model must show before it serves.",
+    "rollout": "How a new model takes over from the one that serves.",
     "decision": "When a row is flagged.",
     "triggers": "What happens by itself when something has happened.",
     "schedules": "When a flow (train, release, score, monitor, lifecycle) runs by itself: a cron "
@@ -138,6 +140,7 @@ def _policies(pipeline: Pipeline) -> dict[str, Any]:
         "validation": validation,
         "training": _changed(pipeline.training, TrainingPolicy()),
         "release": _changed(pipeline.release, ReleasePolicy()),
+        "rollout": _changed(pipeline.rollout, RolloutPolicy()),
         "decision": decision,
         "triggers": _changed(pipeline.triggers, TriggerPolicy()),
     }

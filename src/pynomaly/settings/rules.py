@@ -13,6 +13,7 @@ from pynomaly.settings.sections import (
     DecisionSection,
     PipelineDocument,
     ReleaseSection,
+    RolloutSection,
     ScoringSection,
     TrainingSection,
     ValidationDefaults,
@@ -38,6 +39,10 @@ _PART = re.compile(r"(?:(\*)|(\w+)(?:-(\w+))?)(?:/(\d+))?")
 def pipeline(document: PipelineDocument) -> Iterator[Problem]:
     """Check a pipeline whose single values are right."""
     yield from _roles(document)
+    split_by = document.rollout.split_by
+    if split_by is not None and split_by not in document.columns:
+        near = suggestion(split_by, document.columns)
+        yield Problem(("rollout", "split_by"), f"`{split_by}` is not under columns{near}")
     yield from _expectations(document)
     yield from policies(document)
     uri = document.source.uri
@@ -57,13 +62,14 @@ def policies(document: Any, prefix: tuple[str, ...] = ()) -> Iterator[Problem]:
     """Check the policies of a pipeline, or of the defaults for pipelines.
 
     Args:
-        document: Has ``validation``, ``training``, ``release`` and ``decision``.
+        document: Has ``validation``, ``training``, ``release``, ``rollout`` and ``decision``.
         prefix: Where it stands in the file.
     """
     checks = (
         ("validation", _volume(document.validation)),
         ("training", _detectors(document.training)),
         ("release", _thresholds(document.release)),
+        ("rollout", _steps(document.rollout)),
         ("decision", _decision(document.decision)),
     )
     for section, problems in checks:
@@ -109,6 +115,14 @@ def _thresholds(policy: ReleaseSection) -> Iterator[Problem]:
             ("training_share_review",),
             f"must not be below training_share_block ({policy.training_share_block}), "
             f"is {policy.training_share_review}",
+        )
+
+
+def _steps(policy: RolloutSection) -> Iterator[Problem]:
+    shares = policy.canary_shares
+    if not shares or sorted(set(shares)) != shares:
+        yield Problem(
+            ("canary_shares",), f"expected growing shares such as [0.05, 0.25], is {shares}"
         )
 
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat
 from pynomaly.domain.datasets import ColumnKind
 from pynomaly.domain.deployments import DeployedFlow
 from pynomaly.domain.pipelines import DecisionKind, SourceFormat
+from pynomaly.domain.rollouts import Strategy
 from pynomaly.settings.documents import parse
 
 __all__ = ["EnvironmentText", "PipelineDocument", "Section", "SettingsDocument"]
@@ -102,6 +103,21 @@ class ReleaseSection(Section):
     allow_inconclusive: Flag
 
 
+class RolloutSection(Section):
+    """How releases take over."""
+
+    strategy: Strategy
+    shadow: Flag
+    canary_shares: Annotated[list[Annotated[FiniteFloat, Field(gt=0, lt=1)]], _Read]
+    rolling_groups: Annotated[int, Field(ge=2), _Read]
+    split_by: str | None
+    max_ratio: Annotated[FiniteFloat, Field(gt=1), _Read]
+    alpha: InnerShare
+    approval: Literal["none", "required"]
+    four_eyes: Flag
+    approval_hours: Annotated[FiniteFloat, Field(gt=0), _Read]
+
+
 class DecisionSection(Section):
     """Decision policy; ``policy`` is the domain's ``kind``."""
 
@@ -138,6 +154,7 @@ class PipelineDefaults(Section):
     validation: ValidationDefaults
     training: TrainingSection
     release: ReleaseSection
+    rollout: RolloutSection
     decision: DecisionSection
     triggers: TriggersSection
 
@@ -230,6 +247,7 @@ class PipelineDocument(Section):
     validation: ValidationSection
     training: TrainingSection
     release: ReleaseSection
+    rollout: RolloutSection
     decision: DecisionSection
     triggers: TriggersSection
     schedules: dict[DeployedFlow, ScheduleSection]

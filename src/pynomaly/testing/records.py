@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import fields, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TypeVar
 
-from pynomaly.domain.errors import ConflictError, PynomalyError, ReleaseBlockedError
+from pynomaly.domain.canaries import Comparison, together
+from pynomaly.domain.errors import ConflictError, PynomalyError
 from pynomaly.domain.quality import ValidationReport
-from pynomaly.domain.releases import ModelVersion, Release
+from pynomaly.domain.releases import ACTIVE, ModelVersion, Release, ReleaseEvent
 from pynomaly.domain.runs import Run, ScoredBatch, StepRecord
+from pynomaly.domain.transitions import Rule, event_of
 
 __all__ = ["InMemoryRecords"]
 
@@ -34,6 +36,8 @@ class InMemoryRecords:
         self._reports: dict[str, ValidationReport] = {}
         self._versions: dict[tuple[str, int], ModelVersion] = {}
         self._releases: dict[str, Release] = {}
+        self._events: list[ReleaseEvent] = []
+        self._seen: dict[tuple[str, int], dict[str, Comparison]] = {}
         self._batches: dict[str, ScoredBatch] = {}
         self._lock = threading.RLock()
 
@@ -108,50 +112,65 @@ class InMemoryRecords:
         self._require_version(release, release.version)
         self._insert(self._releases, release.id, release)
 
-    def promote(self, release: Release) -> Release:
-        """Make a candidate release the pipeline's production.
-
-        Promoting a release that is in production already changes nothing.
-
-        Raises:
-            ConflictError: Another release was promoted since the gates compared with
-                ``release.champion``.
-            ReleaseBlockedError: A gate had blocked it.
-        """
+    def move(self, pipeline: str, rule: Rule) -> tuple[Release, ...]:
+        """Carry out a rule on the releases of a pipeline."""
         with self._lock:
-            stored = self._releases.get(release.id)
-            if stored is None:
-                raise PynomalyError(f"release {release.id} was never stored")
-            if stored.state == "production":
-                return stored
-            if stored.state == "blocked":
-                raise ReleaseBlockedError(
-                    f"release {release.id} was blocked by its gates", release_id=release.id
-                )
-            if stored.state != "candidate" or _asked(stored) != _asked(release):
-                raise ConflictError(f"release {release.id} is not the candidate it was")
-            serving = self.production(release.pipeline)
-            if (serving.version if serving else None) != release.champion:
-                raise ConflictError(
-                    f"release {release.id} was compared with champion {release.champion}, "
-                    f"but version {serving.version if serving else None} serves"
-                )
-            if serving:
-                self._releases[serving.id] = replace(serving, state="superseded")
-            fences = [r.fence for r in self._releases.values() if r.pipeline == release.pipeline]
-            promoted = replace(
-                stored,
-                state="production",
-                promoted_at=release.promoted_at or datetime.now(UTC),
-                fence=max(fences) + 1,
+            book = [r for r in self._releases.values() if r.pipeline == pipeline]
+            moved = rule(book)
+            fence = max((release.fence for release in book), default=0)
+            stored = []
+            for transition in reversed(moved):  # what stops serving makes room first
+                fence += 1
+                before = self._releases[transition.release.id]
+                after = replace(transition.release, fence=fence)
+                self._refuse_second(after)
+                self._releases[after.id] = after
+                self._events.append(event_of(transition, before.state, fence))
+                stored.append(after)
+            return tuple(reversed(stored))
+
+    def _refuse_second(self, release: Release) -> None:
+        """Be as strict as the unique indices of a database."""
+        for exclusive in (frozenset({"production"}), ACTIVE):
+            others = (
+                r
+                for r in self._releases.values()
+                if (r.pipeline, r.state in exclusive) == (release.pipeline, True)
+                and r.id != release.id
             )
-            self._releases[release.id] = promoted
-            return promoted
+            if release.state in exclusive and any(others):
+                raise ConflictError(f"'{release.pipeline}' would have two releases {exclusive}")
+
+    def events(self, pipeline: str, release_id: str | None = None) -> tuple[ReleaseEvent, ...]:
+        """Return what happened to a pipeline's releases, or to one of them, oldest first."""
+        return tuple(
+            event
+            for event in self._events
+            if event.pipeline == pipeline and release_id in (None, event.release_id)
+        )
+
+    def observe(self, release_id: str, step: int, seen: Mapping[str, Comparison]) -> None:
+        """Keep what was seen of a release in a step of its rollout."""
+        with self._lock:
+            kept = self._seen.setdefault((release_id, step), {})
+            for key, comparison in seen.items():
+                kept.setdefault(key, comparison)
+
+    def observed(self, release_id: str, step: int) -> Comparison:
+        """Return everything seen of a release in a step, added up."""
+        return together(self._seen.get((release_id, step), {}).values())
 
     def production(self, pipeline: str) -> Release | None:
         """Return the release that serves."""
         for release in self._releases.values():
             if release.pipeline == pipeline and release.state == "production":
+                return release
+        return None
+
+    def on_its_way(self, pipeline: str) -> Release | None:
+        """Return the release that waits for approval, or is staged or rolled out."""
+        for release in self._releases.values():
+            if release.pipeline == pipeline and release.state in ACTIVE:
                 return release
         return None
 
@@ -213,10 +232,6 @@ class InMemoryRecords:
 def _newest(records: Iterable[R], moment: Callable[[R], datetime]) -> tuple[R, ...]:
     """Newest first; of equal moments, the last to arrive first."""
     return tuple(sorted(records, key=moment))[::-1]
-
-
-def _asked(release: Release) -> tuple[str, int, int | None]:
-    return release.pipeline, release.version, release.champion
 
 
 def _check_moments(record: R) -> None:

@@ -25,14 +25,13 @@ class InMemoryRegistry:
 
     Attributes:
         registrations: ``(pipeline, version)`` → what was logged with it.
-        aliases: ``(pipeline, alias)`` → version.
         tags: ``(pipeline, version)`` → tags of the version.
     """
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self.registrations: dict[tuple[str, int], Registration] = {}
-        self.aliases: dict[tuple[str, str], int] = {}
+        self._aliases: dict[tuple[str, str], int] = {}
         self.tags: dict[tuple[str, int], dict[str, str]] = {}
 
     def register(self, registration: Registration) -> ModelVersion:
@@ -87,11 +86,21 @@ class InMemoryRegistry:
     def set_alias(self, pipeline: str, alias: str, version: int) -> None:
         """Point an alias at a version; moving it is fine."""
         self._require(pipeline, version)
-        self.aliases[pipeline, alias] = version
+        self._aliases[pipeline, alias] = version
 
-    def alias(self, pipeline: str, alias: str) -> int | None:
-        """Return the version an alias points at, or None."""
-        return self.aliases.get((pipeline, alias))
+    def remove_alias(self, pipeline: str, alias: str) -> None:
+        """Let an alias point nowhere; fine if it does already."""
+        self._aliases.pop((pipeline, alias), None)
+
+    def aliases(self, pipeline: str) -> dict[str, int]:
+        """Return where the aliases point; none for a pipeline without versions."""
+        return {
+            alias: number for (name, alias), number in self._aliases.items() if name == pipeline
+        }
+
+    def holds(self, pipeline: str, version: int) -> bool:
+        """Whether the registry has a version."""
+        return (pipeline, version) in self.registrations
 
     def tag(self, pipeline: str, version: int, tags: Mapping[str, str]) -> None:
         """Add tags to a version."""

@@ -91,9 +91,9 @@ class RegistryContract:
         self, registry: ModelRegistry, registration: Registration
     ) -> None:
         """Neither for a pipeline without versions nor for one with some."""
-        assert registry.alias(registration.pipeline, "production") is None
+        assert "production" not in registry.aliases(registration.pipeline)
         registry.register(registration)
-        assert registry.alias(registration.pipeline, "production") is None
+        assert "production" not in registry.aliases(registration.pipeline)
 
     def test_an_alias_follows_its_last_setting(
         self, registry: ModelRegistry, registration: Registration
@@ -103,8 +103,27 @@ class RegistryContract:
         second = registry.register(registration).version
         for version in (first, second, first, first):
             registry.set_alias(registration.pipeline, "production", version)
-            assert registry.alias(registration.pipeline, "production") == version
-        assert registry.alias(registration.pipeline, "previous") is None
+            assert registry.aliases(registration.pipeline)["production"] == version
+        assert "previous" not in registry.aliases(registration.pipeline)
+
+    def test_a_removed_alias_points_nowhere(
+        self, registry: ModelRegistry, registration: Registration
+    ) -> None:
+        """A canary that was rolled back; removing it twice is fine."""
+        version = registry.register(registration).version
+        registry.set_alias(registration.pipeline, "canary", version)
+        registry.remove_alias(registration.pipeline, "canary")
+        registry.remove_alias(registration.pipeline, "canary")
+        assert registry.aliases(registration.pipeline) == {}
+
+    def test_a_registry_knows_which_versions_it_holds(
+        self, registry: ModelRegistry, registration: Registration
+    ) -> None:
+        """Somebody may delete one behind our back."""
+        assert not registry.holds(registration.pipeline, 1)
+        version = registry.register(registration).version
+        assert registry.holds(registration.pipeline, version)
+        assert not registry.holds(registration.pipeline, version + 1)
 
     def test_unknown_versions_get_neither_alias_nor_tag(
         self, registry: ModelRegistry, registration: Registration
@@ -114,7 +133,7 @@ class RegistryContract:
         name = registration.pipeline
         _refuses(PynomalyError, lambda: registry.set_alias(name, "production", 4711))
         _refuses(PynomalyError, lambda: registry.tag(name, 4711, {"release": "r"}))
-        assert registry.alias(name, "production") is None
+        assert registry.aliases(name) == {}
 
     def test_tagging_again_is_fine(
         self, registry: ModelRegistry, registration: Registration

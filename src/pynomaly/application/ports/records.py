@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
+from pynomaly.domain.canaries import Comparison
 from pynomaly.domain.quality import ValidationReport
-from pynomaly.domain.releases import ModelVersion, Release
+from pynomaly.domain.releases import ModelVersion, Release, ReleaseEvent
 from pynomaly.domain.runs import Run, ScoredBatch, StepRecord
+from pynomaly.domain.transitions import Rule
 
 __all__ = ["Records"]
 
@@ -53,21 +56,39 @@ class Records(Protocol):
     def add_release(self, release: Release) -> None:
         """Store a gated release (``candidate`` or ``blocked``)."""
 
-    def promote(self, release: Release) -> Release:
-        """Make a candidate release the pipeline's production, in one transaction.
+    def move(self, pipeline: str, rule: Rule) -> tuple[Release, ...]:
+        """Carry out a rule on the releases of a pipeline, as if nothing else happened meanwhile.
 
-        The release that served becomes ``superseded``; the fence grows by one.
+        Every release that changes gets the pipeline's next fence, and an event on record.  The
+        rule may be applied more than once; only its last answer counts.
 
         Returns:
-            The stored release, state ``production``.
+            The changed releases as stored, in the order the rule gave; none if nothing changed.
 
         Raises:
-            ConflictError: Another release was promoted since the gates compared with
-                ``release.champion``.
+            PynomalyError: As the rule raised it; nothing was changed.
         """
+
+    def events(self, pipeline: str, release_id: str | None = None) -> tuple[ReleaseEvent, ...]:
+        """Return what happened to a pipeline's releases, or to one of them, oldest first."""
+
+    def observe(self, release_id: str, step: int, seen: Mapping[str, Comparison]) -> None:
+        """Keep what was seen of a release in a step of its rollout.
+
+        Args:
+            release_id: Of which release.
+            step: Of its rollout.
+            seen: By partition key; one that was counted in this step is not counted again.
+        """
+
+    def observed(self, release_id: str, step: int) -> Comparison:
+        """Return everything seen of a release in a step, added up."""
 
     def production(self, pipeline: str) -> Release | None:
         """Return the release that serves."""
+
+    def on_its_way(self, pipeline: str) -> Release | None:
+        """Return the release that waits for approval, or is staged or rolled out."""
 
     def release(self, release_id: str) -> Release | None:
         """Return a release by id."""

@@ -67,8 +67,14 @@ class ModelRegistry(Protocol):
     def set_alias(self, pipeline: str, alias: str, version: int) -> None:
         """Point an alias at a version; moving it is fine."""
 
-    def alias(self, pipeline: str, alias: str) -> int | None:
-        """Return the version an alias points at, or None."""
+    def remove_alias(self, pipeline: str, alias: str) -> None:
+        """Let an alias point nowhere; fine if it does already."""
+
+    def aliases(self, pipeline: str) -> dict[str, int]:
+        """Return where the aliases point; none for a pipeline without versions."""
+
+    def holds(self, pipeline: str, version: int) -> bool:
+        """Whether the registry has a version; somebody may have deleted it."""
 
     def tag(self, pipeline: str, version: int, tags: Mapping[str, str]) -> None:
         """Add tags to a version."""

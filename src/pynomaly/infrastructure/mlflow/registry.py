@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -145,20 +144,40 @@ class MlflowRegistry:
         with translated_errors(self._tracking_uri, doing):
             client.set_registered_model_alias(pipeline, alias, str(version))
 
-    def alias(self, pipeline: str, alias: str) -> int | None:
-        """Return the version an alias points at, or None."""
+    def remove_alias(self, pipeline: str, alias: str) -> None:
+        """Let an alias point nowhere; fine if it does already."""
+        client = self._client
+        with translated_errors(self._tracking_uri, f"remove the alias {alias!r} of {pipeline!r}"):
+            client.delete_registered_model_alias(pipeline, alias)
+
+    def aliases(self, pipeline: str) -> dict[str, int]:
+        """Return where the aliases point; none for a pipeline without versions."""
         client = self._client
         from mlflow.exceptions import MlflowException
 
-        with translated_errors(self._tracking_uri, f"read the alias {alias!r} of {pipeline!r}"):
+        with translated_errors(self._tracking_uri, f"read the aliases of {pipeline!r}"):
             try:
-                return int(client.get_model_version_by_alias(pipeline, alias).version)
+                found = client.get_registered_model(pipeline).aliases
             except MlflowException as error:
-                # MLflow has no error code of its own for an alias that does not exist.
-                unknown_alias = re.search(r"alias .* not found", error.message)
-                if unknown_alias or error.error_code == "RESOURCE_DOES_NOT_EXIST":
-                    return None
+                if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                    return {}
                 raise
+        return {alias: int(version) for alias, version in found.items()}
+
+    def holds(self, pipeline: str, version: int) -> bool:
+        """Whether the registry has a version."""
+        client = self._client
+        from mlflow.exceptions import MlflowException
+
+        doing = f"look for version {version} of {pipeline!r}"
+        with translated_errors(self._tracking_uri, doing):
+            try:
+                client.get_model_version(pipeline, str(version))
+            except MlflowException as error:
+                if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                    return False
+                raise
+        return True
 
     def tag(self, pipeline: str, version: int, tags: Mapping[str, str]) -> None:
         """Add tags to a version."""

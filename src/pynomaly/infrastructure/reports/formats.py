@@ -29,9 +29,9 @@ _TONES = {
     "good": {"pass", "passed", "production", "completed", "ok"},
     "warn": {
         "review", "inconclusive", "passed_with_quarantine", "candidate", "running", "superseded",
-        "warning", "watch",
+        "warning", "watch", "pending_approval", "staging", "canary",
     },
-    "bad": {"block", "blocked", "rejected", "failed", "rolled_back", "drift"},
+    "bad": {"block", "blocked", "rejected", "failed", "rolled_back", "aborted", "drift"},
 }  # fmt: skip
 
 

@@ -132,7 +132,7 @@ def _outcome(report: RunReport) -> _Outcome:
         decisive = [gate.sentence for gate in release.gates if gate.verdict == release.verdict]
         headline = f"Version {release.version} was not released"
         return _Outcome("bad", headline, " ".join([*decisive, serves]))
-    if release is not None and release.state == "candidate" and release.verdict == "review":
+    if release is not None and release.state == "pending_approval":
         asking = [gate.sentence for gate in release.gates if gate.verdict == "review"]
         return _Outcome("warn", f"Version {release.version} waits for review", " ".join(asking))
     if run.status == "failed":

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import (
     ArgumentError,
     DBAPIError,
@@ -26,7 +27,7 @@ from pynomaly.domain.errors import ConfigurationError, ConflictError, MissingExt
 from pynomaly.infrastructure.sqlalchemy.rows import dump_json, load_json
 from pynomaly.infrastructure.sqlalchemy.schema import ensure_schema
 
-__all__ = ["Database", "parse_url", "shown_url"]
+__all__ = ["Database", "insert_into", "parse_url", "shown_url"]
 
 T = TypeVar("T")
 
@@ -37,6 +38,13 @@ _RETRYABLE = frozenset({"40001", "40P01", "23505", "23503"})
 """Serialization failure, deadlock, and the unique index or foreign key that caught what the former
 missed."""
 _EXAMPLES = "use sqlite:///path/to/pynomaly.db or postgresql://user:password@host/database"
+
+
+def insert_into(connection: sa.Connection, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
+    """Return an insert that can say what to do about a row that is there already."""
+    if connection.dialect.name == "sqlite":
+        return sqlite.insert(table)
+    return postgresql.insert(table)
 
 
 class Database:

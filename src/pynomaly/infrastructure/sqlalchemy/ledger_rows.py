@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pynomaly.domain.increments import Watermark
 from pynomaly.domain.ledger import Entry, Outcome, Part, Partition, ScoreJob, ScoreVersion
+from pynomaly.infrastructure.sqlalchemy.rows import observation
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -70,7 +71,10 @@ def entry_row(entry: Entry, job: ScoreJob) -> dict[str, Any]:
 def outcome_row(outcome: Outcome) -> dict[str, Any]:
     """Return the columns of what became of a partition."""
     counts = {name: getattr(outcome, name) for name in _COUNTS}
-    return counts | {"parts": [asdict(part) for part in outcome.parts]}
+    return counts | {
+        "parts": [asdict(part) for part in outcome.parts],
+        "observed": asdict(outcome.observed) if outcome.observed else None,
+    }
 
 
 def partition(found: sa.RowMapping) -> Partition:
@@ -104,4 +108,9 @@ def _version(found: sa.RowMapping) -> ScoreVersion:
 
 def _outcome(found: sa.RowMapping) -> Outcome:
     counts = {name: found[name] for name in _COUNTS}
-    return Outcome(parts=tuple(Part(**part) for part in found["parts"]), **counts)
+    observed = found["observed"]
+    return Outcome(
+        parts=tuple(Part(**part) for part in found["parts"]),
+        observed=observation(observed) if observed else None,
+        **counts,
+    )

@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 _COUNTS = ("rows_in", "rows_scored", "rows_quarantined", "rows_flagged")
-_OUTCOME = (*_COUNTS, "parts", "committed_at")
+_OUTCOME = (*_COUNTS, "parts", "observed", "committed_at")
 
 
 class _Now(FunctionElement[float]):

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
+from pynomaly.domain.canaries import Comparison
 from pynomaly.domain.errors import ConflictError, PynomalyError
 from pynomaly.domain.quality import ValidationReport
-from pynomaly.domain.releases import ModelVersion, Release
+from pynomaly.domain.releases import ModelVersion, Release, ReleaseEvent
 from pynomaly.domain.runs import Run, ScoredBatch, StepRecord
+from pynomaly.domain.transitions import Rule
 from pynomaly.infrastructure.sqlalchemy import rows
-from pynomaly.infrastructure.sqlalchemy.database import Database
-from pynomaly.infrastructure.sqlalchemy.promotion import production_of, promote
+from pynomaly.infrastructure.sqlalchemy.database import Database, insert_into
+from pynomaly.infrastructure.sqlalchemy.releases import (
+    events_of,
+    move,
+    observe,
+    observed,
+    on_its_way,
+    production_of,
+)
 from pynomaly.infrastructure.sqlalchemy.tables import (
     batches,
     model_versions,
@@ -74,7 +82,7 @@ class SqlRecords:
         """Store a finished step; a repeated (run, step) replaces the earlier one."""
         values = rows.row(step)
         with self._database.write() as connection:
-            insert = _insert(connection, steps).values(values)
+            insert = insert_into(connection, steps).values(values)
             upsert = insert.on_conflict_do_update(index_elements=["run_id", "step"], set_=values)
             _execute(connection, upsert, f"step {step.step!r} belongs to unknown run {step.run_id}")
 
@@ -129,22 +137,37 @@ class SqlRecords:
             raise ValueError(f"a release begins as candidate or blocked, not {release.state}")
         self._insert(releases, release, rows.release)
 
-    def promote(self, release: Release) -> Release:
-        """Make a candidate release the pipeline's production, in one transaction.
-
-        Promoting a release that is in production already changes nothing, so that a step which
-        was interrupted right after it can be repeated.
+    def move(self, pipeline: str, rule: Rule) -> tuple[Release, ...]:
+        """Carry out a rule on the releases of a pipeline, as if nothing else happened meanwhile.
 
         Raises:
-            ConflictError: Another release was promoted since the gates compared with
-                ``release.champion``.
-            ReleaseBlockedError: A gate had blocked it.
+            PynomalyError: As the rule raised it; nothing was changed.
+            ConflictError: Others kept deciding about the same pipeline.
         """
-        return self._database.decide(lambda connection: promote(connection, release))
+        return self._database.decide(lambda connection: move(connection, pipeline, rule))
+
+    def events(self, pipeline: str, release_id: str | None = None) -> tuple[ReleaseEvent, ...]:
+        """Return what happened to a pipeline's releases, or to one of them, oldest first."""
+        with self._database.read() as connection:
+            return events_of(connection, pipeline, release_id)
+
+    def observe(self, release_id: str, step: int, seen: Mapping[str, Comparison]) -> None:
+        """Keep what was seen of a release in a step; a partition counts once per step."""
+        observe(self._database, release_id, step, seen)
+
+    def observed(self, release_id: str, step: int) -> Comparison:
+        """Return everything seen of a release in a step, added up."""
+        with self._database.read() as connection:
+            return observed(connection, release_id, step)
 
     def production(self, pipeline: str) -> Release | None:
         """Return the release that serves."""
         found = self._one(production_of(pipeline))
+        return rows.release(found) if found else None
+
+    def on_its_way(self, pipeline: str) -> Release | None:
+        """Return the release that waits for approval, or is staged or rolled out."""
+        found = self._one(on_its_way(pipeline))
         return rows.release(found) if found else None
 
     def release(self, release_id: str) -> Release | None:
@@ -209,7 +232,7 @@ class SqlRecords:
         key = [table.c.id] if "id" in table.c else list(table.primary_key.columns)
         what = f"{type(record).__name__} {'/'.join(str(values[column.name]) for column in key)}"
         with self._database.write() as connection:
-            insert = _insert(connection, table).values(values).on_conflict_do_nothing()
+            insert = insert_into(connection, table).values(values).on_conflict_do_nothing()
             # Inline: fetching the new key would hide the number of rows that were inserted.
             inserted = _execute(
                 connection, insert.inline(), f"{what} names an unknown model version"
@@ -223,12 +246,6 @@ class SqlRecords:
                     f"{what} is stored already, with other content",
                     hint="records are written once; give a new one a new id",
                 )
-
-
-def _insert(connection: sa.Connection, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
-    if connection.dialect.name == "sqlite":
-        return sqlite.insert(table)
-    return postgresql.insert(table)
 
 
 def _execute(connection: sa.Connection, statement: sa.Insert, orphan: str) -> sa.CursorResult[Any]:

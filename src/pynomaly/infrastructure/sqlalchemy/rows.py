@@ -9,10 +9,13 @@ from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from pynomaly.domain.canaries import Comparison, Observation, Pairs
 from pynomaly.domain.datasets import Fingerprint, Snapshot
 from pynomaly.domain.gates import GateResult, Override
+from pynomaly.domain.pipelines import DecisionPolicy
 from pynomaly.domain.quality import ExpectationResult, ValidationReport
-from pynomaly.domain.releases import ModelVersion, Release
+from pynomaly.domain.releases import Approval, ModelVersion, Release, ReleaseEvent
+from pynomaly.domain.rollouts import Rollout
 from pynomaly.domain.runs import Actor, Run, ScoredBatch, StepRecord
 
 if TYPE_CHECKING:
@@ -20,18 +23,22 @@ if TYPE_CHECKING:
 
 __all__ = [
     "batch",
+    "comparison",
+    "comparison_row",
     "content",
     "dump_json",
     "load_json",
     "model_version",
+    "observation",
     "release",
+    "release_event",
     "report",
     "row",
     "run",
     "step",
 ]
 
-Record = Run | StepRecord | ValidationReport | ModelVersion | Release | ScoredBatch
+Record = Run | StepRecord | ValidationReport | ModelVersion | Release | ReleaseEvent | ScoredBatch
 
 
 def row(record: Record) -> dict[str, Any]:
@@ -56,6 +63,14 @@ def row(record: Record) -> dict[str, Any]:
             values["results"] = [asdict(result) for result in record.results]
         case Release():
             values["gates"] = [asdict(gate) for gate in record.gates]
+            values["target"] = values.pop("to")
+            for name in ("decision", "rollout", "proposer"):
+                part = values[name]
+                values[name] = None if part is None else asdict(part)
+            values["approval"] = _approval_row(record.approval)
+        case ReleaseEvent():
+            actor = values.pop("actor")
+            values |= {"actor_name": actor.name, "actor_kind": actor.kind}
     return values
 
 
@@ -118,7 +133,46 @@ def release(found: sa.Row[Any]) -> Release:
     """Return the stored release."""
     values = _values(found)
     values["gates"] = tuple(_gate(gate) for gate in values["gates"])
+    values["to"] = values.pop("target")
+    if values["decision"]:
+        values["decision"] = DecisionPolicy(**values["decision"])
+    if values["rollout"]:
+        shares = tuple(values["rollout"]["shares"])
+        values["rollout"] = Rollout(**{**values["rollout"], "shares": shares})
+    if values["proposer"]:
+        values["proposer"] = Actor(**values["proposer"])
+    if values["approval"]:
+        values["approval"] = _approval(values["approval"])
     return Release(**values)
+
+
+def _approval_row(approval: Approval | None) -> dict[str, Any] | None:
+    if approval is None:
+        return None
+    moments = {"at": approval.at.isoformat(), "expires_at": approval.expires_at.isoformat()}
+    return asdict(approval) | moments
+
+
+def _approval(values: Mapping[str, Any]) -> Approval:
+    moments = {name: datetime.fromisoformat(values[name]) for name in ("at", "expires_at")}
+    return Approval(**{**values, **moments, "actor": Actor(**values["actor"])})
+
+
+def release_event(found: sa.Row[Any]) -> ReleaseEvent:
+    """Return the stored event."""
+    values = _values(found)
+    return ReleaseEvent(actor=Actor(values.pop("actor_name"), values.pop("actor_kind")), **values)
+
+
+def comparison_row(seen: Comparison) -> dict[str, Any]:
+    """Return a comparison as JSON."""
+    return asdict(seen)
+
+
+def comparison(values: Mapping[str, Any]) -> Comparison:
+    """Return the stored comparison."""
+    pairs = {name: Pairs(**values[name]) for name in ("alerts", "tail")}
+    return Comparison(**{**values, **pairs})
 
 
 def _gate(values: Mapping[str, Any]) -> GateResult:
@@ -131,6 +185,11 @@ def _gate(values: Mapping[str, Any]) -> GateResult:
 def batch(found: sa.Row[Any]) -> ScoredBatch:
     """Return the stored batch."""
     return ScoredBatch(**_values(found))
+
+
+def observation(values: Mapping[str, Any]) -> Observation:
+    """Return the stored observation."""
+    return Observation(values["release_id"], values["step"], comparison(values["seen"]))
 
 
 def dump_json(value: object) -> str:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 
 __all__ = ["UtcDateTime", "batches", "job_partitions", "jobs", "metadata", "model_versions",
-           "partitions", "releases", "reports", "runs", "steps"]  # fmt: skip
+           "observations", "partitions", "release_events", "releases", "reports", "runs", "steps"]  # fmt: skip
 
 
 class UtcDateTime(sa.TypeDecorator[datetime]):
@@ -124,10 +124,27 @@ releases = sa.Table(
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Column("promoted_at", UtcDateTime),
     sa.Column("fence", sa.BigInteger, nullable=False),
+    sa.Column("decision", sa.JSON(none_as_null=True)),
+    sa.Column("rollout", sa.JSON(none_as_null=True)),
+    sa.Column("target", sa.Text, nullable=False, server_default="production"),
+    sa.Column("step", sa.Integer),
+    sa.Column("paused", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("needs_approval", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("approval", sa.JSON(none_as_null=True)),
+    sa.Column("proposer", sa.JSON(none_as_null=True)),
+    sa.Column("replaced", sa.Text),
     sa.ForeignKeyConstraint(
         ["pipeline", "version"], ["model_versions.pipeline", "model_versions.version"]
     ),
     sa.Index(None, "pipeline", "created_at"),
+    # Likewise: one release is on its way.
+    sa.Index(
+        "uq_releases_on_its_way",
+        "pipeline",
+        unique=True,
+        sqlite_where=sa.text("state IN ('pending_approval', 'staging', 'canary')"),
+        postgresql_where=sa.text("state IN ('pending_approval', 'staging', 'canary')"),
+    ),
     # The last line of defence: whatever the code does, one release serves.
     sa.Index(
         "uq_releases_production",
@@ -136,6 +153,34 @@ releases = sa.Table(
         sqlite_where=sa.text("state = 'production'"),
         postgresql_where=sa.text("state = 'production'"),
     ),
+)
+
+release_events = sa.Table(
+    "release_events",
+    metadata,
+    sa.Column("pipeline", sa.Text, primary_key=True),
+    sa.Column("fence", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("release_id", sa.Text, sa.ForeignKey("releases.id"), nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("before", sa.Text, nullable=False),
+    sa.Column("after", sa.Text, nullable=False),
+    sa.Column("step", sa.Integer),
+    sa.Column("actor_name", sa.Text, nullable=False),
+    sa.Column("actor_kind", sa.Text, nullable=False),
+    sa.Column("at", UtcDateTime, nullable=False),
+    sa.Column("reason", sa.JSON(none_as_null=True), nullable=False),  # as in runs
+    sa.Index(None, "release_id"),
+)
+
+observations = sa.Table(
+    "release_observations",
+    metadata,
+    sa.Column("release_id", sa.Text, sa.ForeignKey("releases.id"), primary_key=True),
+    sa.Column("step", sa.Integer, primary_key=True, autoincrement=False),
+    # Of a score partition; counted once per step however often it is scored.
+    sa.Column("key", sa.Text, primary_key=True),
+    _json("seen"),
 )
 
 batches = sa.Table(
@@ -214,6 +259,7 @@ partitions = sa.Table(
     sa.Column("rows_quarantined", sa.BigInteger),
     sa.Column("rows_flagged", sa.BigInteger),
     sa.Column("parts", sa.JSON(none_as_null=True)),
+    sa.Column("observed", sa.JSON(none_as_null=True)),
     sa.Column("committed_at", UtcDateTime),
     sa.Index(None, "pipeline", "created_at"),
 )

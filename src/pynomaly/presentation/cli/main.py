@@ -25,6 +25,8 @@ _COMMANDS = (
     "profile",
     "train",
     "release",
+    "releases",
+    "rollback",
     "score",
     "scores",
     "monitor",

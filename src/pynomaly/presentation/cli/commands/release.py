@@ -15,11 +15,34 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command("release", cls=Command, example="pynomaly release payments --version 3")
+@click.command(
+    "release",
+    cls=Command,
+    example="pynomaly release payments --version 3\n"
+    "pynomaly release payments --to staging\n"
+    "pynomaly release payments --resume",
+)
 @pipeline_argument
 @click.option("--version", type=click.IntRange(min=1), help="Of the model; by default the newest.")
 @click.option(
-    "--accept-review", is_flag=True, help="You looked at the gates that ask for review, and accept."
+    "--strategy",
+    type=click.Choice(["canary", "blue_green", "rolling", "direct"]),
+    help="How it takes over; by default as configured under rollout.",
+)
+@click.option(
+    "--to",
+    type=click.Choice(["staging", "production"]),
+    default="production",
+    show_default=True,
+    help="Staging: it scores silently beside the champion.",
+)
+@click.option(
+    "--resume", is_flag=True, help="Go on with the release on its way: approved, or staged."
+)
+@click.option(
+    "--accept-review",
+    is_flag=True,
+    help="You looked at the gates that ask for review, and approve.",
 )
 @engine_option
 @click.pass_obj
@@ -27,13 +50,29 @@ def command(
     session: Session,
     pipeline: str,
     version: int | None,
+    strategy: str | None,
+    to: str,
+    resume: bool,
     accept_review: bool,
     engine: EngineChoice,
 ) -> None:
-    """Put a version before the gates and promote it if they let it."""
+    """Put a version before the gates and begin to release it."""
+    from pynomaly.domain.errors import UsageError
     from pynomaly.presentation.cli.render.runs import run_lines
 
+    if resume and (version or strategy or to != "production" or accept_review):
+        raise UsageError(
+            "--resume goes on with a release as it was begun",
+            hint="leave out --version, --strategy, --to and --accept-review",
+        )
     document = session.launch(
-        "release", pipeline, engine, version=version, accept_review=accept_review
+        "release",
+        pipeline,
+        engine,
+        version=version,
+        strategy=strategy,
+        to=to,
+        accept_review=accept_review,
+        resume=resume,
     )
     session.present(document, run_lines(document))

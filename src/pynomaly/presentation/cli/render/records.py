@@ -24,6 +24,11 @@ def status_lines(document: Document) -> Iterator[RenderableType]:
     if champion:
         serves = f"version {champion['version']}, since {moment(champion['promoted_at'])}"
     rows = [("serves", serves), ("versions", number(document["versions"]))]
+    if active := document["on_its_way"]:
+        stands = active["state"].replace("_", " ") + (", paused" if active["paused"] else "")
+        rows.append(
+            ("on its way", f"version {active['version']}: {stands} (release {active['id']})")
+        )
     if run:
         text = f"{run['command']} {run['status']} ({run['engine']}), {moment(run['started_at'])}"
         rows.append(("last run", text + (f": {run['error']}" if run["error"] else "")))

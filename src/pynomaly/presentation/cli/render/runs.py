@@ -78,7 +78,15 @@ def _gated(facts: Facts) -> str:
 def _promoted(facts: Facts) -> str:
     previous = facts.get("previous")
     before = f", before it version {previous}" if previous is not None else ""
-    return f"version {facts['version']} serves{before}"
+    version, state = facts["version"], facts.get("state", "production")
+    if state == "staging":
+        return f"version {version} scores silently beside version {previous or 'nothing'}"
+    if state == "canary":
+        return (
+            f"version {version} answers {share(facts['share'])} of the rows ({facts['strategy']}), "
+            f"version {previous} the others"
+        )
+    return f"version {version} serves{before}"
 
 
 def _scored(facts: Facts) -> str:
@@ -96,6 +104,25 @@ def _monitored(facts: Facts) -> str:
     )
 
 
+def _judged(facts: Facts) -> str:
+    if not facts:
+        return "nothing to judge"
+    version = facts["version"]
+    went = {
+        "production": f"version {version} serves",
+        "rolled_back": f"version {version} was rolled back",
+        "canary": f"version {version} answers {share(facts['next_share'])} of the rows",
+        "staging": f"version {version} scores silently",
+    }[facts["state"]]
+    return f"{facts['verdict'].replace('_', ' ')}: {went}. {facts['sentence']}"
+
+
+def _reconciled(facts: Facts) -> str:
+    told = [f"{alias} → {version or 'nothing'}" for alias, version in facts["moved"].items()]
+    told += [f"version {version} is lost" for version in facts["missing"]]
+    return "registry: " + "; ".join(told + ([facts["problem"]] if facts["problem"] else []))
+
+
 _SENTENCES: Mapping[str, Callable[[Facts], str]] = {
     "prepare": _prepared,
     "plan": _planned,
@@ -108,6 +135,8 @@ _SENTENCES: Mapping[str, Callable[[Facts], str]] = {
     "promote": _promoted,
     "score": _scored,
     "monitor": _monitored,
+    "rollout": _judged,
+    "reconcile": _reconciled,
 }
 
 

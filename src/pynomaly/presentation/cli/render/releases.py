@@ -1,0 +1,137 @@
+"""Releases: where each stands, how it got there, and what its rollout saw."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from pynomaly.presentation.cli.render.base import clean, moment, number, share, table
+from pynomaly.presentation.cli.render.runs import gates_table
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from pynomaly.application.reconcile import Reconciled
+
+__all__ = ["event_line", "registry_lines", "release_lines", "releases_lines"]
+
+Document = Mapping[str, Any]
+
+
+def releases_lines(document: Document) -> Iterator[RenderableType]:
+    """Yield every release with where it stands."""
+    if not document["releases"]:
+        yield f"{clean(document['pipeline'])} has no release: pynomaly release {document['pipeline']}"
+        return
+    yield table(
+        document["pipeline"],
+        ["release", "#version", "state", "strategy", "verdict", "gated"],
+        [
+            (
+                release["id"],
+                release["version"],
+                _stands(release),
+                (release["rollout"] or {}).get("strategy"),
+                release["verdict"],
+                moment(release["created_at"]),
+            )
+            for release in document["releases"]
+        ],
+    )
+
+
+def release_lines(document: Document) -> Iterator[RenderableType]:
+    """Yield a release: state, gates, history, and what to do next."""
+    rows = [
+        ("release", document["id"]),
+        ("version", f"{document['version']} against {document['champion'] or 'nothing'}"),
+        ("state", _stands(document)),
+        ("verdict", document["verdict"]),
+    ]
+    if decision := document["decision"]:
+        rows.append(("decision", _decision(decision)))
+    if rollout := document["rollout"]:
+        steps = " → ".join([*(share(s) for s in rollout["shares"]), "all"])
+        rows.append(("strategy", f"{rollout['strategy']}, {rollout['unit']}s: {steps}"))
+    if approval := document["approval"]:
+        own = ", who trained or proposed it" if approval["own"] else ""
+        said = f": {approval['reason']}" if approval["reason"] else ""
+        until = moment(approval["expires_at"])
+        rows.append(("approved", f"by {approval['actor']['name']}{own}, until {until}{said}"))
+    if finding := document["finding"]:
+        rows.append(("seen", finding["sentence"]))
+    yield table(f"release of {document['pipeline']}", ["", ""], rows)
+    yield gates_table(document["gates"])
+    if events := document["events"]:
+        yield table(
+            "history",
+            ["when", "who", "what", "state", "why"],
+            [
+                (
+                    moment(event["at"]),
+                    event["actor"]["name"],
+                    event["action"].replace("_", " "),
+                    event["after"].replace("_", " "),
+                    event["reason"],
+                )
+                for event in events
+            ],
+        )
+    yield from _next(document)
+
+
+def registry_lines(found: Reconciled) -> Iterator[RenderableType]:
+    """Yield what was mended in the registry."""
+    for alias, version in found.moved.items():
+        yield f"registry: {alias} → {'nothing' if version is None else f'version {version}'}"
+    if found.missing:
+        yield f"registry: has lost version {', '.join(map(str, found.missing))}"
+    if found.problem:
+        yield f"registry: lags behind, {clean(found.problem)}; it follows with the next run"
+    if found.in_line:
+        yield "registry: in line"
+
+
+def event_line(event: Document) -> str:
+    """Return one event on one line."""
+    why = f": {event['reason']}" if event["reason"] else ""
+    return (
+        f"{moment(event['at'])}  version {event['version']}  {event['action'].replace('_', ' ')} → "
+        f"{event['after'].replace('_', ' ')}  ({event['actor']['name']}){why}"
+    )
+
+
+def _stands(release: Document) -> str:
+    state = str(release["state"]).replace("_", " ")
+    if release["state"] == "canary":
+        state += f" at {share(release['share'])}"
+    return f"{state}, paused" if release["paused"] else state
+
+
+def _decision(decision: Document) -> str:
+    setting = {
+        "alert_budget": ("budget", share(decision["budget"])),
+        "threshold": ("score", str(decision["threshold"])),
+        "fdr": ("q", number(decision["q"])),
+        "top_k": ("k", str(decision["k"])),
+    }[decision["kind"]]
+    return f"{decision['kind'].replace('_', ' ')}, {setting[0]} {setting[1]}"
+
+
+def _next(document: Document) -> Iterator[str]:
+    name, key = document["pipeline"], document["id"]
+    commands = {
+        "pending_approval": (
+            [f"pynomaly release {name} --resume"]
+            if document["approval"]
+            else [f"pynomaly releases approve {key}", f"pynomaly releases reject {key} --reason …"]
+        ),
+        "staging": [f"pynomaly score {name}", f"pynomaly releases abort {key} --reason …"],
+        "canary": [f"pynomaly score {name}", f"pynomaly releases abort {key} --reason …"],
+        "production": [f"pynomaly score {name}", f"pynomaly rollback {name} --reason …"],
+    }.get(document["state"], [])
+    if document["state"] == "staging" and document["to"] == "staging":
+        commands = [f"pynomaly release {name} --resume", *commands]
+    if commands:
+        yield "\nNext:"
+        yield from (f"  {command}" for command in commands)

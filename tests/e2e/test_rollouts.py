@@ -1,0 +1,190 @@
+"""A second version on its way: canary, approval, what rolls it back, and what a rollback restores."""
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from command_line import Cli, frame
+from pynomaly.presentation.cli.main import main
+
+DIRECT = ("--engine", "direct")
+POLICIES = """
+training: {trials: 1}
+release: {min_gate_rows: 200}
+decision: {budget: 0.05}
+"""
+
+
+@pytest.fixture(scope="module")
+def two_versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project in which version 1 serves and version 2 is trained."""
+    folder = tmp_path_factory.mktemp("versions")
+    (folder / "conf").mkdir()
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        frame(1_200, 71).to_csv("payments.csv", index=False)
+        frame(1_200, 72).to_csv("fresh.csv", index=False)
+        assert main(["init", "payments", "--data", "payments.csv", "--id", "txn_id"]) == 0
+        path = folder / "conf/pipelines/payments.yaml"
+        path.write_text(path.read_text() + POLICIES)
+        assert main(["run", "payments", *DIRECT]) == 0
+        assert main(["train", "payments", "--data", "fresh.csv", *DIRECT]) == 0
+    finally:
+        os.chdir(before)
+    return folder
+
+
+@pytest.fixture
+def project(two_versions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy for one test, as working folder."""
+    ignored = shutil.ignore_patterns("scores")
+    folder = Path(shutil.copytree(two_versions, tmp_path / "project", ignore=ignored))
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("PYNOMALY_HOME", raising=False)
+    frame(3_000, 80).to_csv("day.csv", index=False)
+    return folder
+
+
+def configure(project: Path, **sections: str) -> None:
+    """Replace sections of the pipeline's file."""
+    path = project / "conf/pipelines/payments.yaml"
+    lines = [x for x in path.read_text().splitlines() if x.split(":")[0] not in sections]
+    path.write_text("\n".join([*lines, *(f"{k}: {v}" for k, v in sections.items())]) + "\n")
+
+
+def serving(cli: Cli) -> int:
+    version = cli("status", "payments", "--json").json["champion"]["version"]
+    assert isinstance(version, int)
+    return version
+
+
+def on_its_way(cli: Cli) -> str:
+    release = cli("status", "payments", "--json").json["on_its_way"]["id"]
+    assert isinstance(release, str)
+    return release
+
+
+def test_a_canary_serves_step_by_step_and_is_taken_back_in_one(project: Path, cli: Cli) -> None:
+    configure(project, rollout="{canary_shares: [0.2]}")
+    released = cli("release", "payments", *DIRECT, "--json")
+    assert released.json["steps"]["promote"] | {"release_id": ""} == {
+        "release_id": "", "version": 2, "previous": 1, "state": "canary", "strategy": "canary",
+        "share": 0.2,
+    }  # fmt: skip
+
+    score = ("score", "payments", "--data", "day.csv", "--out", "day.parquet", *DIRECT, "--json")
+    rollout = cli(*score).json["steps"]["rollout"]
+
+    table = pq.read_table("day.parquet")
+    answered = Counter(table["model_version"].to_pylist())
+    assert answered == {1: 3_000 - rollout["answered"], 2: rollout["answered"]}
+    assert answered[2] == pytest.approx(600, abs=100)
+    assert (rollout["verdict"], rollout["state"]) == ("advance", "production")
+    assert serving(cli) == 2
+
+    back = cli("rollback", "payments", "--reason", "alerts look odd", "--json")
+    assert back.json["registry"]["moved"] == {"production": 1, "previous": None}
+    assert serving(cli) == 1
+    events = cli("releases", "show", back.json["id"], "--json").json["events"]
+    assert (events[-1]["action"], events[-1]["reason"]) == ("restore", "alerts look odd")
+    again = cli(*score).json["steps"]
+    assert "rollout" not in again
+    assert set(pq.read_table("day.parquet")["model_version"].to_pylist()) == {1}
+
+
+def test_a_challenger_that_flags_four_times_as_much_rolls_itself_back(
+    project: Path, cli: Cli
+) -> None:
+    configure(project, decision="{budget: 0.20}")  # a policy is released like a model
+    assert cli("release", "payments", *DIRECT).code == 0
+    release = on_its_way(cli)
+
+    # Paused, nothing happens by itself, and what was seen is kept.
+    assert cli("releases", "pause", release).code == 0
+    score = ("score", "payments", "--data", "day.csv", *DIRECT, "--json")
+    assert cli(*score).json["steps"]["rollout"]["state"] == "canary"
+    assert cli("releases", "resume", release).code == 0
+
+    rollout = cli(*score).json["steps"]["rollout"]  # scored already: nothing is counted twice
+    assert (rollout["rows"], rollout["verdict"], rollout["state"]) == (
+        3_000, "roll_back", "rolled_back",
+    )  # fmt: skip
+    assert "certainly more than 2 times" in rollout["sentence"]
+    assert serving(cli) == 1
+    assert cli("releases", "watch", release).code == 4
+
+
+def test_nothing_serves_unless_somebody_else_approved_it(
+    project: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(project, rollout="{approval: required, four_eyes: true, strategy: direct}")
+    waiting = cli("release", "payments", *DIRECT, "--json")
+    assert waiting.code == 5
+    assert "version 1 keeps serving" in waiting.error
+    release = on_its_way(cli)
+
+    own = cli("releases", "approve", release, "--json")
+    assert own.code == 2
+    assert "cannot approve it" in own.error
+    assert cli("release", "payments", "--resume", *DIRECT).code == 5
+
+    monkeypatch.setenv("LOGNAME", "grace")
+    approved = cli("releases", "approve", release, "--reason", "seen", "--json").json
+    assert approved["approval"]["actor"]["name"] == "grace"
+    assert approved["registry"]["moved"] == {}  # the candidate has its alias already
+    assert serving(cli) == 1
+    assert cli("release", "payments", "--resume", *DIRECT).code == 0
+    assert serving(cli) == 2
+    assert cli("releases", "reject", release, "--reason", "late", "--json").code == 6
+
+
+def test_a_staged_version_scores_silently_until_it_is_taken_further(
+    project: Path, cli: Cli
+) -> None:
+    assert cli("release", "payments", "--to", "staging", *DIRECT).code == 0
+    score = ("score", "payments", "--data", "day.csv", "--out", "day.parquet", *DIRECT, "--json")
+    rollout = cli(*score).json["steps"]["rollout"]
+    assert (rollout["rows"], rollout["answered"], rollout["state"]) == (3_000, 0, "staging")
+    assert set(pq.read_table("day.parquet")["model_version"].to_pylist()) == {1}
+
+    again = cli("release", "payments", *DIRECT, "--json")
+    assert again.code == 6
+    assert "on its way already" in again.error
+    assert cli("release", "payments", "--resume", *DIRECT).code == 0
+    status = cli("status", "payments", "--json").json["on_its_way"]
+    assert (status["state"], status["to"]) == ("canary", "production")
+    assert cli("releases", "abort", status["id"], "--reason", "enough").code == 0
+    assert cli("status", "payments", "--json").json["on_its_way"] is None
+
+
+def test_scoring_that_began_under_a_model_ends_under_it(project: Path, cli: Cli) -> None:
+    from pynomaly.bootstrap import build
+    from pynomaly.domain.ledger import Output
+    from pynomaly.settings import load_settings
+
+    configure(project, rollout="{strategy: direct}")
+    platform = build(load_settings())
+    pipeline = platform.pipeline("payments")
+    spec = pipeline.source.at(str(project / "day.csv"))
+    validated = platform.validate(pipeline, spec, "run", platform.plan_scoring(pipeline, spec))
+    released = []
+
+    def release_meanwhile(rows: int) -> None:
+        if not released:
+            released.append(cli("release", "payments", *DIRECT).code)
+
+    batch = platform.score(pipeline, spec, validated, "run", Output(), release_meanwhile)
+
+    assert released == [0]
+    assert serving(cli) == 2
+    assert batch.model_version == 1
+    (entry,) = platform.ledger.entries_of(batch.id)
+    assert entry.outcome is not None
+    (part,) = entry.outcome.parts
+    assert set(pq.read_table(part.uri)["model_version"].to_pylist()) == {1}
