@@ -21,7 +21,6 @@ from pynomaly.application.fit import FitScorer
 from pynomaly.application.gate import GateVersion
 from pynomaly.application.gates.recent import ReadRecent
 from pynomaly.application.ports.registry import Registration
-from pynomaly.application.reconcile import ReconcileAliases
 from pynomaly.application.scoring_rows import score_table
 from pynomaly.application.train import FitModel, TrainedModel
 from pynomaly.application.tune import Choice
@@ -37,7 +36,7 @@ from pynomaly.domain.pipelines import (
 )
 from pynomaly.domain.quality import ValidationReport
 from pynomaly.domain.releases import ModelVersion, Release
-from pynomaly.domain.runs import ScoredBatch
+from pynomaly.domain.runs import Actor, ScoredBatch
 from pynomaly.infrastructure.arrow.outputs import ParquetDatasetStore
 from pynomaly.infrastructure.filesystem.targets import open_local_target
 from pynomaly.testing import InMemoryLedger, InMemoryRecords, InMemoryRegistry
@@ -258,7 +257,6 @@ class Ring:
             self.datasets,
             KERNELS,
             self.records,
-            ReconcileAliases(self.records, self.registry),
             ReadRecent(self.records, self.ledger, self.reader, self.datasets),
         )
-        return gate(self.pipeline, version.version, "run")
+        return gate(self.pipeline, version.version, "run", Actor("ada"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pynomaly_flows.events import announce
@@ -20,6 +21,8 @@ def release(
     strategy: Strategy | None = None,
     to: Stage = "production",
     accept_review: bool = False,
+    override: Sequence[str] = (),
+    reason: str = "",
     resume: bool = False,
     run_id: str | None = None,
 ) -> Document:
@@ -31,11 +34,13 @@ def release(
         strategy: How it takes over; the pipeline's where None.
         to: ``staging`` lets it score silently and stops there.
         accept_review: Approve it in the same breath, if this person may.
+        override: Gates that block or are inconclusive and shall not be in the way.
+        reason: Why they shall not.
         resume: Go on with the release on its way instead: after its approval, or from staging.
         run_id: A failed run to take up again.
     """
     with recorded_run("release", pipeline, run_id) as run:
-        release_id = None if resume else gate(run.job, version, strategy, to).id
+        release_id = None if resume else gate(run.job, version, strategy, to, override, reason).id
         released = promote(run.job, release_id, accept_review)
         if released.state == "production":
             announce(run.job, "release-promoted", {"version": released.version})

@@ -13,9 +13,7 @@ def released(project: Path, cli: Cli) -> Path:
     frame(1_200, 71).to_csv("payments.csv", index=False)
     assert cli("init", "payments", "--data", "payments.csv", "--id", "txn_id").code == 0
     path = project / "conf/pipelines/payments.yaml"
-    path.write_text(
-        path.read_text() + "\ntraining: {trials: 1}\nrollout: {strategy: direct}\n"
-    )
+    path.write_text(path.read_text() + "\ntraining: {trials: 1}\nrollout: {strategy: direct}\n")
     assert cli("run", "payments", "--engine", "direct").code == 0
     return path
 

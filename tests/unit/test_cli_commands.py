@@ -132,7 +132,8 @@ def test_score_options_lie_over_the_settings_of_scoring(project, launched):
 def test_release_passes_the_version(project, launched):
     assert main(["release", "payments", "--version", "3"]) == 0
     assert launched["params"] == {
-        "version": 3, "strategy": None, "to": "production", "accept_review": False, "resume": False,
+        "version": 3, "strategy": None, "to": "production", "accept_review": False, "override": [],
+        "reason": "", "resume": False,
     }  # fmt: skip
 
 
@@ -320,7 +321,8 @@ class Recorded:
                 "command": "run", "status": "failed", "engine": "direct", "started_at": WHEN,
                 "error": "no rows",
             },
-            "last_release": {
+            "on_its_way": None,
+        "last_release": {
                 "version": 3, "state": "blocked", "verdict": "block", "created_at": WHEN,
                 "gates": [{"gate": "recall", "verdict": "block", "sentence": "Too low."}],
             },

@@ -44,6 +44,13 @@ __all__ = ["command"]
     is_flag=True,
     help="You looked at the gates that ask for review, and approve.",
 )
+@click.option(
+    "--override",
+    metavar="GATE",
+    multiple=True,
+    help="Let a gate that blocks or is inconclusive not be in the way; takes --reason.",
+)
+@click.option("--reason", default="", help="Why a gate is overridden; kept with the release.")
 @engine_option
 @click.pass_obj
 def command(
@@ -54,16 +61,18 @@ def command(
     to: str,
     resume: bool,
     accept_review: bool,
+    override: tuple[str, ...],
+    reason: str,
     engine: EngineChoice,
 ) -> None:
     """Put a version before the gates and begin to release it."""
     from pynomaly.domain.errors import UsageError
     from pynomaly.presentation.cli.render.runs import run_lines
 
-    if resume and (version or strategy or to != "production" or accept_review):
+    if resume and (version or strategy or to != "production" or accept_review or override):
         raise UsageError(
             "--resume goes on with a release as it was begun",
-            hint="leave out --version, --strategy, --to and --accept-review",
+            hint="leave out every other option",
         )
     document = session.launch(
         "release",
@@ -73,6 +82,8 @@ def command(
         strategy=strategy,
         to=to,
         accept_review=accept_review,
+        override=list(override),
+        reason=reason,
         resume=resume,
     )
     session.present(document, run_lines(document))
