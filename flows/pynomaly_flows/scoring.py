@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pynomaly.domain.errors import SourceChangedError
 from pynomaly.domain.ledger import Output
 from pynomaly_flows.context import Job
+from pynomaly_flows.events import announce
 from pynomaly_flows.runs import Document, recorded_run
 from pynomaly_flows.tasks import plan, rolling_out, rollout, score, validate
 
@@ -64,4 +65,6 @@ def score_batch(
     """Score a validated batch, and let a rollout move by what it showed."""
     batch = score(job, data, validated, output, attempt)
     if rolling_out(job):
-        rollout(job, batch)
+        judged = rollout(job, batch)
+        if judged and judged.release.state == "production":
+            announce(job, "release-promoted", {"version": judged.release.version})

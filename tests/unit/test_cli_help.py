@@ -31,7 +31,14 @@ def test_every_command_has_help_with_an_example_of_itself(command, capsys):
         for c in COMMANDS
         if c
         not in (
-            "releases", "models", "detectors", "pipelines", "config", "scores", "evidence", "runs",
+            "releases",
+            "models",
+            "detectors",
+            "pipelines",
+            "config",
+            "scores",
+            "evidence",
+            "runs",
         )
     ],
 )
