@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -25,6 +25,7 @@ from pynomaly.application.scoring_rows import score_table
 from pynomaly.application.train import FitModel, TrainedModel
 from pynomaly.application.tune import Choice
 from pynomaly.domain.datasets import EXPECTED_SCORE, Column, Dataset, Fingerprint, Schema, Snapshot
+from pynomaly.domain.gates import Override
 from pynomaly.domain.ledger import Entry, ScoreJob, ScoreVersion
 from pynomaly.domain.models import Model
 from pynomaly.domain.pipelines import (
@@ -250,7 +251,7 @@ class Ring:
         """Make a version the champion."""
         self.records.version_that_serves = version.version
 
-    def release(self, version: ModelVersion) -> Release:
+    def release(self, version: ModelVersion, overrides: Sequence[Override] = ()) -> Release:
         """Put a version before the gates, as the registry holds it."""
         gate = GateVersion(
             self.loader,
@@ -259,4 +260,4 @@ class Ring:
             self.records,
             ReadRecent(self.records, self.ledger, self.reader, self.datasets),
         )
-        return gate(self.pipeline, version.version, "run", Actor("ada"))
+        return gate(self.pipeline, version.version, "run", Actor("ada"), overrides=overrides)
