@@ -654,7 +654,7 @@ class TestKeeping:
 
     def test_the_pipelines_that_share_a_place_are_known(self, ledger):
         opened(ledger, 1, A0)
-        opened(ledger, 2, B0, pipeline="logins")
+        ledger.open_job(job(2, pipeline="logins"), [replace(entry(B0), pipeline="logins")])
         opened(ledger, 3, B1, target="/elsewhere")
         assert ledger.pipelines("/scores") == ("logins", "payments")
         assert ledger.pipelines("/nowhere") == ()

@@ -167,9 +167,14 @@ def test_an_increment_fills_a_new_place_from_the_first_row(table: Table, tmp_pat
     assert table.read() == once(0, 120)
 
 
+@pytest.mark.parametrize("plan_is_kept", [True, False])
 @pytest.mark.parametrize("kind", ["table", "folder"])
 def test_an_increment_killed_after_its_last_commit_ends_when_it_is_taken_up_again(
-    kind: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str,
+    plan_is_kept: bool,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     source: Table | Folder = request.getfixturevalue(kind)
     source.output = Output(str(tmp_path / "scored.csv"))
@@ -182,13 +187,16 @@ def test_an_increment_killed_after_its_last_commit_ends_when_it_is_taken_up_agai
         raise KeyboardInterrupt
 
     monkeypatch.setattr(type(source.platform.read_scores), "copy", killed)
+    plan = source.plan(run_id="the run")
     with pytest.raises(KeyboardInterrupt):
-        source.score(source.plan(run_id="the run"), "the run")
+        source.score(plan, "the run")
     monkeypatch.undo()
     assert source.platform.records.batches_of("the run") == ()
     assert source.plan(run_id="another run").partitions == ()
+    # Prefect keeps the plan for the run, without Prefect it is made anew.
+    again = plan if plan_is_kept else source.plan(run_id="the run")
 
-    assert source.score(source.plan(run_id="the run"), "the run") == 100
+    assert source.score(again, "the run") == 100
     assert len(pd.read_csv(tmp_path / "scored.csv")) == 100
     assert [b.rows_scored for b in source.platform.records.batches_of("the run")] == [100]
     assert {e.attempts for e in source.platform.ledger.entries("payments") if e.outcome} == {1}

@@ -66,7 +66,7 @@ class VerifyScores:
             repair: Remove orphans, and free damaged partitions so that the next job writes them
                 anew.  What a worker is writing at the moment is left alone.
         """
-        targets = {job.target for job in self.ledger.jobs(pipeline, _ALL_JOBS)}
+        targets = {entry.target for entry in self.ledger.entries(pipeline)}
         # Parts first: what is committed while we look is then no orphan.
         stored = [part for target in sorted(targets) for part in self.store.stored(target)]
         sharing = {name for target in targets for name in self.ledger.pipelines(target)}

@@ -182,4 +182,4 @@ class Ledger(Protocol):
         """Whether any job of the ledger has used this target."""
 
     def pipelines(self, target: str) -> tuple[str, ...]:
-        """Return the pipelines that have jobs with this target, sorted."""
+        """Return the pipelines that have partitions with this target, sorted."""

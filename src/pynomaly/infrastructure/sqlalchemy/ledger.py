@@ -247,8 +247,8 @@ class SqlLedger:
         return bool(self._all(sa.select(jobs.c.seq).where(jobs.c.target == target).limit(1)))
 
     def pipelines(self, target: str) -> tuple[str, ...]:
-        """Return the pipelines that have jobs with this target, sorted."""
-        query = sa.select(jobs.c.pipeline).where(jobs.c.target == target).distinct()
+        """Return the pipelines that have partitions with this target, sorted."""
+        query = sa.select(partitions.c.pipeline).where(partitions.c.target == target).distinct()
         return tuple(sorted(found["pipeline"] for found in self._all(query)))
 
     def _all(self, query: sa.Select[Any], **parameters: object) -> Sequence[sa.RowMapping]:
