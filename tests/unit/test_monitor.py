@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +21,7 @@ from pynomaly.domain.ledger import Entry, Outcome, Part, Partition, ScoreJob, Sc
 from pynomaly.domain.monitoring import Monitoring
 from pynomaly.domain.pipelines import DecisionPolicy, Pipeline, SourceSpec
 from pynomaly.domain.quality import ExpectationResult, ValidationReport
-from pynomaly.domain.releases import ModelVersion
+from pynomaly.domain.releases import ModelVersion, Release
 from pynomaly.domain.runs import ScoredBatch
 from pynomaly.domain.scores import calibrate, p_values
 from pynomaly.testing import InMemoryLedger, InMemoryRecords
@@ -295,7 +295,21 @@ def test_a_policy_that_is_no_longer_configured_is_not_held_against_the_alerts() 
     world.score(policy="alert_budget-before")
 
     assert "alerts_budget" not in world.levels()
-    assert any("configured is alert_budget-" in note for note in world.monitor().notes)
+    assert any("neither configured nor" in note for note in world.monitor().notes)
+
+
+def test_the_policy_of_the_release_that_served_decides_what_the_budget_was() -> None:
+    world = World(budget=0.05)
+    served = world.pipeline.decision
+    world.records.add_release(
+        Release("r", "r", "payments", 1, None, "candidate", "pass", (), START, decision=served)
+    )
+    world.score()
+    world.pipeline = replace(world.pipeline, decision=DecisionPolicy(budget=0.001))
+
+    (found,) = [f for f in world.monitor().findings if f.check == "alerts_budget"]
+    assert found.level == "ok"
+    assert "at a budget of 5.00 %" in found.sentence
 
 
 def test_refused_rows_and_warnings_ask_for_a_look_and_never_mean_drift() -> None:

@@ -39,7 +39,7 @@ _EARLIER = 10
 _COLUMNS = ["p_value", "is_anomaly", "model_version", "reasons"]
 _REASONS = 5
 _LOOKED_AT = 200
-"""Records of batches among which these are looked for."""
+"""Records among which batches and policies are looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class MonitorScores:
         comparable = list(_comparable(batches, batch, model, notes))
         earlier = self._earlier(comparable, n, notes)
         findings = [
-            *_alerts(pipeline, batch, model, last, earlier, notes),
+            *_alerts(self._policy(pipeline, batch), batch, model, last, earlier, notes),
             *_scores(batch, model, last, earlier, notes),
             *self._data(pipeline, batch, comparable, notes),
         ]
@@ -105,6 +105,12 @@ class MonitorScores:
             findings=tuple(findings),
             notes=tuple(notes),
         )
+
+    def _policy(self, pipeline: Pipeline, batch: ScoredBatch) -> DecisionPolicy | None:
+        """Return the policy that flagged a batch; None if neither configured nor ever released."""
+        releases = self.records.releases(pipeline.name, _LOOKED_AT)
+        known = (pipeline.decision, *(release.decision for release in releases))
+        return next((p for p in known if p and policy_version(p) == batch.policy_version), None)
 
     def _counted(self, batch: ScoredBatch, n_calibration: int) -> _Counted | None:
         """Count a batch's rows by p-value; None where some of them are no longer kept."""
@@ -235,7 +241,7 @@ def _comparable(
 
 
 def _alerts(
-    pipeline: Pipeline,
+    policy: DecisionPolicy | None,
     batch: ScoredBatch,
     model: Model,
     last: _Counted,
@@ -243,11 +249,10 @@ def _alerts(
     notes: list[str],
 ) -> Iterator[Finding]:
     """Judge how many rows were flagged."""
-    policy = pipeline.decision
-    if policy_version(policy) != batch.policy_version:
+    if policy is None:
         notes.append(
             f"alerts were not compared with the budget: policy {batch.policy_version} flagged them, "
-            f"configured is {policy_version(policy)}"
+            "which is neither configured nor that of a release"
         )
     elif policy.looks_at_whole_batch:
         notes.append(
