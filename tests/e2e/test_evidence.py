@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import socket
+import sqlite3
 import zipfile
 from pathlib import Path
 
@@ -84,6 +86,12 @@ def test_a_bundle_is_verified_where_there_is_no_project(
     copy = shutil.copy(bundle, tmp_path / "received.zip")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYNOMALY_RECORDS__URL", "postgresql://nobody@127.0.0.1:1/none")
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("verifying must not ask anybody")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(sqlite3, "connect", refuse)
 
     found = cli("evidence", "verify", copy, "--json").json
     assert (found["pipeline"], found["version"], found["pinned"]) == ("payments", 1, False)

@@ -5,6 +5,7 @@ import io
 import stat
 import subprocess
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -259,6 +260,12 @@ def test_a_key_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
     assert Ed25519Signer(path, create=True).public_key() == first
     assert [p.name for p in path.parent.iterdir()] == ["key.pem"]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    together = tmp_path / "race" / "key.pem"
+    with ThreadPoolExecutor(8) as pool:
+        keys = pool.map(
+            lambda _: Ed25519Signer(together, create=True).public_key(), range(16), timeout=30
+        )
+        assert len(set(keys)) == 1
     path.chmod(0o644)
     with pytest.raises(ConfigurationError, match="can be read or changed by anybody"):
         Ed25519Signer(path, create=True).public_key()

@@ -17,7 +17,7 @@ from pynomaly.application.export_evidence import ExportEvidence
 from pynomaly.application.ports.registry import Registration
 from pynomaly.application.scoring_rows import score_members
 from pynomaly.domain.errors import IntegrityError
-from pynomaly.domain.gates import GateResult
+from pynomaly.domain.gates import GateResult, Override
 from pynomaly.domain.releases import ModelVersion, Release
 from pynomaly.domain.runs import Actor, Run, StepRecord
 from pynomaly.infrastructure.evidence import Ed25519Signer
@@ -114,10 +114,14 @@ def test_a_model_that_was_changed_in_the_registry_is_no_evidence(platform: Platf
 
 
 def test_every_release_is_in_the_bundle_and_its_gates_are_on_the_card(platform: Platform) -> None:
-    gate = GateResult("golden_rows", "block", float("inf"), None, 1e-9, 32, "They | differ.")
+    override = Override("alert_rate", Actor("bob"), "approver", "The campaign began.")
+    gates = (
+        GateResult("golden_rows", "block", float("inf"), None, 1e-9, 32, "They | differ."),
+        GateResult("alert_rate", "block", 4.0, 3.5, 3.0, 900, "Many more.", override=override),
+    )
     for number in (1, 2):
         platform.records.add_release(
-            Release(f"r{number}", "run-2", "check", 1, None, "blocked", "block", (gate,), NOW)
+            Release(f"r{number}", "run-2", "check", 1, None, "blocked", "block", gates, NOW)
         )
     platform.records.add_version(replace(platform.version, version=2))
     platform.records.add_release(
@@ -130,6 +134,8 @@ def test_every_release_is_in_the_bundle_and_its_gates_are_on_the_card(platform: 
     assert '"observed": "inf"' in parts["releases/r1.json"]
     card = parts["model-card.md"]
     assert r"Gate golden rows, block: They \| differ." in card
+    assert "bob overrode it as approver: The campaign began." in card
+    assert '"reason": "The campaign began."' in parts["releases/r1.json"]
     assert "## Release r2" in card
 
 
@@ -138,6 +144,7 @@ def test_what_training_kept_is_on_record(tmp_path: Path) -> None:
     platform = Platform(
         tmp_path,
         configuration={
+            "purpose": "The fraud desk calls the customer.",
             "decision": {"kind": "top_k", "k": 5},
             "schema": {"columns": [{"name": "x0"}, {"name": "note"}]},
             "excluded": ["secret"],
@@ -152,5 +159,6 @@ def test_what_training_kept_is_on_record(tmp_path: Path) -> None:
     assert '"detector": "pca"' in parts["training/trials.json"]
     card = parts["model-card.md"]
     assert "It does not look at note, secret." in card
+    assert "The fraud desk calls the customer." in card
     assert "Labels taught nothing." in card
     assert "tuning table" not in card

@@ -88,6 +88,7 @@ def pipelines(draw):
             draw(st.integers(1, 99)),
         ),
         triggers=TriggerPolicy(draw(st.booleans()), draw(st.floats(1, 1e6))),
+        purpose=draw(st.none() | text.filter(bool) | tricky),
         schedules=draw(st.dictionaries(st.sampled_from(DEPLOYED_FLOWS), schedules)),
     )
 

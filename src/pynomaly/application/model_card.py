@@ -107,8 +107,9 @@ def _intended_use(found: VersionFacts) -> Section:
         f"Scores rows like those of the pipeline '{found.version.pipeline}' by how strange they "
         "are among its training rows, and flags some for people to look at.",
         "A high score says that a row is unusual, not that it is wrong, fraudulent or harmful.",
-        "Who may use it for what, and what follows from a flag, is not recorded.",
     ]
+    purpose = configuration.get("purpose")
+    sentences.insert(0, purpose or "What its scores are for and who acts on them is not recorded.")
     decision = configuration.get("decision")
     facts: list[tuple[str, object]] = [
         ("Decision policy when it was trained", decision or _NOT_RECORDED),
@@ -254,6 +255,9 @@ def _limit_sentences(found: VersionFacts) -> Iterator[str]:
         for gate in release.gates:
             if gate.verdict != "pass":
                 yield f"Gate {gate.gate.replace('_', ' ')}, {gate.verdict}: {gate.sentence}"
+            if gate.override is not None:
+                who, why = gate.override.actor.name, gate.override.reason
+                yield f"{who} overrode it as {gate.override.role}: {why}"
     for missing in found.not_recorded:
         yield f"Not recorded: {missing}."
 

@@ -238,6 +238,7 @@ class Pipeline:
         decision: When a row is flagged.
         triggers: What happens by itself when something has happened.
         schedules: When a flow (``train``, ``score``, ``monitor``…) runs by itself.
+        purpose: What the scores are for and who acts on them, for people; on the model card.
     """
 
     name: str
@@ -254,6 +255,7 @@ class Pipeline:
     decision: DecisionPolicy = field(default_factory=DecisionPolicy)
     triggers: TriggerPolicy = field(default_factory=TriggerPolicy)
     schedules: Mapping[DeployedFlow, Schedule] = field(default_factory=dict)
+    purpose: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse names that our own outputs need."""

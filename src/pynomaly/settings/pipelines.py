@@ -38,6 +38,7 @@ __all__ = [
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _STRUCTURE: Mapping[str, Any] = {
+    "purpose": None,
     "source": {
         "format": None,
         "delimiter": None,
@@ -170,6 +171,7 @@ def _pipeline(name: str, tree: Node, folder: Path) -> Pipeline:
     rollout = document.rollout.model_dump(exclude={"canary_shares"})
     return Pipeline(
         name=name,
+        purpose=document.purpose,
         source=SourceSpec(
             uri=source.uri if folder == Path() else resolve_uri(source.uri, folder),
             format=source.format,

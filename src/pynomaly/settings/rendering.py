@@ -28,6 +28,7 @@ _INHERITED = """\
 # built in.  See all of them, and where each comes from: pynomaly config show {name}
 """
 _TITLES = {
+    "purpose": "What the scores are for and who acts on them; on the model card.",
     "source": "Where rows come from: a file, folder, glob, s3:// or database URL.  A relative path "
     "starts\n# at the folder that holds conf/.",
     "id": "What identifies a row.",
@@ -97,7 +98,8 @@ def render_pipeline(pipeline: Pipeline, notes: Mapping[str, str] | None = None) 
         notes: A remark per column, written behind excluded ones.
     """
     notes = notes or {}
-    sections: dict[str, Any] = {"source": _source(pipeline.source)}
+    sections: dict[str, Any] = {} if pipeline.purpose is None else {"purpose": pipeline.purpose}
+    sections["source"] = _source(pipeline.source)
     if pipeline.id_columns:
         ids = list(pipeline.id_columns)
         sections["id"] = ids[0] if len(ids) == 1 else _Inline(ids)

@@ -238,6 +238,7 @@ class ColumnSection(Section):
 class PipelineDocument(Section):
     """A file of ``conf/pipelines`` on top of the defaults."""
 
+    purpose: Annotated[str, Field(min_length=1)] | None
     source: SourceSection
     id: list[str]
     time: str | None
