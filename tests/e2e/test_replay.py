@@ -60,9 +60,19 @@ def kept(home: Path) -> dict[str, str]:
 
 
 def decide(project: Path, policy: str) -> None:
+    """Write another decision policy into the configuration."""
     path = project / "conf/pipelines/payments.yaml"
-    lines = [line for line in path.read_text().splitlines() if not line.startswith("decision:")]
-    path.write_text("\n".join([*lines, f"decision: {policy}"]) + "\n")
+    ours = ("decision:", "release:")
+    lines = [line for line in path.read_text().splitlines() if not line.startswith(ours)]
+    release = "release: {min_gate_rows: 100, allow_inconclusive: true}"
+    path.write_text("\n".join([*lines, release, f"decision: {policy}"]) + "\n")
+
+
+def release(cli: Cli) -> str:
+    """Let the champion serve with the configured policy; returns the release's id."""
+    done = cli("release", "payments", "--engine", "direct", "--accept-review", "--json")
+    assert done.code == 0, done.err
+    return str(done.json["steps"]["promote"]["release_id"])
 
 
 def test_a_run_comes_out_as_it_was_and_nothing_is_written(
@@ -102,23 +112,32 @@ def test_policies_that_look_at_the_whole_batch_draw_the_same_line(
     project: Path, cli: Cli, policy: str
 ) -> None:
     decide(project, policy)
+    released = release(cli)
     batch = replayed(cli, score(cli))
-    assert batch["policy_from"] == "the configuration"
+    assert batch["policy_from"] == f"release {released}"
 
 
-def test_the_policy_of_then_is_found_with_the_model_or_asked_for(project: Path, cli: Cli) -> None:
+def test_the_policy_of_then_is_that_of_the_release_whatever_is_configured_now(
+    project: Path, cli: Cli
+) -> None:
     run = score(cli)
     decide(project, "{policy: top_k, k: 7}")
-    batch = replayed(cli, run)
-    assert batch["policy_from"] == "the configuration when the model was trained"
+    release(cli)
     later = score(cli)
     decide(project, "{policy: top_k, k: 8}")
+    assert replayed(cli, run)["policy_from"].startswith("release ")
+    assert replayed(cli, later)["rows_flagged"] == 7
+
+    # Releases of old did not keep theirs.
+    with closing(sqlite3.connect(project / ".pynomaly/pynomaly.db")) as records, records:
+        records.execute("UPDATE releases SET decision = NULL")
+    assert replayed(cli, run)["policy_from"] == "the configuration when the model was trained"
     refused = cli("replay", later, "--json")
     assert refused.code == 2
     assert "the decision policy top_k-" in refused.error
     assert "conf/pipelines/payments.yaml" in refused.error
     decide(project, "{policy: top_k, k: 7}")
-    replayed(cli, later)
+    assert replayed(cli, later)["policy_from"] == "the configuration"
 
 
 def test_data_that_changed_is_named_and_an_untouched_copy_does(project: Path, cli: Cli) -> None:

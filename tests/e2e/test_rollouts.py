@@ -1,11 +1,16 @@
 """A second version on its way: canary, approval, what rolls it back, and what a rollback restores."""
 
+import getpass
+import json
 import os
 import shutil
+import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
@@ -188,3 +193,40 @@ def test_scoring_that_began_under_a_model_ends_under_it(project: Path, cli: Cli)
     assert entry.outcome is not None
     (part,) = entry.outcome.parts
     assert set(pq.read_table(part.uri)["model_version"].to_pylist()) == {1}
+
+
+def test_what_two_versions_answered_is_replayed_and_proven(
+    project: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(
+        project,
+        rollout="{canary_shares: [0.3], approval: required, four_eyes: false}",
+        purpose="The fraud desk calls the customer.",
+    )
+    assert cli("release", "payments", *DIRECT).code == 5
+    release = on_its_way(cli)
+    assert cli("releases", "approve", release, "--reason", "Looked at the gates.").code == 0
+    assert cli("release", "payments", "--resume", *DIRECT).code == 0
+    monkeypatch.setenv("PYNOMALY_SCORING__PARTITION_ROWS", "1000")
+    pq.write_table(pa.csv.read_csv("day.csv"), "day.parquet", row_group_size=1_000)
+    scored = cli("score", "payments", "--data", "day.parquet", *DIRECT, "--json").json
+    assert scored["steps"]["rollout"]["answered"] > 600
+    assert cli("rollback", "payments", "--reason", "alerts look odd").code == 0
+
+    (batch,) = cli("replay", scored["run_id"], "--json").json["batches"]
+    assert (batch["rows"], batch["partitions"], batch["differing"]) == (3_000, 3, 0)
+    assert batch["model_version"] == 1
+
+    exported = cli("evidence", "export", "payments", "2", "--out", "two.zip", "--json")
+    assert exported.code == 0
+    with zipfile.ZipFile("two.zip") as bundle:
+        told = json.loads(bundle.read(f"releases/{release}.json"))
+        moves = json.loads(bundle.read(f"releases/{release}-transitions.json"))["transitions"]
+        card = bundle.read("model-card.md").decode()
+    assert told["approval"]["reason"] == "Looked at the gates."
+    assert [m["action"] for m in moves][:3] == ["submit", "approve", "begin"]
+    assert moves[-1]["reason"] == "alerts look odd"
+    assert {m["actor"]["name"] for m in moves} == {getpass.getuser()}
+    assert "who had trained or proposed it himself" in card
+    assert "The fraud desk" not in card  # it was not yet said when the model was trained
+    assert cli("evidence", "verify", "two.zip").code == 0

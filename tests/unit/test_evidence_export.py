@@ -129,7 +129,9 @@ def test_every_release_is_in_the_bundle_and_its_gates_are_on_the_card(platform: 
     )
     parts = platform.parts()
     assert {n for n in parts if n.startswith("releases/")} == {
-        "releases/r1.json", "releases/r1.md", "releases/r2.json", "releases/r2.md",
+        f"releases/{name}{kind}" for name in ("r1", "r2") for kind in (
+            ".json", ".md", "-transitions.json",
+        )
     }  # fmt: skip
     assert '"observed": "inf"' in parts["releases/r1.json"]
     card = parts["model-card.md"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,30 +16,51 @@ from pynomaly.application.scoring_rows import score_table
 from pynomaly.domain.decision import Line, draw_line
 from pynomaly.domain.ledger import Partition
 
-__all__ = ["draw_batch_line"]
+__all__ = ["draw_lines"]
 
 
-def draw_batch_line(
+Refused = Mapping[str, NDArray[np.int64]]
+
+
+def draw_lines(
     work: PartitionWork,
     partitions: Sequence[Partition],
-    refused: Mapping[str, NDArray[np.int64]],
+    refused: Refused,
     reader: PartitionReader,
     kernels: Kernels,
-) -> tuple[Line, dict[int, int]]:
-    """Return where the policy cuts, and where each partition begins if that matters.
+) -> tuple[PartitionWork, dict[int, int]]:
+    """Return the work with the lines of champion and challenger, and where partitions begin.
 
     A policy that looks at the whole batch has every row scored beforehand.
 
     Args:
-        work: Its line does not count.
+        work: Its lines do not count.
         partitions: The batch, in order.
         refused: Numbers of refused rows by file name.
         reader: Reads partitions.
         kernels: Score.
 
     Returns:
-        The line, and by position in ``partitions`` how many accepted rows come before.
+        The work, and by position in ``partitions`` how many accepted rows come before, if that
+        matters.
     """
+    line, firsts = _draw(work, partitions, refused, reader, kernels)
+    work = replace(work, line=line)
+    if work.challenger is None:
+        return work, firsts
+    pipeline = replace(work.pipeline, decision=work.challenger.decision)
+    contested = replace(work, pipeline=pipeline, model=work.challenger.model)
+    line, its_firsts = _draw(contested, partitions, refused, reader, kernels)
+    return replace(work, challenger=replace(work.challenger, line=line)), firsts or its_firsts
+
+
+def _draw(
+    work: PartitionWork,
+    partitions: Sequence[Partition],
+    refused: Refused,
+    reader: PartitionReader,
+    kernels: Kernels,
+) -> tuple[Line, dict[int, int]]:
     policy, calibration = work.pipeline.decision, work.model.calibration
     if not policy.looks_at_whole_batch:
         return draw_line(policy, calibration, ()), {}

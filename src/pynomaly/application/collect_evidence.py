@@ -17,7 +17,7 @@ from pynomaly.application.register import PROFILE_ARTIFACT
 from pynomaly.domain.errors import IntegrityError
 from pynomaly.domain.models import Model
 from pynomaly.domain.quality import ValidationReport
-from pynomaly.domain.releases import ModelVersion, Release
+from pynomaly.domain.releases import ModelVersion, Release, ReleaseEvent
 from pynomaly.domain.runs import Run, StepRecord
 
 __all__ = ["CollectEvidence", "VersionFacts"]
@@ -38,6 +38,7 @@ class VersionFacts:
         report: Validation of the training snapshot.
         profile: JSON of its profile, as kept and verified.
         releases: Of this version, oldest first.
+        events: Their transitions, oldest first.
     """
 
     version: ModelVersion
@@ -48,6 +49,7 @@ class VersionFacts:
     report: ValidationReport | None
     profile: bytes | None
     releases: tuple[Release, ...]
+    events: tuple[ReleaseEvent, ...]
 
     @property
     def not_recorded(self) -> tuple[str, ...]:
@@ -78,6 +80,10 @@ class VersionFacts:
     def step(self, name: str) -> Mapping[str, Any]:
         """Return the summary of a step of the training run; empty where there was none."""
         return next((s.summary for s in self.steps if s.step == name), {})
+
+    def events_of(self, release: Release) -> tuple[ReleaseEvent, ...]:
+        """Return the transitions of one release, oldest first."""
+        return tuple(event for event in self.events if event.release_id == release.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +128,7 @@ class CollectEvidence:
             report=self.records.report_of(pipeline, found.training_fingerprint),
             profile=self._profile(found, steps),
             releases=tuple(r for r in reversed(releases) if r.version == found.version),
+            events=tuple(e for e in self.records.events(pipeline) if e.version == found.version),
         )
 
     def _profile(self, version: ModelVersion, steps: tuple[StepRecord, ...]) -> bytes | None:

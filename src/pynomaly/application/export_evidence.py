@@ -140,6 +140,8 @@ class ExportEvidence:
         yield "training/run.json", _document({"run": found.run, "steps": found.steps})
         for release in found.releases:
             yield f"releases/{release.id}.json", _document(release)
+            events = {"transitions": found.events_of(release)}
+            yield f"releases/{release.id}-transitions.json", _document(events)
             yield f"releases/{release.id}.md", self.reports.gates_markdown(release).encode()
         for name, content in found.files.items():
             yield f"model/{name}", content

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from pynomaly.application.collect_evidence import VersionFacts
 from pynomaly.domain.detectors import detector
 from pynomaly.domain.errors import ConfigurationError
-from pynomaly.domain.releases import Release
+from pynomaly.domain.releases import Release, ReleaseEvent
 
 __all__ = ["CardPage", "Section", "Table", "model_card"]
 
@@ -81,7 +81,7 @@ def model_card(found: VersionFacts) -> CardPage:
             _training(found),
             _quality(found),
             _limits(found),
-            *(_release(release) for release in found.releases),
+            *(_release(release, found.events_of(release)) for release in found.releases),
             _identity(found),
         ),
     )
@@ -262,18 +262,53 @@ def _limit_sentences(found: VersionFacts) -> Iterator[str]:
         yield f"Not recorded: {missing}."
 
 
-def _release(release: Release) -> Section:
+def _release(release: Release, events: Sequence[ReleaseEvent]) -> Section:
     promoted = release.promoted_at or "never"
     return Section(
         f"Release {release.id}",
-        (),
+        tuple(_approval_sentences(release)),
         (
             ("State", release.state.replace("_", " ")),
             ("Verdict of its gates", release.verdict),
             ("Champion then", release.champion if release.champion is not None else "none"),
             ("Gates ran", release.created_at),
             ("Began to serve", promoted),
+            ("Strategy", release.rollout.strategy if release.rollout else _NOT_RECORDED),
+            ("Decision policy", asdict(release.decision) if release.decision else _NOT_RECORDED),
         ),
+        Table(
+            ("when", "what", "state after", "by", "reason"),
+            tuple(
+                (
+                    e.at,
+                    e.action.replace("_", " "),
+                    e.after.replace("_", " "),
+                    e.actor.name,
+                    e.reason,
+                )
+                for e in events
+            ),
+        )
+        if events
+        else None,
+    )
+
+
+def _approval_sentences(release: Release) -> Iterator[str]:
+    approval = release.approval
+    if approval is None:
+        if release.needs_approval:
+            yield "It needs somebody's approval and has none in force."
+        return
+    own = (
+        ", who had trained or proposed it himself; the policy then allowed that"
+        if approval.own
+        else ""
+    )
+    yield (
+        f"Approved by {approval.actor.name}{own}: {approval.reason or 'no reason was given'}. The "
+        f"approval is of manifest {approval.manifest_digest[:12]} and of gate report "
+        f"{approval.gates_digest[:12]}."
     )
 
 

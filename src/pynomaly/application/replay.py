@@ -9,10 +9,12 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from pynomaly.application.batch_line import draw_batch_line
-from pynomaly.application.champion import ModelLoader
+from pynomaly.application.batch_line import draw_lines
+from pynomaly.application.champion import ModelLoader, deciding
 from pynomaly.application.compare_parts import ComparedParts, Difference, divided_by
 from pynomaly.application.configuration import decision_of
+from pynomaly.application.contest import Challenger
+from pynomaly.application.plan_scoring import score_version
 from pynomaly.application.ports.data import DatasetStore
 from pynomaly.application.ports.learning import Kernels
 from pynomaly.application.ports.ledger import Ledger
@@ -31,9 +33,12 @@ from pynomaly.domain.errors import (
 from pynomaly.domain.ledger import Entry, Lease, ScoreJob
 from pynomaly.domain.models import Model
 from pynomaly.domain.pipelines import DecisionPolicy, Pipeline, SourceSpec
+from pynomaly.domain.releases import ModelVersion
 from pynomaly.domain.runs import Run, ScoredBatch
 
 __all__ = ["ReplayRun", "Replayed"]
+
+_ALL = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +149,15 @@ class ReplayRun:
         on_rows: Callable[[int], None],
     ) -> Replayed:
         job, entries = self._committed(batch)
-        model = self._model(job)
+        registered = self.loader.version(job.pipeline, job.version.model_version)
+        if registered.manifest_digest != job.version.manifest_digest:
+            raise IntegrityError(
+                f"version {registered.version} of '{job.pipeline}' has the manifest "
+                f"{registered.manifest_digest}; the run was scored with "
+                f"{job.version.manifest_digest}",
+                hint="somebody changed the records of the version or of the job",
+            )
+        model = self._verified(registered)
         decision, policy_from = self._decision(job, pipeline, model)
         spec = self._source(job, pipeline, data)
         if data is not None:
@@ -154,7 +167,7 @@ class ReplayRun:
         kept = (divided,) if divided is not None and divided not in pipeline.keys else ()
         work = PartitionWork(
             pipeline, spec, model, job.version, Line(np.inf, last=-1), job.target, kept, divided,
-            self.batch_rows,
+            self.batch_rows, self._challenger(entries, pipeline),
         )  # fmt: skip
         compared = list(self._compare(work, entries, batch, on_rows))
         differences = tuple(example for parts in compared for example in parts.examples)
@@ -190,37 +203,54 @@ class ReplayRun:
             )
         return job, tuple(e for e in entries if e.partition.locator)  # else gone, without rows
 
-    def _model(self, job: ScoreJob) -> Model:
-        """Return the model, from the registry and verified against what the job was scored with."""
-        version = self.loader.version(job.pipeline, job.version.model_version)
-        digest = job.version.manifest_digest
-        if version.manifest_digest != digest:
-            raise IntegrityError(
-                f"version {version.version} of '{job.pipeline}' has the manifest "
-                f"{version.manifest_digest}; the run was scored with {digest}",
-                hint="somebody changed the records of the version or of the job",
-            )
+    def _verified(self, version: ModelVersion) -> Model:
+        """Return a model from the registry, verified; the cache is left alone."""
         with TemporaryDirectory() as work:
             folder = Path(work) / "model"
             self.loader.fetch(version, folder)
-            return self.loader.store.load(folder, digest)
+            return self.loader.store.load(folder, version.manifest_digest)
+
+    def _challenger(self, entries: Sequence[Entry], pipeline: Pipeline) -> Challenger | None:
+        """Return what was rolled out beside the champion while the job ran, if anything."""
+        outcomes = [entry.outcome for entry in entries if entry.outcome is not None]
+        seen = next((outcome.observed for outcome in outcomes if outcome.observed), None)
+        if seen is None:
+            return None
+        release = self.records.release(seen.release_id)
+        if release is None or release.rollout is None:
+            raise IntegrityError(
+                f"release {seen.release_id}, which took part in the run, is not on record",
+                hint="restore the records from a backup",
+            )
+        version = self.loader.version(pipeline.name, release.version)
+        decided = deciding(pipeline, release)
+        return Challenger(
+            release.id, seen.step, release.rollout, self._verified(version),
+            score_version(decided, version), decided.decision, Line(np.inf, last=-1),
+        )  # fmt: skip
 
     def _decision(
         self, job: ScoreJob, pipeline: Pipeline, model: Model
     ) -> tuple[DecisionPolicy, str]:
         """Return the policy that was in force, of which the ledger keeps the digest."""
         wanted = job.version.policy_version
-        for policy, origin in self._policies(pipeline, model):
+        for policy, origin in self._policies(job, pipeline, model):
             if policy_version(policy) == wanted:
                 return policy, origin
         raise UsageError(
-            f"the decision policy {wanted}, with which the run was scored, is neither in the "
-            f"configuration of '{job.pipeline}' nor was the model trained under it",
+            f"the decision policy {wanted}, with which the run was scored, is neither that of a "
+            f"release of version {job.version.model_version} nor in the configuration of "
+            f"'{job.pipeline}', nor was the model trained under it",
             hint=f"set it again in conf/pipelines/{job.pipeline}.yaml, under `decision:`, and "
             "replay; the version control of that file knows it",
         )
 
-    def _policies(self, pipeline: Pipeline, model: Model) -> Iterator[tuple[DecisionPolicy, str]]:
+    def _policies(
+        self, job: ScoreJob, pipeline: Pipeline, model: Model
+    ) -> Iterator[tuple[DecisionPolicy, str]]:
+        for release in self.records.releases(job.pipeline, _ALL):
+            if release.version == job.version.model_version and release.decision is not None:
+                yield release.decision, f"release {release.id}"
         yield pipeline.decision, "the configuration"
         trained = decision_of(model.card.configuration)
         if trained is not None:
@@ -267,8 +297,7 @@ class ReplayRun:
         refused = refused_rows(self.datasets, batch.quarantine_uri)
         partitions = [entry.partition for entry in entries]
         try:
-            line, firsts = draw_batch_line(work, partitions, refused, self.reader, self.kernels)
-            work = replace(work, line=line)
+            work, firsts = draw_lines(work, partitions, refused, self.reader, self.kernels)
             for position, entry in enumerate(entries):
                 parts = ComparedParts(self.store, entry, work.pipeline.keys, work.partition_by)
                 score = ScorePartition(self.reader, parts, self.kernels)

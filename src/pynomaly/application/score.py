@@ -6,7 +6,7 @@ import hashlib
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -14,9 +14,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pynomaly.application.batch_line import draw_batch_line
+from pynomaly.application.batch_line import draw_lines
 from pynomaly.application.champion import ModelLoader
-from pynomaly.application.contest import Challenger
 from pynomaly.application.find_challenger import FindChallenger
 from pynomaly.application.plan_scoring import (
     gone,
@@ -143,13 +142,7 @@ class ScoreSnapshot:
             kept, output.partition_by, self._batch_rows(len(columns), model),
             self.challenger(pipeline, registered),
         )  # fmt: skip
-        line, firsts = self._line(work, validated, refused)
-        work = replace(work, line=line)
-        if work.challenger:
-            contested = self._as_challenger(work, work.challenger)
-            line, its_firsts = self._line(contested, validated, refused)
-            firsts = firsts or its_firsts
-            work = replace(work, challenger=replace(work.challenger, line=line))
+        work, firsts = self._lines(work, validated, refused)
         job = ScoreJob(
             new_id(datetime.now(UTC)), run_id, pipeline.name, plan.uri,
             plan.fingerprint.content, version, target, datetime.now(UTC), plan.watermark,
@@ -180,12 +173,6 @@ class ScoreSnapshot:
         done = _Done(on_rows, self.ledger.progress(job.id).rows_in)
         self.compute(JobWork(job.id, work, slices), done.add)
         return self._conclude(pipeline, job, validated, output)
-
-    @staticmethod
-    def _as_challenger(work: PartitionWork, challenger: Challenger) -> PartitionWork:
-        """Return the work as the challenger alone would do it, to draw its line."""
-        pipeline = replace(work.pipeline, decision=challenger.decision)
-        return replace(work, pipeline=pipeline, model=challenger.model)
 
     def _batch_rows(self, columns: int, model: Model) -> int:
         """Return how many rows a batch may have.
@@ -228,23 +215,23 @@ class ScoreSnapshot:
             )
         return target
 
-    def _line(
+    def _lines(
         self, work: PartitionWork, validated: Validated, refused: Mapping[str, Numbers]
-    ) -> tuple[Line, dict[int, int]]:
-        """Return where the policy cuts, and where each partition begins if that matters.
-
-        A policy that looks at the whole batch has every row scored beforehand.
-        """
-        policy, partitions = work.pipeline.decision, validated.plan.partitions
-        for position, why in validated.unreadable if policy.looks_at_whole_batch else ():
+    ) -> tuple[PartitionWork, dict[int, int]]:
+        """Return the work with its lines, and where each partition begins if that matters."""
+        partitions = validated.plan.partitions
+        policies = [work.pipeline.decision]
+        policies += [work.challenger.decision] if work.challenger else []
+        whole = next((policy.kind for policy in policies if policy.looks_at_whole_batch), None)
+        for position, why in validated.unreadable if whole else ():
             try:
                 read_again(self.reader, work.spec, partitions[position], why)
             except MalformedSourceError as error:
                 raise PartitionsFailedError(
-                    f"the policy {policy.kind} needs the whole batch, but {error.message}",
+                    f"the policy {whole} needs the whole batch, but {error.message}",
                     hint="mend the input, or use the policy alert_budget",
                 ) from error
-        return draw_batch_line(work, partitions, refused, self.reader, self.kernels)
+        return draw_lines(work, partitions, refused, self.reader, self.kernels)
 
     def _conclude(
         self, pipeline: Pipeline, job: ScoreJob, validated: Validated, output: Output
