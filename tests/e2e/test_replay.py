@@ -86,7 +86,10 @@ def test_a_run_comes_out_as_it_was_and_nothing_is_written(
     assert (batch["partitions"], batch["rows"]) == (4, ROWS - 1)
     assert batch["rows_flagged"] > 0
     assert kept(project / ".pynomaly") == before
-    told = " ".join(cli("replay", run).out.split())
+    shown = cli("replay", run)
+    assert "replay …\n" in shown.err
+    assert "2,000 of 2,000 rows" in shown.err
+    told = " ".join(shown.out.split())
     assert "1,999 rows in 4 partitions scored again: every score, decision and reason" in told
 
 

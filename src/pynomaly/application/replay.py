@@ -14,6 +14,7 @@ from pynomaly.application.champion import ModelLoader, deciding
 from pynomaly.application.compare_parts import ComparedParts, Difference, divided_by
 from pynomaly.application.configuration import decision_of
 from pynomaly.application.contest import Challenger
+from pynomaly.application.past_source import moved, past_source
 from pynomaly.application.plan_scoring import score_version
 from pynomaly.application.ports.data import DatasetStore
 from pynomaly.application.ports.learning import Kernels
@@ -24,21 +25,21 @@ from pynomaly.application.refused_rows import refused_rows, refused_within
 from pynomaly.application.score_partition import PartitionWork, ScorePartition
 from pynomaly.domain.decision import Line, policy_version
 from pynomaly.domain.errors import (
-    ConfigurationError,
     IntegrityError,
     SourceChangedError,
-    SourceNotFoundError,
     UsageError,
 )
 from pynomaly.domain.ledger import Entry, Lease, ScoreJob
 from pynomaly.domain.models import Model
-from pynomaly.domain.pipelines import DecisionPolicy, Pipeline, SourceSpec
+from pynomaly.domain.pipelines import DecisionPolicy, Pipeline
 from pynomaly.domain.releases import ModelVersion
 from pynomaly.domain.runs import Run, ScoredBatch
 
 __all__ = ["ReplayRun", "Replayed"]
 
 _ALL = 1_000_000
+
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +108,14 @@ class ReplayRun:
     batch_rows: int
 
     def __call__(
-        self, run_id: str, data: str | None = None, on_rows: Callable[[int], None] = lambda _: None
+        self, run_id: str, data: str | None = None, on_rows: Progress = lambda _done, _of: None
     ) -> tuple[Replayed, ...]:
         """Replay what a run scored.
 
         Args:
             run_id: Of the run.
             data: Where the same data is now; where it was then if None.
-            on_rows: Told of every further number of rows read.
+            on_rows: Told of a batch how many of its rows are done, and how many it has.
 
         Returns:
             One result per batch, differences included.
@@ -146,7 +147,7 @@ class ReplayRun:
         batch: ScoredBatch,
         pipeline: Pipeline,
         data: str | None,
-        on_rows: Callable[[int], None],
+        on_rows: Progress,
     ) -> Replayed:
         job, entries = self._committed(batch)
         registered = self.loader.version(job.pipeline, job.version.model_version)
@@ -159,9 +160,9 @@ class ReplayRun:
             )
         model = self._verified(registered)
         decision, policy_from = self._decision(job, pipeline, model)
-        spec = self._source(job, pipeline, data)
+        spec = past_source(self.reader, job, pipeline, data)
         if data is not None:
-            entries = self._moved(entries, spec)
+            entries = moved(self.reader, entries, spec)
         divided = divided_by(self.store, entries)
         pipeline = replace(pipeline, decision=decision)
         kept = (divided,) if divided is not None and divided not in pipeline.keys else ()
@@ -256,44 +257,21 @@ class ReplayRun:
         if trained is not None:
             yield trained, "the configuration when the model was trained"
 
-    def _source(self, job: ScoreJob, pipeline: Pipeline, data: str | None) -> SourceSpec:
-        if data is not None:
-            return pipeline.source.at(data)
-        if self.reader.place(pipeline.source) == job.source_uri:
-            return pipeline.source
-        if "://" in job.source_uri and not job.source_uri.startswith("s3://"):
-            raise ConfigurationError(
-                f"{job.source_uri} was scored, which is not the source of '{job.pipeline}', and "
-                "addresses are kept without passwords",
-                hint="give the address again: --data URI",
-            )
-        return pipeline.source.at(job.source_uri)
-
-    def _moved(self, entries: Sequence[Entry], spec: SourceSpec) -> tuple[Entry, ...]:
-        """Return the partitions at the place where the same data is now."""
-        if "://" in spec.uri and not spec.uri.startswith("s3://"):
-            return tuple(entries)  # tables are found through the address alone
-        plan = self.reader.plan(spec, partition_rows=1_000_000)
-        places = {partition.name: partition.source for partition in plan.partitions}
-        gone = [e.partition.name for e in entries if e.partition.name not in places]
-        if gone:
-            raise SourceNotFoundError(
-                f"{spec.uri} has no file called {gone[0]}, of which rows were scored",
-                hint="name the same files at another place: a file as a file, a folder as a folder",
-            )
-        return tuple(
-            replace(e, partition=replace(e.partition, source=places[e.partition.name]))
-            for e in entries
-        )
-
     def _compare(
         self,
         work: PartitionWork,
         entries: Sequence[Entry],
         batch: ScoredBatch,
-        on_rows: Callable[[int], None],
+        on_rows: Progress,
     ) -> Iterator[ComparedParts]:
         """Score every partition anew into what compares it."""
+        done = 0
+
+        def count(rows: int) -> None:
+            nonlocal done
+            done += rows
+            on_rows(done, batch.rows_in)
+
         refused = refused_rows(self.datasets, batch.quarantine_uri)
         partitions = [entry.partition for entry in entries]
         try:
@@ -306,7 +284,7 @@ class ReplayRun:
                 # A partition that an earlier job had scored carries that one's registry number.
                 outcome = score(
                     replace(work, version=entry.version), lease, rows, firsts.get(position, 0),
-                    on_rows,
+                    count,
                 )  # fmt: skip
                 assert entry.outcome is not None  # committed
                 if outcome.rows_in != entry.outcome.rows_in:

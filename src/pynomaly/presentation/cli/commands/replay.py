@@ -30,11 +30,19 @@ def command(session: Session, run_id: str, data: str | None) -> None:
     committed.  Nothing is written.
     """
     from pynomaly.domain.errors import IntegrityError
+    from pynomaly.presentation.cli.progress import progress
     from pynomaly.presentation.cli.render.evidence import replayed_lines
     from pynomaly.settings import resolve_uri
+    from pynomaly_flows.context import Event
 
     place = None if data is None else resolve_uri(data, Path.cwd())
-    batches = [asdict(found) for found in session.platform.replay(run_id, place)]
+    with progress(session.steps) as on_event:
+
+        def on_rows(rows: int, of: int) -> None:
+            on_event(Event("progress", "replay", {"rows": rows, "of": of}))
+
+        on_event(Event("started", "replay"))
+        batches = [asdict(found) for found in session.platform.replay(run_id, place, on_rows)]
     for found in batches:
         if found["differing"]:
             shown = "; ".join(
