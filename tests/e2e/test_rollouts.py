@@ -226,7 +226,7 @@ def test_what_two_versions_answered_is_replayed_and_proven(
     assert told["approval"]["reason"] == "Looked at the gates."
     assert [m["action"] for m in moves][:3] == ["submit", "approve", "begin"]
     assert moves[-1]["reason"] == "alerts look odd"
-    assert {m["actor"]["name"] for m in moves} == {getpass.getuser()}
-    assert "who had trained or proposed it himself" in card
+    assert {m["actor"]["name"] for m in moves} == {getpass.getuser(), "pynomaly"}
+    assert "who had also trained or proposed it" in card
     assert "The fraud desk" not in card  # it was not yet said when the model was trained
     assert cli("evidence", "verify", "two.zip").code == 0

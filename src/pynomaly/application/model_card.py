@@ -301,7 +301,7 @@ def _approval_sentences(release: Release) -> Iterator[str]:
             yield "It needs somebody's approval and has none in force."
         return
     own = (
-        ", who had trained or proposed it himself; the policy then allowed that"
+        ", who had also trained or proposed it; the policy then allowed that"
         if approval.own
         else ""
     )
