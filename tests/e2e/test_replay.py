@@ -222,3 +222,41 @@ def test_a_file_that_was_scored_twice_is_replayed_for_both_runs(project: Path, c
     first, second = score(cli), score(cli)
     assert first != second
     assert replayed(cli, first)["batch_id"] != replayed(cli, second)["batch_id"]
+
+
+def test_rows_of_a_table_are_replayed_increment_by_increment(
+    project: Path, cli: Cli, tmp_path: Path
+) -> None:
+    database = f"sqlite:///{tmp_path}/lake.db"
+    path = project / "conf/pipelines/payments.yaml"
+    source = f"source: {{uri: '{database}', query: payments, watermark: n}}"
+    lines = path.read_text().splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("source:"))
+    end = next(i for i in range(start + 1, len(lines)) if not lines[i].startswith(" "))
+    path.write_text("\n".join([*lines[:start], source, *lines[end:]]) + "\n")
+    rows = frame(900, 9).assign(n=range(900))
+
+    def insert(some: pd.DataFrame) -> None:
+        with closing(sqlite3.connect(tmp_path / "lake.db")) as lake:
+            some.to_sql("payments", lake, if_exists="append", index=False)
+
+    def increment() -> str:
+        done = cli("score", "payments", "--incremental", "--engine", "direct", "--json")
+        assert done.code == 0, done.err
+        return str(done.json["run_id"])
+
+    insert(rows[:600])
+    first = increment()
+    insert(rows[600:])
+    second = increment()
+    assert [replayed(cli, run)["rows"] for run in (first, second)] == [600, 300]
+
+    with closing(sqlite3.connect(tmp_path / "lake.db")) as lake, lake:
+        lake.execute("UPDATE payments SET amount = amount + 1 WHERE n = 700")
+    assert replayed(cli, first)["rows"] == 600
+    changed = cli("replay", second, "--json")
+    assert changed.code == 6
+    assert "payments" in changed.error
+    elsewhere = f"sqlite:///{tmp_path}/backup.db"
+    shutil.copy(tmp_path / "lake.db", tmp_path / "backup.db")
+    assert replayed(cli, first, "--data", elsewhere)["rows"] == 600
