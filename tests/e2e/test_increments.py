@@ -83,7 +83,7 @@ class Folder(Source):
         super().__init__(SourceSpec(str(self.folder)))
 
     def write(self, name: str, rows: pd.DataFrame) -> None:
-        rows.to_parquet(self.folder / name, index=False)
+        (rows.to_csv if name.endswith(".csv") else rows.to_parquet)(self.folder / name, index=False)
 
 
 def once(start: int, stop: int) -> Counter[str]:
@@ -219,17 +219,18 @@ def test_files_that_are_gone_or_without_rows_have_no_scores_after_a_full_job(
     assert folder.read() == once(0, 100)
 
 
+@pytest.mark.parametrize("form", ["parquet", "csv"])
 def test_an_increment_ends_the_scores_of_emptied_files_and_keeps_those_of_deleted_ones(
-    folder: Folder,
+    folder: Folder, form: str
 ) -> None:
     for number, name in enumerate("abc"):
-        folder.write(f"{name}.parquet", ROWS[number * 50 : number * 50 + 50])
+        folder.write(f"{name}.{form}", ROWS[number * 50 : number * 50 + 50])
     folder.score(folder.plan())
-    (folder.folder / "b.parquet").unlink()
-    folder.write("c.parquet", ROWS[:0].astype(ROWS.dtypes))
+    (folder.folder / f"b.{form}").unlink()
+    folder.write(f"c.{form}", ROWS[:0].astype(ROWS.dtypes))
     assert folder.plan().partitions == ()  # no row is new
 
-    folder.write("d.parquet", ROWS[150:160])
+    folder.write(f"d.{form}", ROWS[150:160])
     assert folder.score(folder.plan()) == 10
     assert folder.read() == once(0, 100) + once(150, 160)
 

@@ -56,11 +56,12 @@ class Outline:
 def outline(
     file: DataFile, form: SourceFormat, spec: SourceSpec, partition_rows: int, *, look: bool
 ) -> Outline:
-    """Divide a file; whether one that is no Parquet has rows is found out only if asked to."""
+    """Divide a file; whether a large one that is no Parquet has rows is found out if asked to."""
     with file.open([(0, HEAD_BYTES)]) as handle, unchanged(handle, file.uri):
         size = handle.seek(0, io.SEEK_END)
         handle.seek(0)
         problem, schema, rows = None, None, False
+        look = look or size <= HEAD_BYTES
         try:
             if form == "parquet":
                 table = open_parquet(handle, file)
@@ -78,7 +79,8 @@ def outline(
                 schema = parsed.schema
         except MalformedSourceError as error:
             problem = error
-        whole = Piece(None, 0, None, size, content_digest(handle, file, size))
+        known = look and schema is not None and not rows
+        whole = Piece(None, 0, 0 if known else None, size, content_digest(handle, file, size))
         return Outline(size, (whole,), schema, rows, problem)
 
 
