@@ -228,5 +228,6 @@ def test_what_two_versions_answered_is_replayed_and_proven(
     assert moves[-1]["reason"] == "alerts look odd"
     assert {m["actor"]["name"] for m in moves} == {getpass.getuser(), "pynomaly"}
     assert "who had also trained or proposed it" in card
+    assert "canary, answering 30% step by step" in card
     assert "The fraud desk" not in card  # it was not yet said when the model was trained
     assert cli("evidence", "verify", "two.zip").code == 0

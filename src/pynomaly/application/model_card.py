@@ -273,7 +273,7 @@ def _release(release: Release, events: Sequence[ReleaseEvent]) -> Section:
             ("Champion then", release.champion if release.champion is not None else "none"),
             ("Gates ran", release.created_at),
             ("Began to serve", promoted),
-            ("Strategy", release.rollout.strategy if release.rollout else _NOT_RECORDED),
+            ("Rollout", _rollout(release)),
             ("Decision policy", asdict(release.decision) if release.decision else _NOT_RECORDED),
         ),
         Table(
@@ -292,6 +292,15 @@ def _release(release: Release, events: Sequence[ReleaseEvent]) -> Section:
         if events
         else None,
     )
+
+
+def _rollout(release: Release) -> str:
+    if release.rollout is None:
+        return _NOT_RECORDED
+    if not release.rollout.shares:
+        return "at once"
+    steps = ", ".join(f"{share:.0%}" for share in release.rollout.shares)
+    return f"{release.rollout.strategy.replace('_', ' ')}, answering {steps} step by step"
 
 
 def _approval_sentences(release: Release) -> Iterator[str]:

@@ -64,8 +64,9 @@ def replayed_lines(batches: Sequence[Facts]) -> Iterator[RenderableType]:
     """Yield what came out again, batch by batch."""
     for found in batches:
         yield (
-            f"{number(found['rows'])} rows in {number(found['partitions'])} partitions scored "
-            "again: every score, decision and reason as it was"
+            f"{number(found['rows'])} rows in {number(found['partitions'])} "
+            f"partition{'s' * (found['partitions'] != 1)} scored again: every score, decision and "
+            "reason as it was"
         )
         yield f"  data       {clean(found['source'])}"
         yield f"  content    {found['fingerprint']}"
