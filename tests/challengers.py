@@ -113,7 +113,7 @@ class Arena:
 def inverted(arena: Arena) -> ModelVersion:
     """Every member's sign is turned round."""
     trained, model = arena.good
-    return arena.as_if_trained_so(trained, _scores_times(model, -1.0))
+    return arena.as_if_trained_so(trained, scores_times(model, -1.0))
 
 
 def constant(arena: Arena) -> ModelVersion:
@@ -134,7 +134,7 @@ def constant(arena: Arena) -> ModelVersion:
 def thousandfold(arena: Arena) -> ModelVersion:
     """Scores are a thousand times as large, and the calibration is not."""
     trained, model = arena.good
-    model = _scores_times(model, 1_000.0)
+    model = scores_times(model, 1_000.0)
     return arena.ring.registered(arena.ring.changed(trained, model, golden=True))
 
 
@@ -309,7 +309,7 @@ def _code(names: Sequence[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 
-def _scores_times(model: Model, factor: float) -> Model:
+def scores_times(model: Model, factor: float) -> Model:
     members = tuple(
         replace(m, normalisation=replace(m.normalisation, std=m.normalisation.std / factor))
         for m in model.members

@@ -74,7 +74,7 @@ def test_a_batch_whose_file_changed_or_vanished_is_told_not_judged(
     file_of(ring, 1).unlink()
 
     found = recent(ring)
-    result = replay(contenders[1], contenders[0], found, ring.pipeline)
+    result = replay(contenders[1], contenders[0], found, ring.pipeline, ring.pipeline.decision)
 
     assert found.read == ()
     assert len(found.unread) == 2
@@ -136,9 +136,9 @@ def test_a_replay_tells_which_alerts_appear_and_disappear_with_reasons(
     ring.scored(payments(3_000, 12), days_ago=2)
     found = recent(ring)
 
-    same = replay(champion, champion, found, ring.pipeline)
-    retrained = replay(honest, champion, found, ring.pipeline)
-    stale = replay(old, champion, found, ring.pipeline)
+    same = replay(champion, champion, found, ring.pipeline, ring.pipeline.decision)
+    retrained = replay(honest, champion, found, ring.pipeline, ring.pipeline.decision)
+    stale = replay(old, champion, found, ring.pipeline, ring.pipeline.decision)
 
     assert same.observed == 1.0
     assert same.details["appear"] == same.details["disappear"] == []
@@ -157,6 +157,20 @@ def test_a_replay_tells_which_alerts_appear_and_disappear_with_reasons(
     assert {facts["rows"] for facts in batches} == {3_000}
     for facts in batches:
         assert facts["same_alerts"] <= facts["champion_alerts"] < facts["challenger_alerts"]
+
+
+def test_a_change_of_the_decision_policy_alone_shows_in_a_replay(
+    ring: Ring, contenders: list[Contender]
+) -> None:
+    champion = contenders[0]
+    ring.scored(payments(3_000, 11))
+    served_with = DecisionPolicy(budget=0.1)
+
+    result = replay(champion, champion, recent(ring), ring.pipeline, served_with)
+
+    assert result.verdict == "review"
+    assert result.details["appear"] == []
+    assert len(result.details["disappear"]) == 20  # type: ignore[arg-type]
 
 
 def test_a_challenger_at_home_in_other_rows_is_blocked_on_those_of_production(

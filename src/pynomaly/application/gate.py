@@ -76,7 +76,7 @@ class GateVersion:
             )
         # A model is not compared with itself for weeks: a new policy alone switches at once.
         rollout = replace(pipeline.rollout, strategy="direct") if again else pipeline.rollout
-        gates = overridden(self._gates(pipeline, challenger, champion), overrides)
+        gates = overridden(self._gates(pipeline, challenger, production), overrides)
         verdict = combine(gates, allow_inconclusive=pipeline.release.allow_inconclusive)
         release = Release(
             id=new_id(datetime.now(UTC)),
@@ -98,11 +98,11 @@ class GateVersion:
         return release
 
     def _gates(
-        self, pipeline: Pipeline, version: ModelVersion, champion_version: int | None
+        self, pipeline: Pipeline, version: ModelVersion, production: Release | None
     ) -> tuple[GateResult, ...]:
         champion = None
-        if champion_version is not None:
-            found = self.loader.version(pipeline.name, champion_version)
+        if production is not None:
+            found = self.loader.version(pipeline.name, production.version)
             champion = Contender(self.loader.load(found), self.kernels)
         # A fresh copy, never the cache: these gates are about what the registry holds.
         with TemporaryDirectory() as work:
@@ -115,6 +115,9 @@ class GateVersion:
                         self.loader.store.load(folder, version.manifest_digest), self.kernels
                     ),
                     champion=champion,
+                    serving=deciding(pipeline, production).decision
+                    if production
+                    else pipeline.decision,
                     holdout=self.datasets.table(version.holdout_uri),
                     golden=self.loader.store.golden(folder, version.manifest_digest),
                     report=self.records.report_of(pipeline.name, version.training_fingerprint),

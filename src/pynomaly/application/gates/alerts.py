@@ -167,7 +167,7 @@ def alerts_per_day(
         return GateResult(
             "alerts_per_day", "pass" if limit is None or first else "inconclusive",
             None, None, limit, len(recent.scored),
-            f"The {len(recent.scored)} batches on record span less than a day, {wanted}.",
+            f"How many rows a day has is unknown until scored batches span one, {wanted}.",
         )  # fmt: skip
     if whole:
         expected = least = rate * (decision.k or 0)

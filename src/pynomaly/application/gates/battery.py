@@ -104,7 +104,7 @@ def _with_champion(context: GateContext) -> Iterator[GateResult]:
     ):
         if judged:
             yield judged
-    yield replay(challenger, champion, context.recent, context.pipeline)
+    yield replay(challenger, champion, context.recent, context.pipeline, context.serving)
 
 
 def _capacity(context: GateContext) -> Iterator[GateResult]:

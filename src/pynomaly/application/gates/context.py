@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pynomaly.application.gates.contender import Contender
 from pynomaly.application.gates.recent import Recent
 from pynomaly.domain.gates import GateResult
-from pynomaly.domain.pipelines import Pipeline
+from pynomaly.domain.pipelines import DecisionPolicy, Pipeline
 from pynomaly.domain.quality import ValidationReport
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ class GateContext:
         pipeline: Its release policy holds the thresholds, its decision policy flags rows.
         challenger: As the registry holds it, verified.
         champion: What serves; None for a first release.
+        serving: The decision policy it flags rows with; the pipeline's where nothing serves.
         holdout: Conformed rows of the challenger's snapshot that it was not fitted on.
         golden: Rows with the scores the challenger must reproduce.
         report: Of the validation of its training snapshot; None if there is none on record.
@@ -37,6 +38,7 @@ class GateContext:
     pipeline: Pipeline
     challenger: Contender
     champion: Contender | None
+    serving: DecisionPolicy
     holdout: pa.Table
     golden: pa.Table
     report: ValidationReport | None

@@ -16,7 +16,7 @@ from pynomaly.application.row_scorer import RowScorer
 from pynomaly.domain.decision import Line, draw_line
 from pynomaly.domain.evaluation import ratio_interval, share_lower_bound
 from pynomaly.domain.gates import GateResult
-from pynomaly.domain.pipelines import Pipeline
+from pynomaly.domain.pipelines import DecisionPolicy, Pipeline
 from pynomaly.domain.scores import p_values
 
 if TYPE_CHECKING:
@@ -40,9 +40,9 @@ class _Scored:
     flags: NDArray[np.bool_]
 
     @classmethod
-    def by(cls, contender: Contender, rows: pa.Table, pipeline: Pipeline) -> _Scored:
+    def by(cls, contender: Contender, rows: pa.Table, decision: DecisionPolicy) -> _Scored:
         scores = contender.score(rows)
-        line = draw_line(pipeline.decision, contender.model.calibration, [scores])
+        line = draw_line(decision, contender.model.calibration, [scores])
         return cls(contender, line, scores, line.flags(scores))
 
     def p(self, row: int) -> float:
@@ -99,9 +99,16 @@ class _Replayed:
 
 
 def replay(
-    challenger: Contender, champion: Contender, recent: Recent, pipeline: Pipeline
+    challenger: Contender,
+    champion: Contender,
+    recent: Recent,
+    pipeline: Pipeline,
+    serving: DecisionPolicy,
 ) -> GateResult:
     """Show which alerts of recent batches would appear and disappear, and the reviewers' load.
+
+    The champion flags rows by the policy it serves with, the challenger by the pipeline's: a change
+    of the policy alone shows as well.
 
     It is advice: two good models share about half of their alerts, so it asks for review where
     certainly less than ``replay_kept_review`` of the champion's alerts stay, or certainly more or
@@ -113,8 +120,8 @@ def replay(
     unread = f" Not replayed: {'; '.join(recent.unread)}." if recent.unread else ""
     batches = [batch for batch in recent.read if len(batch.rows)]
     for batch in batches[:1]:
-        for contender in (challenger, champion):
-            if why := silent(contender, len(batch.rows), pipeline.decision):
+        for contender, decision in ((challenger, pipeline.decision), (champion, serving)):
+            if why := silent(contender, len(batch.rows), decision):
                 return _nothing(f"Nothing to compare: {why}")
     if not batches:
         return _nothing(
@@ -127,8 +134,8 @@ def replay(
     replayed = [
         _Replayed(
             batch,
-            _Scored.by(challenger, batch.rows, pipeline),
-            _Scored.by(champion, batch.rows, pipeline),
+            _Scored.by(challenger, batch.rows, pipeline.decision),
+            _Scored.by(champion, batch.rows, serving),
         )
         for batch in batches
     ]
