@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from pynomaly.domain.errors import ApprovalPendingError
+from pynomaly.domain.rollouts import Stage, Strategy  # Prefect reads the signature
+from pynomaly_flows.approval import can_suspend, settle
 from pynomaly_flows.events import announce
 from pynomaly_flows.runs import Document, recorded_run
 from pynomaly_flows.tasks import gate, promote
-
-if TYPE_CHECKING:
-    from pynomaly.domain.rollouts import Stage, Strategy
 
 __all__ = ["release"]
 
@@ -41,7 +40,13 @@ def release(
     """
     with recorded_run("release", pipeline, run_id) as run:
         release_id = None if resume else gate(run.job, version, strategy, to, override, reason).id
-        released = promote(run.job, release_id, accept_review)
+        try:
+            released = promote(run.job, release_id, accept_review)
+        except ApprovalPendingError as pending:
+            if not can_suspend():
+                raise
+            settle(run.job, pending.release_id)
+            released = promote(run.job, None, attempt=2)
         if released.state == "production":
             announce(run.job, "release-promoted", {"version": released.version})
     return run.document

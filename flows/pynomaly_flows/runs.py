@@ -12,6 +12,7 @@ from pynomaly.domain.errors import PynomalyError
 from pynomaly.domain.identifiers import new_id
 from pynomaly.domain.runs import Run, StepRecord
 from pynomaly_flows import artifacts
+from pynomaly_flows.approval import suspended
 from pynomaly_flows.context import Event, Job, emit, platform, under_flow_run
 
 if TYPE_CHECKING:
@@ -73,6 +74,9 @@ def recorded_run(command: str, pipeline: str, run_id: str | None) -> Iterator[Li
         _reconcile(job)
         yield live
     except BaseException as error:
+        if suspended(error):
+            records.finish_run(replace(run, status="suspended"))
+            raise
         message = str(error) if isinstance(error, PynomalyError) else repr(error)
         if isinstance(error, KeyboardInterrupt):
             message = "interrupted"

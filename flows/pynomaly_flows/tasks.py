@@ -231,7 +231,9 @@ def _promoted(result: Release) -> Facts:
 
 
 @step(summary=_promoted)
-def promote(job: Job, release_id: str | None, accept_review: bool = False) -> Release:
+def promote(
+    job: Job, release_id: str | None, accept_review: bool = False, attempt: int = 1
+) -> Release:
     """Take a gated release to its first step, or the one on its way further."""
     pipeline, actor = _pipeline(job), platform().actor
     if release_id is None:

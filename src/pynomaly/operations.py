@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "WORK_POOL",
     "announce",
+    "answer_run",
     "deployment_target",
     "flow_runs",
     "keep_up",
@@ -202,6 +203,25 @@ def upcoming_runs(settings: Settings, limit: int = 50) -> tuple[OrchestratedRun,
 
     api = available_api(settings.home)
     return upcoming_flow_runs(api, limit) if api else ()
+
+
+def answer_run(settings: Settings, run_id: str, answer: Mapping[str, object]) -> bool:
+    """Let a run that waits for a person go on; whether there was one that waited.
+
+    Args:
+        settings: Of the project.
+        run_id: Ours.
+        answer: What it asked for.
+
+    Raises:
+        ConfigurationError: The configured API does not answer.
+    """
+    from pynomaly.infrastructure.prefect.flow_runs import answer_flow_run
+    from pynomaly.infrastructure.prefect.session import available_api
+
+    api = available_api(settings.home)
+    waiting = [run for run in flow_runs(settings) if run.run_id == run_id and run.kind == "PAUSED"]
+    return api is not None and any(answer_flow_run(api, run.id, answer) for run in waiting)
 
 
 def worker_is_well(settings: Settings) -> None:

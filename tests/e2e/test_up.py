@@ -255,6 +255,46 @@ def test_an_event_starts_a_run_that_can_be_followed(up: Up, cli: Cli) -> None:
     )
 
 
+def test_a_release_suspends_until_somebody_approves_it(up: Up, cli: Cli) -> None:
+    configure(
+        up.project,
+        release={"min_gate_rows": 50, "allow_inconclusive": True},
+        rollout={"approval": "required", "strategy": "direct"},
+    )
+    frame(800, 11).to_csv("fresh.csv", index=False)
+    assert cli("train", "payments", "--data", "fresh.csv", "--engine", "direct").code == 0
+    from prefect.states import Scheduled
+
+    from pynomaly.infrastructure.prefect.client import api_client
+
+    with api_client(up.document["api"]) as client:
+        deployment = client.read_deployment_by_name("payments/release")
+        run = client.create_flow_run_from_deployment(deployment.id, state=Scheduled())
+        started = str(run.id)
+
+    def status() -> dict[str, Any]:
+        document: dict[str, Any] = cli("status", "payments", "--json").json
+        return document
+
+    waiting = eventually(lambda: status()["on_its_way"], 120)
+    assert waiting["state"] == "pending_approval"
+    suspended = eventually(
+        lambda: [r for r in runs(cli) if (r["id"], r["status"]) == (started, "suspended")]
+    )
+    assert suspended
+    assert cli("runs", "watch", started).code == 5
+    with api_client(up.document["api"]) as client:
+        eventually(lambda: client.read_flow_run(started).state_name == "Suspended")
+
+    approved = cli("releases", "approve", waiting["id"], "--reason", "seen", "--json").json
+
+    assert approved["run_goes_on"]
+    assert eventually(lambda: status()["champion"]["version"] == 2, 120)
+    (done,) = [r for r in runs(cli) if r["id"] == started]
+    eventually(lambda: cli("runs", "watch", started).code == 0)
+    assert done["command"] == "release"
+
+
 def test_following_a_run_that_fails_ends_as_it_did(up: Up, cli: Cli) -> None:
     Path("broken.csv").write_text("txn_id,amount\n1,2\n")
     run_id = cli("trigger", "data-arrived", "payments", "--data", "broken.csv", "--json").json[

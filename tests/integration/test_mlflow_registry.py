@@ -376,3 +376,17 @@ def test_a_server_keeps_the_artifacts_itself_and_gives_back_the_same_bytes(
     assert not (tmp_path / "not-used").exists()
     with pytest.raises(IntegrityError):
         registry.download(replace(version, version=4711), tmp_path / "lost")
+
+
+def test_the_page_of_a_model_says_what_it_is(
+    registry: MlflowRegistry, registration: Registration, home: Path
+) -> None:
+    from mlflow import MlflowClient
+
+    version = registry.register(replace(registration, description="Fitted on **200** rows."))
+    client = MlflowClient(f"sqlite:///{home}/state/mlflow.db")
+    model = client.get_registered_model(registration.pipeline)
+    assert f"pipeline **{registration.pipeline}**" in model.description
+    assert "`production` serves" in model.description
+    found = client.get_model_version(registration.pipeline, str(version.version))
+    assert found.description == "Fitted on **200** rows."

@@ -97,6 +97,7 @@ class RegisterModel:
                         "validation_verdict": validated.report.verdict,
                         **{name: f"{value:.6g}" for name, value in trained.metrics.items()},
                     },
+                    description=_description(pipeline, validated, choice, trained, run_id),
                 )
             )
         self.records.add_version(version)
@@ -147,3 +148,31 @@ class RegisterModel:
             "data/profile.html": work / "profile.html",
             "data/validation.html": Path(validated.report_path),
         }
+
+
+def _description(
+    pipeline: Pipeline, validated: Validated, choice: Choice, trained: TrainedModel, run_id: str
+) -> str:
+    """Return what a person finds beside the version, as Markdown."""
+    snapshot = validated.dataset.snapshot
+    measured = [
+        f"- {name.replace('_', ' ')}: {value:.4g}" for name, value in trained.metrics.items()
+    ]
+    return "\n".join(
+        [
+            f"**{choice.detector}** for pipeline **{pipeline.name}**, fitted on "
+            f"{trained.fitted_rows:,} of {validated.dataset.rows:,} accepted rows.",
+            "",
+            f"- trained on `{snapshot.uri}`, content `{snapshot.fingerprint.content[:12]}`, "
+            f"{validated.dataset.quarantined:,} rows quarantined",
+            f"- chosen in {len(choice.trials)} trials by {choice.objective.replace('_', ' ')}",
+            f"- labels: {trained.labels or 'none'}",
+            *measured,
+            f"- run `{run_id}`: `pynomaly report {run_id}`",
+            "",
+            "The training run holds parameters, every trial, the validation report, the profile and "
+            "plots. Tags `gate.*` and `release_*` say what the release gates found; what serves is "
+            f"decided by Pynomaly's records (`pynomaly releases list {pipeline.name}`), the aliases "
+            "follow.",
+        ]
+    )

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 __all__ = ["Actor", "Run", "RunStatus", "ScoredBatch", "StepRecord"]
 
-RunStatus = Literal["running", "completed", "failed"]
+RunStatus = Literal["running", "suspended", "completed", "failed"]
+"""Suspended runs have no process; they go on when a person has answered."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ class Registration:
         trials: Tuning table: one mapping per trial.
         artifacts: Artifact path → local file (reports, plots, profile).
         tags: Of the version.
+        description: Of the version, Markdown, for whoever finds it in the registry.
     """
 
     pipeline: str
@@ -46,6 +47,7 @@ class Registration:
     trials: Sequence[Mapping[str, object]] = ()
     artifacts: Mapping[str, Path] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
+    description: str = ""
 
 
 class ModelRegistry(Protocol):

@@ -227,7 +227,9 @@ class MlflowRegistry:
 
         client = self._client
         try:
-            client.create_registered_model(registration.pipeline)
+            client.create_registered_model(
+                registration.pipeline, description=_MODEL.format(pipeline=registration.pipeline)
+            )
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
@@ -239,6 +241,7 @@ class MlflowRegistry:
             source=f"models:/{model.model_id}" if by_id else model.artifact_location,
             run_id=run_id,
             tags=_tags(registration),
+            description=registration.description,
             model_id=model.model_id,
         )
 
@@ -259,6 +262,18 @@ class MlflowRegistry:
                     hint="somebody changed the artifact store; restore it from a backup",
                 )
         return fetched
+
+
+_MODEL = """\
+Anomaly detector of the Pynomaly pipeline **{pipeline}**.
+
+Aliases: `production` serves, `previous` served before it, `canary` answers part of the rows, `staging`
+scores silently, `candidate` waits for approval. They follow Pynomaly's release table: moving one by hand
+changes nothing about what serves, and it is moved back.
+
+`pynomaly releases list {pipeline}` tells the whole story, `pynomaly rollback {pipeline}` undoes the last
+step.
+"""
 
 
 def _tags(registration: Registration) -> dict[str, str]:

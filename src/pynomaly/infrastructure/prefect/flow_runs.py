@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from pynomaly.domain.deployments import OrchestratedRun
 from pynomaly.infrastructure.prefect.client import api_client
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.filters import FlowRunFilter
     from prefect.client.schemas.objects import FlowRun, StateType
 
-__all__ = ["latest_flow_runs", "upcoming_flow_runs"]
+__all__ = ["answer_flow_run", "latest_flow_runs", "upcoming_flow_runs"]
 
 
 def latest_flow_runs(api: str, limit: int = 200) -> tuple[OrchestratedRun, ...]:
@@ -51,6 +52,22 @@ def upcoming_flow_runs(api: str, limit: int = 50) -> tuple[OrchestratedRun, ...]
             limit=limit,
         )
         return tuple(_facts(client, found))
+
+
+def answer_flow_run(api: str, flow_run_id: str, answer: Mapping[str, object]) -> bool:
+    """Let a suspended run go on with the input it waits for; whether it was waiting.
+
+    Raises:
+        ConfigurationError: The API does not answer.
+    """
+    with api_client(api) as client:
+        from prefect.client.schemas.objects import StateType
+
+        run = client.read_flow_run(UUID(flow_run_id))
+        if run.state is None or run.state.type is not StateType.PAUSED:
+            return False
+        result = client.resume_flow_run(run.id, dict(answer))
+        return result.status.value == "ACCEPT"
 
 
 def _in_state(kinds: Sequence[StateType]) -> FlowRunFilter:

@@ -29,7 +29,7 @@ _TONES = {
     "good": {"pass", "passed", "production", "completed", "ok"},
     "warn": {
         "review", "inconclusive", "passed_with_quarantine", "candidate", "running", "superseded",
-        "warning", "watch", "pending_approval", "staging", "canary",
+        "warning", "watch", "suspended", "pending_approval", "staging", "canary",
     },
     "bad": {"block", "blocked", "rejected", "failed", "rolled_back", "aborted", "drift"},
 }  # fmt: skip

@@ -107,8 +107,20 @@ def _follow(
         time.sleep(_POLL_SECONDS)
 
 
+def _answer(session: Session, release: Release, approve: bool, reason: str) -> bool:
+    """Let the run that waits for this answer go on, if there is one."""
+    from pynomaly import operations
+    from pynomaly.domain.errors import ConfigurationError
+
+    said = {"approve": approve, "name": session.platform.actor.name, "reason": reason}
+    try:
+        return operations.answer_run(session.settings, release.run_id, said)
+    except ConfigurationError:  # the answer is on record, and holds without Prefect
+        return False
+
+
 def _steering(
-    name: str, verb: str, example: str, *, required: bool
+    name: str, verb: str, example: str, *, required: bool, answer: bool | None = None
 ) -> Callable[..., click.Command]:
     """Make a command out of something that is done to one release, with a reason."""
 
@@ -123,10 +135,11 @@ def _steering(
             release = act(session, release_id, reason)
             followed = session.platform.reconcile(release.pipeline)
             document = session.platform.queries.release(release.id)
-            session.present(
-                {**document, "registry": followed},
-                [*release_lines(document), *registry_lines(followed)],
-            )
+            taken_up = answer is not None and _answer(session, release, answer, reason)
+            lines = [*release_lines(document), *registry_lines(followed)]
+            if taken_up:
+                lines.append(f"run: {release.run_id} goes on")
+            session.present({**document, "registry": followed, "run_goes_on": taken_up}, lines)
 
         return run
 
@@ -141,6 +154,7 @@ _EXAMPLE = "019b76da-a800-7000-8000-000000000000"
     "you approve",
     f'pynomaly releases approve {_EXAMPLE} --reason "seen"',
     required=False,
+    answer=True,
 )
 def approve(session: Session, release_id: str, reason: str) -> Release:
     """Approve a release that waits; `pynomaly release PIPELINE --resume` then goes on."""
@@ -154,6 +168,7 @@ def approve(session: Session, release_id: str, reason: str) -> Release:
     "you reject",
     f'pynomaly releases reject {_EXAMPLE} --reason "too few rows"',
     required=True,
+    answer=False,
 )
 def reject(session: Session, release_id: str, reason: str) -> Release:
     """Reject a release that waits for approval; the champion keeps serving."""
