@@ -1,5 +1,6 @@
 """Every bad challenger is stopped by the gate that should see it; honest ones are not."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,11 @@ from challengers import (
     table,
     told,
 )
+from pynomaly.domain.datasets import Schema
 from pynomaly.domain.gates import Override
 from pynomaly.domain.releases import Release
 from pynomaly.domain.runs import Actor
-from ring import NUMBERS, Ring, payments, pipeline
+from ring import NUMBERS, SCHEMA, Ring, payments, pipeline
 
 
 @pytest.fixture(scope="module")
@@ -130,3 +132,23 @@ def test_inconclusive_passes_where_the_policy_says_so_and_that_is_on_record(tmp_
 
     assert release.state == "candidate"
     assert release.gates[-1].gate == "inconclusive_allowed"
+
+
+def test_a_column_that_was_dropped_or_renamed_asks_for_review_instead_of_failing(
+    tmp_path: Path,
+) -> None:
+    arena = Arena(tmp_path, "gmm")
+    ring = arena.ring
+    without = Schema(tuple(column for column in SCHEMA.columns if column.name != "load"))
+    old = arena.trained(payments(4_000, 2))
+    ring.pipeline = replace(ring.pipeline, schema=without)
+
+    fresh = ring.release(ring.registered(arena.trained(payments(4_000, 2))))
+    stale = ring.release(ring.registered(old))
+
+    assert fresh.verdict == "review"
+    asking = next(gate for gate in fresh.gates if gate.gate == "schema_compatible")
+    assert "no longer declares 'load', which the champion reads" in asking.sentence
+    assert "No longer read: load." in asking.sentence
+    assert stale.verdict == "block"
+    assert stale.gates[-1].gate == "schema_declared"

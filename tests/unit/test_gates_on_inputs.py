@@ -7,7 +7,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pynomaly.application.gates.inputs import column_scales, schema_compatible, training_rows
+from pynomaly.application.gates.inputs import (
+    column_scales,
+    incomparable,
+    schema_compatible,
+    schema_declared,
+    training_rows,
+)
 from pynomaly.application.gates.recent import Recent, RecentBatch
 from pynomaly.application.preprocessing import fit_preprocessing
 from pynomaly.domain.datasets import Column, ColumnKind, Schema
@@ -64,10 +70,32 @@ def test_a_column_the_last_batch_lacks_blocks() -> None:
     ],
 )
 def test_a_model_of_another_declaration_blocks(columns: Schema, told: str) -> None:
-    result = schema_compatible(model(columns), None, Recent(), PIPELINE)
+    result = schema_declared(model(columns), PIPELINE)
 
     assert result.verdict == "block"
     assert told in result.sentence
+    assert schema_declared(model(), PIPELINE).verdict == "pass"
+
+
+@pytest.mark.parametrize(
+    ("columns", "holdout", "told"),
+    [
+        (schema(a="numeric", gone="numeric"), ["a", "gone"], "no longer declares 'gone'"),
+        (schema(a="categorical"), ["a"], "'a' is declared numeric, and the champion learnt"),
+        (AB, ["a"], "the held-out rows lack 'b'"),
+    ],
+)
+def test_a_champion_that_cannot_read_the_present_columns_is_not_compared_with(
+    columns: Schema, holdout: list[str], told: str
+) -> None:
+    why = incomparable(model(columns), holdout, PIPELINE)
+
+    assert why is not None
+    assert told in why
+    assert incomparable(model(), ["a", "b", "c"], PIPELINE) is None
+    result = schema_compatible(model(), model(columns), sent("a", "b"), PIPELINE, why)
+    assert result.verdict == "review"
+    assert "cannot be compared with" in result.sentence
 
 
 def test_a_column_new_to_the_champion_asks_for_review_until_production_is_seen_to_send_it() -> None:

@@ -22,9 +22,11 @@ __all__ = [
 Verdict = Literal["pass", "review", "block", "inconclusive"]
 OverridingRole = Literal["approver", "admin"]
 
-INTEGRITY_GATES = frozenset({"data_validated", "certified", "golden_rows", "batch_invariant"})
-"""Say that something is not what it claims to be.  No reason makes that acceptable, so nobody can
-override them; neither can anybody override bytes that differ from what was registered, which end
+INTEGRITY_GATES = frozenset(
+    {"data_validated", "certified", "schema_declared", "golden_rows", "batch_invariant"}
+)
+"""Say that something is not what it claims to be, or could not run.  No reason makes that
+acceptable, so nobody can override them; neither can anybody override bytes that differ from what was registered, which end
 the command before any gate is asked."""
 
 

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from pynomaly.application.gates.alerts import alert_rate, alerts_per_day, recent_alert_rate
 from pynomaly.application.gates.capacity import latency, model_size, throughput
 from pynomaly.application.gates.comparison import injected_recall, rank_agreement, recent_recall
 from pynomaly.application.gates.context import GateContext
 from pynomaly.application.gates.extensions import team_gates
-from pynomaly.application.gates.inputs import column_scales, schema_compatible, training_rows
+from pynomaly.application.gates.inputs import (
+    column_scales,
+    incomparable,
+    schema_compatible,
+    schema_declared,
+    training_rows,
+)
 from pynomaly.application.gates.integrity import (
     batch_invariant,
     certified,
@@ -26,7 +33,7 @@ __all__ = ["NAMES", "judge"]
 
 NAMES = frozenset(
     {
-        "data_validated", "certified", "schema_compatible", "golden_rows", "batch_invariant",
+        "data_validated", "certified", "schema_declared", "schema_compatible", "golden_rows", "batch_invariant",
         "distinct_scores", "injected_recall", "alert_rate", "alerts_per_day", "average_precision",
         "known_anomalies", "training_rows", "column_scales", "rank_agreement", "recent_recall",
         "recent_alert_rate", "replay", "latency", "throughput", "model_size",
@@ -39,25 +46,33 @@ NAMES = frozenset(
 def judge(context: GateContext) -> tuple[GateResult, ...]:
     """Put a challenger before every gate that applies to it.
 
-    A model that would run uncertified code meets ``certified`` alone, and one whose inputs are not
-    there ``schema_compatible`` as the last: nothing further can be asked of them.
+    A model that would run uncertified code meets ``certified`` alone, and one that does not read
+    what the pipeline declares ``schema_declared`` as the last: nothing further can be asked of
+    them, and nobody can override these two.  A champion that cannot read what the pipeline
+    declares now counts as none, which a person has to look at.
     """
     code = certified(context.challenger.model)
     if code.verdict == "block":
         return (code,)
-    champion = context.champion
+    validated = data_validated(context.report, context.fingerprint)
+    declared = schema_declared(context.challenger.model, context.pipeline)
+    if declared.verdict == "block":
+        return (validated, code, declared)
+    champion, why = context.champion, None
+    if champion is not None:
+        why = incomparable(champion.model, context.holdout.column_names, context.pipeline)
+        context = replace(context, champion=None) if why else context
     inputs = schema_compatible(
         context.challenger.model,
         champion.model if champion else None,
         context.recent,
         context.pipeline,
+        why,
     )
-    validated = data_validated(context.report, context.fingerprint)
-    if inputs.verdict == "block":
-        return (validated, code, inputs)
     results = (
         validated,
         code,
+        declared,
         inputs,
         *_own(context),
         *_with_champion(context),
@@ -80,6 +95,8 @@ def _own(context: GateContext) -> Iterator[GateResult]:
     yield alerts_per_day(
         challenger, holdout, context.recent, policy, decision, first=champion is None
     )
+    if context.pipeline.label_column not in holdout.column_names:
+        return  # none, or named only after the rows were held out
     labels = known_labels(holdout, context.pipeline)
     if labels is not None:
         for gate in (label_precision, known_anomalies):

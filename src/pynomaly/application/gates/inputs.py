@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from pynomaly.application.gates.recent import Recent, RecentBatch
 from pynomaly.domain.datasets import Schema
@@ -10,25 +10,75 @@ from pynomaly.domain.gates import GateResult, Verdict
 from pynomaly.domain.models import QUANTILE_SHARES, Model, NumericEncoding
 from pynomaly.domain.pipelines import Pipeline, ReleasePolicy
 
-__all__ = ["column_scales", "schema_compatible", "training_rows"]
+__all__ = [
+    "column_scales",
+    "incomparable",
+    "schema_compatible",
+    "schema_declared",
+    "training_rows",
+]
+
+
+def schema_declared(challenger: Model, pipeline: Pipeline) -> GateResult:
+    """Block a model that reads columns otherwise than the pipeline declares them: it cannot score."""
+    problems = [*_undeclared(challenger.schema, pipeline, "challenger")]
+    columns = len(challenger.schema.names)
+    return GateResult(
+        "schema_declared", "block" if problems else "pass", float(len(problems)), None, 0.0, columns,
+        f"{'; '.join(problems)}." if problems
+        else f"The pipeline declares all {columns} columns as the challenger learnt them.",
+    )  # fmt: skip
+
+
+def incomparable(champion: Model, holdout: Iterable[str], pipeline: Pipeline) -> str | None:
+    """Return why a champion can score neither the held-out rows nor what the pipeline now reads.
+
+    Args:
+        champion: What serves.
+        holdout: Columns of the challenger's held-out rows.
+        pipeline: As it is declared now.
+
+    Returns:
+        None if it can.
+    """
+    problems = [*_undeclared(champion.schema, pipeline, "champion")]
+    problems += [
+        f"the held-out rows lack '{name}', which the champion reads"
+        for name in sorted({*champion.schema.names} - {*holdout})
+    ]
+    return problems[0] if problems else None
 
 
 def schema_compatible(
-    challenger: Model, champion: Model | None, recent: Recent, pipeline: Pipeline
+    challenger: Model,
+    champion: Model | None,
+    recent: Recent,
+    pipeline: Pipeline,
+    incomparable: str | None = None,
 ) -> GateResult:
     """Pass if what production sends is what the challenger reads, columns and kinds.
 
-    It blocks where the pipeline declares a column otherwise than the challenger learnt it, where
-    the batch scored last lacks one, or where more of its rows than may be quarantined cannot be
-    read as declared.  Where no batch can be read, what the champion reads has to stand for what
-    production sends: a column it does not read, or reads as another kind, asks for review.
+    It blocks where the batch scored last lacks a column, or where more of its rows than may be
+    quarantined cannot be read as the pipeline declares them.  Where no batch can be read, what the
+    champion reads has to stand for what production sends: a column it does not read, or reads as
+    another kind, asks for review.  So does a champion that cannot be compared with.
+
+    Args:
+        challenger: To be released.
+        champion: What serves, if anything.
+        recent: What production scored last.
+        pipeline: As it is declared now.
+        incomparable: Why the champion cannot be compared with; None if it can.
     """
     newest = next(iter(recent.read), None)
-    problems = [*_undeclared(challenger.schema, pipeline)]
-    if newest is not None:
-        problems += _not_sent(challenger.schema, newest, pipeline)
+    problems = [*_not_sent(challenger.schema, newest, pipeline)] if newest else []
     doubts = []
-    if champion is not None:
+    if incomparable is not None:
+        doubts.append(
+            f"{incomparable}: it cannot be compared with, and cannot score what the pipeline "
+            "declares now"
+        )
+    elif champion is not None:
         doubts = [*_new_to(champion.schema, challenger.schema, sent=newest is not None)]
     ignored = [] if champion is None else [
         name for name in champion.schema.names if name not in challenger.schema.names
@@ -49,16 +99,14 @@ def schema_compatible(
     )  # fmt: skip
 
 
-def _undeclared(schema: Schema, pipeline: Pipeline) -> Iterator[str]:
+def _undeclared(schema: Schema, pipeline: Pipeline, who: str) -> Iterator[str]:
     declared = {column.name: column.kind for column in pipeline.schema.columns}
     for column in schema.columns:
         kind = declared.get(column.name)
         if kind is None:
-            yield f"the pipeline no longer declares '{column.name}', which the challenger reads"
+            yield f"the pipeline no longer declares '{column.name}', which the {who} reads"
         elif kind != column.kind:
-            yield (
-                f"'{column.name}' is declared {kind}, and the challenger learnt it as {column.kind}"
-            )
+            yield f"'{column.name}' is declared {kind}, and the {who} learnt it as {column.kind}"
 
 
 def _not_sent(schema: Schema, newest: RecentBatch, pipeline: Pipeline) -> Iterator[str]:
