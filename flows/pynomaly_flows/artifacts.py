@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from pynomaly import operations
 from pynomaly_flows.context import Job, platform
 
 __all__ = [
     "Progress",
     "findings_table",
-    "gates_table",
+    "gates_pages",
     "model_link",
     "report_link",
+    "rollout_page",
     "validation_page",
 ]
 
@@ -35,12 +37,17 @@ def validation_page(job: Job, facts: Facts) -> None:
         )
 
 
-def gates_table(job: Job, facts: Facts) -> None:
-    """Publish every gate with its numbers."""
-    from prefect.artifacts import create_table_artifact
+def gates_pages(job: Job, facts: Facts) -> None:
+    """Publish every gate with its numbers, and the alerts that a replay saw appear and disappear."""
+    from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
     release = platform().records.release(str(facts.get("release_id")))
     if release is not None:  # there is none when a gate could not be evaluated at all
+        create_markdown_artifact(
+            platform().reports.gates_markdown(release),
+            key=_key(job, "release"),
+            description=f"Release of version {release.version}, with the replay of recent batches",
+        )
         create_table_artifact(
             [
                 {
@@ -64,12 +71,32 @@ def model_link(job: Job, facts: Facts) -> None:
     from prefect.artifacts import create_markdown_artifact
 
     if "version" in facts:
+        version, run = facts["version"], f"`{facts['tracking_run_id']}`"
+        name = f"**{job.pipeline}**, version **{version}**"
+        if pages := operations.mlflow_pages(platform().settings):
+            name = f"[{name}]({pages}/#/models/{job.pipeline}/versions/{version})"
         create_markdown_artifact(
-            f"Registered model **{job.pipeline}**, version **{facts['version']}**\n\n"
-            f"- MLflow run `{facts['tracking_run_id']}`\n- model `{facts['uri']}`\n"
+            f"Registered model {name}\n\n- MLflow run {run}\n- model `{facts['uri']}`\n"
             f"- manifest `{facts['manifest_digest']}`",
             key=_key(job, "model"),
             description=f"Version {facts['version']} in MLflow",
+        )
+
+
+def rollout_page(job: Job, facts: Facts) -> None:
+    """Publish where a rollout stands, what was seen, and what follows."""
+    from prefect.artifacts import create_markdown_artifact
+
+    if facts:  # nothing was judged otherwise
+        verdict = str(facts["verdict"]).replace("_", " ")
+        create_markdown_artifact(
+            f"# Version {facts['version']}: {verdict}\n\n{facts['sentence']}\n\n"
+            f"- strategy {facts['strategy']}, step {facts['step'] + 1}: it answered "
+            f"{facts['answered']:,} of {facts['rows']:,} rows (share {facts['share']:.0%})\n"
+            f"- now **{str(facts['state']).replace('_', ' ')}**, share {facts['next_share']:.0%}\n"
+            f"- release `{facts['release_id']}`",
+            key=_key(job, "rollout"),
+            description=f"Rollout of version {facts['version']}: {verdict}",
         )
 
 

@@ -201,7 +201,7 @@ def _released(result: Release) -> Facts:
     }
 
 
-@step(summary=_released, artifact=artifacts.gates_table)
+@step(summary=_released, artifact=artifacts.gates_pages)
 def gate(
     job: Job,
     version: int | None,
@@ -292,7 +292,7 @@ def _judged(result: Judged | None) -> Facts:
     }
 
 
-@step(summary=_judged)
+@step(summary=_judged, artifact=artifacts.rollout_page)
 def rollout(job: Job, batch: ScoredBatch) -> Judged | None:
     """Advance, hold or roll back what is rolled out, by what the batch showed."""
     judged = platform().judge_rollout(batch.id)

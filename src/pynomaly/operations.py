@@ -27,6 +27,7 @@ __all__ = [
     "deployment_target",
     "flow_runs",
     "keep_up",
+    "mlflow_pages",
     "project_id",
     "scheduling_api",
     "take_down",
@@ -203,6 +204,17 @@ def upcoming_runs(settings: Settings, limit: int = 50) -> tuple[OrchestratedRun,
 
     api = available_api(settings.home)
     return upcoming_flow_runs(api, limit) if api else ()
+
+
+def mlflow_pages(settings: Settings) -> str | None:
+    """Return where MLflow's pages are: its server's, or those of ``pynomaly up``; None without."""
+    from pynomaly.infrastructure.mlflow.client import is_server, redacted
+    from pynomaly.infrastructure.prefect.standing import alive_here
+
+    if is_server(settings.mlflow.tracking_uri):
+        return redacted(settings.mlflow.tracking_uri).rstrip("/")
+    there = alive_here(settings.home)
+    return there.mlflow if there else None
 
 
 def answer_run(settings: Settings, run_id: str, answer: Mapping[str, object]) -> bool:
