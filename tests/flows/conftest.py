@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from pynomaly.application.reconcile import Reconciled
 from pynomaly.domain.errors import UnknownPipelineError
 from pynomaly.domain.runs import Actor
 from pynomaly.infrastructure.sqlalchemy.records import SqlRecords
@@ -23,6 +24,9 @@ class TinyPlatform:
         if name != "payments":
             raise UnknownPipelineError(f"no pipeline '{name}'")
         return SimpleNamespace(name=name)
+
+    def reconcile(self, pipeline):
+        return Reconciled()  # in line
 
     def top_alerts(self, run_id, limit):
         return []
