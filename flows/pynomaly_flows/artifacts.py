@@ -52,10 +52,10 @@ def gates_pages(job: Job, facts: Facts) -> None:
             [
                 {
                     "gate": gate.gate,
-                    "verdict": gate.verdict,
-                    "observed": gate.observed,
-                    "bound": gate.bound,
-                    "threshold": gate.threshold,
+                    "verdict": "overridden" if gate.override else gate.verdict,
+                    "observed": _rounded(gate.observed),
+                    "bound": _rounded(gate.bound),
+                    "threshold": _rounded(gate.threshold),
                     "n": gate.n,
                     "meaning": gate.sentence,
                 }
@@ -72,7 +72,7 @@ def model_link(job: Job, facts: Facts) -> None:
 
     if "version" in facts:
         version, run = facts["version"], f"`{facts['tracking_run_id']}`"
-        name = f"**{job.pipeline}**, version **{version}**"
+        name = f"{job.pipeline}, version {version}"
         if pages := operations.mlflow_pages(platform().settings):
             name = f"[{name}]({pages}/#/models/{job.pipeline}/versions/{version})"
         create_markdown_artifact(
@@ -149,6 +149,10 @@ class Progress:
         from prefect.artifacts import update_progress_artifact
 
         update_progress_artifact(self._id, min(share, 1.0) * 100)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.4g}")
 
 
 def _key(job: Job, name: str) -> str:

@@ -56,7 +56,7 @@ def gates(release: Release) -> str:
         release: With every gate's result.
     """
     champion = "none" if release.champion is None else f"version {release.champion}"
-    header = ("verdict", "gate", "observed", "bound", "threshold", "n", "in words")
+    header = ("verdict", "gate", "observed", "bound", "threshold", "n")
     rows = (
         (
             f"{_MARKS[gate.verdict]} {gate.verdict}",
@@ -65,7 +65,6 @@ def gates(release: Release) -> str:
             formats.number(gate.bound),
             formats.number(gate.threshold),
             formats.number(gate.n),
-            gate.sentence if gate.override is None else f"{gate.sentence} {_waived(gate.override)}",
         )
         for gate in release.gates
     )
@@ -73,6 +72,13 @@ def gates(release: Release) -> str:
         f"# Release of {_text(release.pipeline)} version {release.version}: {release.verdict}",
         "",
         f"State {formats.words(release.state)}; compared with champion {champion}.",
+        "",
+        # Sentences wrap in a list; in Prefect's pages the end of a wide table is out of sight.
+        *(
+            f"- {_MARKS[gate.verdict]} **{formats.words(gate.gate)}**: {_text(gate.sentence)}"
+            + (f" {_text(_waived(gate.override))}" if gate.override else "")
+            for gate in release.gates
+        ),
         "",
         *_table(header, rows),
     ]
@@ -109,18 +115,13 @@ def _waived(override: Override) -> str:
 
 
 def _alerts(alerts: Any) -> list[str]:
-    """Return alerts of a replay as a table."""
-    header = ("row", "p-value, challenger", "p-value, champion", "reasons")
-    rows = (
-        (
-            ", ".join(alert["ids"].values()),
-            formats.number(alert["challenger_p_value"]),
-            formats.number(alert["champion_p_value"]),
-            "; ".join(alert["reasons"]),
-        )
+    """Return alerts of a replay as a list."""
+    return [
+        f"- **{_text(', '.join(alert['ids'].values()))}** (p-value "
+        f"{formats.number(alert['challenger_p_value'])}, the champion's "
+        f"{formats.number(alert['champion_p_value'])}): {_text('; '.join(alert['reasons']))}"
         for alert in alerts
-    )
-    return _table(header, rows)
+    ]
 
 
 def _row(result: ExpectationResult) -> Sequence[str]:
