@@ -11,7 +11,7 @@ from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pynomaly import adapters
+from pynomaly.backends import Backends
 from pynomaly.domain.runs import Actor
 from pynomaly.version import __version__
 
@@ -26,21 +26,7 @@ if TYPE_CHECKING:
     from pynomaly.application.keep_scores import PruneScores, VerifyScores
     from pynomaly.application.monitor import MonitorScores
     from pynomaly.application.plan_scoring import PlanScoring
-    from pynomaly.application.ports.data import DatasetStore, OutputSinks, Sources
-    from pynomaly.application.ports.evidence import Signer
-    from pynomaly.application.ports.learning import (
-        DetectorFitter,
-        Kernels,
-        LabelFitter,
-        ModelStore,
-        Tuner,
-    )
-    from pynomaly.application.ports.ledger import Ledger
-    from pynomaly.application.ports.partitions import PartitionReader, PartStore
-    from pynomaly.application.ports.quality import DataValidator
-    from pynomaly.application.ports.records import Records
-    from pynomaly.application.ports.registry import ModelRegistry
-    from pynomaly.application.ports.reporting import Plots, Reports
+    from pynomaly.application.ports.partitions import PartStore
     from pynomaly.application.profile import ProfileDataset, ProfileSource
     from pynomaly.application.queries import Queries
     from pynomaly.application.read_scores import ReadScores
@@ -86,7 +72,7 @@ def prefect_session(settings: Settings) -> AbstractContextManager[str]:
     return session(settings.home)
 
 
-class Platform:
+class Platform(Backends):
     """Every use case, wired to the adapters the settings ask for.
 
     Args:
@@ -94,7 +80,7 @@ class Platform:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+        super().__init__(settings)
         self.actor = Actor(getpass.getuser(), "local")
 
     def pipeline(self, name: str) -> Pipeline:
@@ -107,130 +93,6 @@ class Platform:
         from pynomaly.settings import load_pipeline
 
         return load_pipeline(name, self.settings)
-
-    # Folders
-
-    @cached_property
-    def _artifacts(self) -> Path:
-        return self.settings.home / "artifacts"
-
-    @cached_property
-    def _reports_folder(self) -> Path:
-        return self.settings.home / "reports"
-
-    @cached_property
-    def _plots_folder(self) -> Path:
-        return self._artifacts / "plots"
-
-    # Adapters
-
-    @cached_property
-    def records(self) -> Records:
-        """Our own records."""
-        from pynomaly.infrastructure.sqlalchemy.records import SqlRecords
-
-        return SqlRecords(self.settings.records.url)
-
-    @cached_property
-    def ledger(self) -> Ledger:
-        """What was scored."""
-        from pynomaly.infrastructure.sqlalchemy.ledger import SqlLedger
-
-        return SqlLedger(self.settings.records.url)
-
-    @cached_property
-    def registry(self) -> ModelRegistry:
-        """The model registry."""
-        from pynomaly.infrastructure.mlflow.registry import MlflowRegistry
-
-        return MlflowRegistry(self.settings.mlflow.tracking_uri, self._artifacts / "mlflow")
-
-    @cached_property
-    def sources(self) -> Sources:
-        """Opens whatever holds rows."""
-        return adapters.data_sources()
-
-    @cached_property
-    def partitions(self) -> PartitionReader:
-        """Divides sources and reads the pieces."""
-        return adapters.partition_reader()
-
-    @cached_property
-    def parts(self) -> PartStore:
-        """Scored parts."""
-        scoring, s3 = self.settings.scoring, self.settings.s3
-        return adapters.part_store(workers=scoring.workers, sse=s3.sse, kms_key=s3.kms_key)
-
-    @cached_property
-    def datasets(self) -> DatasetStore:
-        """Staged datasets."""
-        from pynomaly.infrastructure.arrow.outputs import ParquetDatasetStore
-        from pynomaly.infrastructure.filesystem.targets import open_local_target
-
-        return ParquetDatasetStore(self._artifacts / "datasets", open_local_target)
-
-    @cached_property
-    def sinks(self) -> OutputSinks:
-        """Outputs users ask for."""
-        return adapters.output_sinks()
-
-    @cached_property
-    def validator(self) -> DataValidator:
-        """Checks expectations."""
-        from pynomaly.infrastructure.great_expectations.validator import (
-            GreatExpectationsValidator,
-        )
-
-        return GreatExpectationsValidator()
-
-    @cached_property
-    def kernels(self) -> Kernels:
-        """Score frozen detectors."""
-        return adapters.detector_kernels(self.settings.scoring.threads)
-
-    @cached_property
-    def fitter(self) -> DetectorFitter:
-        """Fits and freezes detectors."""
-        return adapters.detector_fitter(self.kernels)
-
-    @cached_property
-    def label_fitter(self) -> LabelFitter:
-        """Fits what labels teach."""
-        return adapters.label_fitter(self.kernels)
-
-    @cached_property
-    def tuner(self) -> Tuner:
-        """Searches for better detectors."""
-        from pynomaly.infrastructure.optuna.tuner import OptunaTuner
-
-        return OptunaTuner(self._artifacts / "studies")
-
-    @cached_property
-    def model_store(self) -> ModelStore:
-        """Model folders."""
-        return adapters.model_folders()
-
-    @cached_property
-    def reports(self) -> Reports:
-        """Renders pages."""
-        return adapters.page_reports()
-
-    @cached_property
-    def plots(self) -> Plots:
-        """Draws pictures."""
-        from pynomaly.infrastructure.reports.plots import MatplotlibPlots
-
-        return MatplotlibPlots()
-
-    @cached_property
-    def signer(self) -> Signer:
-        """Vouches for evidence."""
-        from pynomaly.infrastructure.evidence import Ed25519Signer
-
-        given = self.settings.evidence.signing_key
-        return Ed25519Signer(self.settings.signing_key, create=given is None)
-
-    # Use cases
 
     @cached_property
     def loader(self) -> ModelLoader:
