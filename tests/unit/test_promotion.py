@@ -12,6 +12,7 @@ from pynomaly.application.begin_release import BeginRelease
 from pynomaly.application.champion import ModelLoader
 from pynomaly.application.reconcile import ReconcileRegistry
 from pynomaly.application.steer import SteerReleases
+from pynomaly.domain.canaries import Comparison
 from pynomaly.domain.datasets import Column, Schema
 from pynomaly.domain.errors import (
     ApprovalPendingError,
@@ -21,7 +22,7 @@ from pynomaly.domain.errors import (
     UsageError,
 )
 from pynomaly.domain.gates import GateResult
-from pynomaly.domain.pipelines import Pipeline, SourceSpec
+from pynomaly.domain.pipelines import DecisionPolicy, Pipeline, SourceSpec
 from pynomaly.domain.releases import ModelVersion, Release
 from pynomaly.domain.rollouts import RolloutPolicy, plan_rollout
 from pynomaly.domain.runs import Actor, Run
@@ -138,6 +139,33 @@ class TestBeginning:
         going = promote.further(STRICT, ME)
         assert (going.state, going.share, going.to) == ("canary", 0.05, "production")
 
+    def test_what_was_seen_while_it_was_staged_moves_no_canary(self, records, promote) -> None:
+        records.add_release(release(1, None))
+        promote(PIPELINE, "r1", ME)
+        staged = plan_rollout(RolloutPolicy(), "5a17", to="staging", first=False)
+        records.add_release(release(2, 1, rollout=staged, to="staging"))
+        promote(PIPELINE, "r2", ME)
+        records.observe("r2", 0, {"a": Comparison(rows=100_000)})
+
+        going = promote.further(PIPELINE, ME)
+        assert going.step is not None
+        assert going.share == 0.05
+        assert records.observed("r2", going.step) == Comparison()
+
+    @pytest.mark.parametrize(
+        ("strategy", "state"), [("blue_green", "staging"), ("direct", "production")]
+    )
+    def test_a_staged_release_has_scored_silently_already(
+        self, records, promote, strategy, state
+    ) -> None:
+        records.add_release(release(1, None))
+        promote(PIPELINE, "r1", ME)
+        staged = plan_rollout(RolloutPolicy(), "5a17", to="staging", first=False)
+        records.add_release(release(2, 1, rollout=staged, to="staging"))
+        promote(PIPELINE, "r2", ME)
+        going = promote.further(replace(PIPELINE, rollout=RolloutPolicy(strategy=strategy)), ME)
+        assert (going.state, going.step) == (state, 0 if state == "staging" else None)
+
 
 class TestApproval:
     def test_a_release_waits_until_somebody_else_approved_it(self, records, promote) -> None:
@@ -159,6 +187,24 @@ class TestApproval:
         assert serving.state == "production"
         assert serving.approval is not None
         assert serving.approval.own
+
+
+class TestRollback:
+    def test_what_served_before_is_restored_with_its_policy_though_its_model_served_again_since(
+        self, records, promote, monkeypatch
+    ) -> None:
+        monkeypatch.setattr(ModelLoader, "load", lambda self, version: None)  # none is damaged
+        small, large = DecisionPolicy(budget=0.01), DecisionPolicy(budget=0.05)
+        history = [(1, None, small), (2, 1, small), (1, 2, large), (3, 1, large)]
+        for number, (version, champion, decision) in enumerate(history):
+            changes = {"id": f"r{number}", "decision": decision}
+            records.add_release(release(version, champion, **changes))
+            promote(PIPELINE, f"r{number}", ME)
+        promote.steer.roll_back("p", 2, ME, "the last good one")
+
+        restored = promote.steer.roll_back("p", None, ME, "and before it")
+
+        assert (restored.id, restored.decision) == ("r0", small)
 
 
 class TestRegistry:
@@ -186,6 +232,18 @@ class TestRegistry:
         records.move("p", partial(abort, release_id="r2", actor=ME, at=NOW, reason=""))
         assert reconcile("p").moved == {"canary": None}
         assert registry.aliases("p") == {"production": 1}
+        assert registry.tags["p", 2]["release_state"] == "aborted"
+
+    def test_a_first_release_that_nobody_approved_leaves_no_alias(
+        self, records, registry, promote, reconcile
+    ) -> None:
+        records.add_release(release(1, None, needs_approval=True))
+        with pytest.raises(ApprovalPendingError):
+            promote(STRICT, "r1", ME)
+        assert reconcile("p").moved == {"candidate": 1}
+        promote.steer.reject("r1", YOU, "too few rows")
+        assert reconcile("p").moved == {"candidate": None}
+        assert registry.tags["p", 1]["release_state"] == "rejected"
 
     def test_a_death_between_table_and_alias_is_mended(
         self, records, registry, promote, reconcile

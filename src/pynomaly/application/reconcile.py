@@ -54,9 +54,9 @@ class ReconcileRegistry:
             return Reconciled(problem=error.message)
 
     def _follow(self, pipeline: str) -> Reconciled:
-        wanted = self._wanted(pipeline)
-        if not any(wanted.values()):
+        if not self.records.releases(pipeline, 1):
             return Reconciled()
+        wanted = self._wanted(pipeline)
         present = self.registry.aliases(pipeline)
         moved: dict[str, int | None] = {}
         missing: set[int] = set()
@@ -65,8 +65,11 @@ class ReconcileRegistry:
             if version is not None and not self.registry.holds(pipeline, version):
                 missing.add(version)
                 continue
-            if present.get(alias) == version:
+            holder = present.get(alias)
+            if holder == version:
                 continue
+            if holder is not None:
+                self._tag(pipeline, holder)  # first: once it has no alias nothing reminds of it
             if release is None:
                 self.registry.remove_alias(pipeline, alias)
             else:
@@ -74,6 +77,13 @@ class ReconcileRegistry:
                 self.registry.set_alias(pipeline, alias, release.version)
             moved[alias] = version
         return Reconciled(moved, tuple(sorted(missing)))
+
+    def _tag(self, pipeline: str, version: int) -> None:
+        """Say of a version that loses an alias where its newest release stands."""
+        releases = self.records.releases(pipeline, 1_000_000)
+        newest = next((release for release in releases if release.version == version), None)
+        if newest and self.registry.holds(pipeline, version):
+            self.registry.tag(pipeline, version, _tags(newest))
 
     def _wanted(self, pipeline: str) -> dict[str, Release | None]:
         """Return the release each alias is to point at."""

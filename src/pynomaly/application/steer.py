@@ -125,7 +125,7 @@ class SteerReleases:
             pipeline=pipeline,
             actor=actor,
             at=datetime.now(UTC),
-            to=target.version,
+            to=to,
             from_=serving.id,
             reason=reason,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 __all__ = ["Rollout", "RolloutPolicy", "Stage", "Strategy", "Unit", "plan_rollout"]
@@ -61,6 +61,7 @@ class Rollout:
         split_by: Column that identifies a row for the split; the id columns where None.
         max_ratio: See :class:`RolloutPolicy`.
         alpha: Likewise.
+        first: Step it begins with; those before were taken while it was only to be staged.
     """
 
     strategy: Strategy
@@ -70,6 +71,17 @@ class Rollout:
     split_by: str | None
     max_ratio: float
     alpha: float
+    first: int = 0
+
+    @property
+    def after_staging(self) -> Rollout:
+        """These steps for a release that was staged before: what was seen there stays apart.
+
+        Silent scoring was its first step, and counts where these begin with it too.
+        """
+        if self.shares[:1] == (0.0,):
+            return self
+        return replace(self, shares=(0.0, *self.shares), first=1)
 
 
 def plan_rollout(policy: RolloutPolicy, salt: str, *, to: Stage, first: bool) -> Rollout:

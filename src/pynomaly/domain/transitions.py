@@ -134,7 +134,7 @@ def begin(
     _require_champion(book, release)
     make_room = _make_room(book, release, actor, at)
     if further and continues:
-        release = replace(release, to="production", rollout=further, step=None)
+        release = replace(release, to="production", rollout=further.after_staging, step=None)
     if release.needs_approval and release.to == "production":
         if release.approval is None:
             waiting = replace(release, state="pending_approval", step=None)
@@ -145,7 +145,8 @@ def begin(
         if why := _why_void(release, release.approval, at, manifest_digest):
             waiting = replace(release, state="pending_approval", approval=None, step=None)
             return (Transition(waiting, "void", actor, at, why),)
-    return (*_enter(book, release, 0, "begin", actor, at, reason), *make_room)
+    first = release.rollout.first if release.rollout else 0
+    return (*_enter(book, release, first, "begin", actor, at, reason), *make_room)
 
 
 def advance(
