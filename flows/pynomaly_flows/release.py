@@ -46,7 +46,8 @@ def release(
             if not can_suspend():
                 raise
             settle(run.job, pending.release_id)
-            released = promote(run.job, None, attempt=2)
+            # This one: by now another one may be on its way.
+            released = promote(run.job, pending.release_id, attempt=2)
         if released.state == "production":
             announce(run.job, "release-promoted", {"version": released.version})
     return run.document
