@@ -63,8 +63,8 @@ def score_batch(
     job: Job, data: str | None, validated: Validated, output: Output, attempt: int = 1
 ) -> None:
     """Score a validated batch, and let a rollout move by what it showed."""
-    batch = score(job, data, validated, output, attempt)
+    score(job, data, validated, output, attempt)
     if rolling_out(job):
-        judged = rollout(job, batch)
+        judged = rollout(job)
         if judged and judged.release.state == "production":
             announce(job, "release-promoted", {"version": judged.release.version})

@@ -293,9 +293,9 @@ def _judged(result: Judged | None) -> Facts:
 
 
 @step(summary=_judged, artifact=artifacts.rollout_page)
-def rollout(job: Job, batch: ScoredBatch) -> Judged | None:
-    """Advance, hold or roll back what is rolled out, by what the batch showed."""
-    judged = platform().judge_rollout(batch.id)
+def rollout(job: Job) -> Judged | None:
+    """Advance, hold or roll back what is rolled out, by what was seen since its last step."""
+    judged = platform().judge_rollout(job.pipeline)
     platform().reconcile(job.pipeline)
     return judged
 

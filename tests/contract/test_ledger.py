@@ -16,6 +16,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from pynomaly.domain.canaries import Comparison, Observation, Pairs
 from pynomaly.domain.errors import ConflictError, FencedError
 from pynomaly.domain.increments import INCREMENT, Watermark, reach
 from pynomaly.domain.ledger import (
@@ -141,8 +142,34 @@ def shown(ledger, **which):
     ]
 
 
+def seen(ledger, number, step, *partitions, rows=10, release="release-2", **changes):
+    """Commit partitions beside a challenger."""
+    job_id = opened(ledger, number, *partitions, **changes)
+    while lease := ledger.lease(job_id, "worker", HOUR):
+        observation = Observation(release, step, Comparison(rows, 0, 0, Pairs(1, 2, 3)))
+        ledger.commit(lease, replace(outcome(lease.key), observed=observation))
+    return job_id
+
+
 A0, A1, A2 = (partition("a.parquet", n) for n in range(3))
 B0, B1 = (partition("b.parquet", n) for n in range(2))
+
+
+class TestObservations:
+    def test_what_partitions_saw_is_told_by_release_and_step_and_content_once(self, ledger):
+        seen(ledger, 1, 0, A0, A1)
+        seen(ledger, 2, 0, A0, target="/elsewhere")
+        seen(ledger, 3, 1, B0)
+        seen(ledger, 4, 0, B1, release="release-3")
+        seen(ledger, 5, 0, partition("c.parquet"), pipeline="logins")
+        committed(ledger, opened(ledger, 6, A2))  # nothing was rolled out
+        opened(ledger, 7, partition("d.parquet"))  # nobody has begun
+        one = Comparison(10, 0, 0, Pairs(1, 2, 3))
+        # Ranges of equal bytes at two places are the same rows.
+        found = ledger.observed("payments", "release-2", 0)
+        assert (sorted(found), set(found.values())) == (sorted([A0.content, A1.content]), {one})
+        assert ledger.observed("payments", "release-2", 1) == {B0.content: one}
+        assert ledger.observed("payments", "release-2", 2) == {}
 
 
 class TestJobs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,8 @@ from pynomaly.domain.ledger import Partition
 
 __all__ = ["draw_lines"]
 
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Refused = Mapping[str, NDArray[np.int64]]
 
@@ -31,7 +34,8 @@ def draw_lines(
 ) -> tuple[PartitionWork, dict[int, int]]:
     """Return the work with the lines of champion and challenger, and where partitions begin.
 
-    A policy that looks at the whole batch has every row scored beforehand.
+    A policy that looks at the whole batch has every row scored beforehand.  A challenger that fails
+    at that gets no line.
 
     Args:
         work: Its lines do not count.
@@ -44,14 +48,21 @@ def draw_lines(
         The work, and by position in ``partitions`` how many accepted rows come before, if that
         matters.
     """
-    line, firsts = _draw(work, partitions, refused, reader, kernels)
+    unread: list[Exception] = []
+    line, firsts = _draw(work, partitions, refused, reader, kernels, unread)
     work = replace(work, line=line)
     if work.challenger is None:
         return work, firsts
     pipeline = replace(work.pipeline, decision=work.challenger.decision)
     contested = replace(work, pipeline=pipeline, model=work.challenger.model)
-    line, its_firsts = _draw(contested, partitions, refused, reader, kernels)
-    return replace(work, challenger=replace(work.challenger, line=line)), firsts or its_firsts
+    its_line: Line | None = None
+    its_firsts: dict[int, int] = {}
+    try:
+        its_line, its_firsts = _draw(contested, partitions, refused, reader, kernels, unread)
+    except Exception:  # whatever it is, it must not reach who asked for scores
+        if unread:
+            raise
+    return replace(work, challenger=replace(work.challenger, line=its_line)), firsts or its_firsts
 
 
 def _draw(
@@ -60,18 +71,28 @@ def _draw(
     refused: Refused,
     reader: PartitionReader,
     kernels: Kernels,
+    unread: list[Exception],
 ) -> tuple[Line, dict[int, int]]:
+    """Return a line and where partitions begin; faults of the input are noted in ``unread``."""
     policy, calibration = work.pipeline.decision, work.model.calibration
     if not policy.looks_at_whole_batch:
         return draw_line(policy, calibration, ()), {}
     firsts: dict[int, int] = {}
+
+    def read(partition: Partition, rows: NDArray[np.int64]) -> Iterator[pa.Table]:
+        try:
+            for _, accepted, _ in conformed_rows(reader, work, partition, rows):
+                yield accepted
+        except Exception as error:
+            unread.append(error)
+            raise
 
     def scores() -> Iterator[NDArray[np.float64]]:
         first = 0
         for position, partition in enumerate(partitions):
             firsts[position] = first
             rows = refused_within(refused, partition)
-            for _, accepted, _ in conformed_rows(reader, work, partition, rows):
+            for accepted in read(partition, rows):
                 first += len(accepted)
                 yield score_table(work.model, accepted, kernels)
 

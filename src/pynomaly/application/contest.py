@@ -34,7 +34,7 @@ class Challenger:
         model: Loaded and verified.
         version: Registered model and decision policy.
         decision: That policy.
-        line: Where its policy cuts the batch.
+        line: Where its policy cuts the batch; None where it could not say.
     """
 
     release_id: str
@@ -43,7 +43,7 @@ class Challenger:
     model: Model
     version: ScoreVersion
     decision: DecisionPolicy
-    line: Line
+    line: Line | None
 
     @property
     def share(self) -> float:
@@ -67,7 +67,8 @@ class Contest:
         self, challenger: Challenger, kernels: Kernels, partition: Partition, keys: tuple[str, ...]
     ) -> None:
         self._challenger = challenger
-        self._scorer = RowScorer(challenger.model, challenger.line, kernels)
+        line = challenger.line
+        self._scorer = RowScorer(challenger.model, line, kernels) if line else None
         self._partition = str(partition)
         by = challenger.rollout.split_by
         self._keys = keys if by is None else (by,)
@@ -90,7 +91,7 @@ class Contest:
         """
         nobody = np.zeros(len(rows), dtype=np.bool_)
         try:
-            own = self._scorer(rows, first)
+            own = self._scorer(rows, first) if self._scorer else None
         except Exception:  # noqa: BLE001  whatever it is, it must not reach who asked for scores
             own = None
         failed = len(rows) if own is None else int((~np.isfinite(own.scores)).sum())

@@ -37,49 +37,45 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class JudgeRollout:
-    """Add a scored job to what was seen of a rollout, and move it if that is conclusive."""
+    """Add up what was seen of a rollout in its step, and move it if that is conclusive."""
 
     ledger: Ledger
     records: Records
 
-    def __call__(self, job_id: str) -> Judged | None:
-        """Judge the rollout that a job took part in; safe to repeat.
+    def __call__(self, pipeline: str) -> Judged | None:
+        """Judge the rollout of a pipeline by every partition committed in its step.
+
+        Also those of a job that died, or was judged when the rollout was elsewhere; safe to repeat.
 
         Args:
-            job_id: Of a finished score job.
+            pipeline: Which one.
 
         Returns:
-            None where nothing was rolled out, or the rollout has left that step.
+            None where nothing is rolled out, or nothing was seen in this step yet.
         """
-        observed = {
-            entry.key: entry.outcome.observed
-            for entry in self.ledger.entries_of(job_id)
-            if entry.outcome is not None and entry.outcome.observed is not None
-        }
-        if not observed:
+        release = self.records.on_its_way(pipeline)
+        if release is None or release.rollout is None or release.step is None:
             return None
-        first = next(iter(observed.values()))
-        release_id, step = first.release_id, first.step
-        self.records.observe(release_id, step, {key: one.seen for key, one in observed.items()})
-        release = self.records.release(release_id)
-        if release is None or release.rollout is None or release.step != step:
+        step, share = release.step, release.share
+        # Kept apart from the ledger, which forgets partitions that are pruned.
+        self.records.observe(release.id, step, self.ledger.observed(pipeline, release.id, step))
+        seen = self.records.observed(release.id, step)
+        if not seen.rows:
             return None
-        share = release.share
-        seen = self.records.observed(release_id, step)
         finding = judge(seen, release.rollout)
         if finding.verdict != "hold":
             rule = advance if finding.verdict == "advance" else fail
-            moved = self.records.move(
-                release.pipeline,
+            self.records.move(
+                pipeline,
                 partial(
                     rule,
-                    release_id=release_id,
+                    release_id=release.id,
                     actor=SYSTEM,
                     at=datetime.now(UTC),
                     step=step,
                     reason=finding.sentence,
                 ),
             )
-            if moved:
-                release = moved[0]
-        return Judged(release, step, share, seen, finding)
+        now = self.records.release(release.id)  # somebody else may have moved it
+        assert now is not None  # it was there before
+        return Judged(now, step, share, seen, finding)

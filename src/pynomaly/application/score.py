@@ -165,7 +165,8 @@ class ScoreSnapshot:
             }
             if work.challenger:
                 contest = work.challenger
-                settings["contest"] = [contest.release_id, contest.step, contest.line.score]
+                cut = contest.line and [contest.line.score, contest.line.last]
+                settings["contest"] = [contest.release_id, contest.step, cut]
             key = partition_key(partition, version, settings)
             entries.append(Entry(key, partition, pipeline.name, version, target, "pending"))
             slices[key] = Slice(rows, first or 0, unreadable.get(position))

@@ -4,6 +4,11 @@ Both models score the same rows, so what is compared is paired: rows that both f
 one flags, and that only the other does.  The tests are looked at after every batch and stay valid
 however often that is.
 
+They hold for rows of which each, whatever came before it, is singled out by the one model at most so
+many times as often as by the other.  Rows that one cause makes strange together, and rows that are
+counted twice, are fewer witnesses than they seem: the tests then err more often than they say, towards
+going back rather than advancing (docs/how-to/release-a-model.md has numbers).
+
 Source: testing by betting, Waudby-Smith & Ramdas, "Estimating means of bounded random variables by
 betting", JRSS-B 86 (2024); a mixture over fixed bets, Ville's inequality.
 """

@@ -66,6 +66,11 @@ class Partition:
     digest: str
     locator: tuple[int | str | None, ...] = ()
 
+    @property
+    def content(self) -> str:
+        """What tells its rows from others', wherever they are."""
+        return f"{self.digest} {self.extent}"
+
     def __str__(self) -> str:
         """Return file and extent, for messages."""
         return f"{self.source}, {self.extent}" if self.extent else self.source

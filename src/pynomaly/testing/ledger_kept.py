@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import ParamSpec, TypeVar
 
+from pynomaly.domain.canaries import Comparison
 from pynomaly.domain.increments import INCREMENT, Stretch, in_force
 from pynomaly.domain.ledger import Entry, JobProgress, Lease, ScoreJob, ScoreVersion
 
@@ -181,6 +182,16 @@ class KeptPartitions:
             and (job.created_at > since or any(kept.held for kept in self._of(job.id)))
             for kept in self._of(job.id)
         )
+
+    @atomic
+    def observed(self, pipeline: str, release_id: str, step: int) -> dict[str, Comparison]:
+        """Return what committed partitions saw of a release in a step of its rollout."""
+        return {
+            entry.partition.content: entry.outcome.observed.seen
+            for entry in self.entries(pipeline)
+            if entry.outcome and (seen := entry.outcome.observed)
+            if (seen.release_id, seen.step) == (release_id, step)
+        }
 
     @atomic
     def entries(self, pipeline: str) -> tuple[Entry, ...]:

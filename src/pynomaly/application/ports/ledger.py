@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from pynomaly.domain.canaries import Comparison
 from pynomaly.domain.increments import Stretch
 from pynomaly.domain.ledger import Entry, JobProgress, Lease, Outcome, ScoreJob, ScoreVersion
 
@@ -149,6 +150,19 @@ class Ledger(Protocol):
         Args:
             pipeline: Which pipeline.
             since: Older jobs count as given up unless somebody is at work on them.
+        """
+
+    def observed(self, pipeline: str, release_id: str, step: int) -> dict[str, Comparison]:
+        """Return what committed partitions saw of a release in a step of its rollout.
+
+        Args:
+            pipeline: Which pipeline.
+            release_id: Of which release.
+            step: Of its rollout.
+
+        Returns:
+            By what was read: content that was scored for several places, or with other columns
+            beside it, is there once.
         """
 
     def entries(self, pipeline: str) -> tuple[Entry, ...]:

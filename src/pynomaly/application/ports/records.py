@@ -78,7 +78,7 @@ class Records(Protocol):
         Args:
             release_id: Of which release.
             step: Of its rollout.
-            seen: By partition key; one that was counted in this step is not counted again.
+            seen: By what was read; rows that were counted in this step are not counted again.
         """
 
     def observed(self, release_id: str, step: int) -> Comparison:

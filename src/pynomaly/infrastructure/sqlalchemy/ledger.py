@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from pynomaly.domain.canaries import Comparison
 from pynomaly.domain.errors import ConflictError, FencedError
 from pynomaly.domain.increments import Stretch
 from pynomaly.domain.ledger import Entry, JobProgress, Lease, Outcome, ScoreJob, ScoreVersion
@@ -17,6 +18,7 @@ from pynomaly.infrastructure.sqlalchemy import ledger_retention as retention
 from pynomaly.infrastructure.sqlalchemy import ledger_rows as rows
 from pynomaly.infrastructure.sqlalchemy import ledger_statements as statements
 from pynomaly.infrastructure.sqlalchemy.database import Database
+from pynomaly.infrastructure.sqlalchemy.rows import comparison
 from pynomaly.infrastructure.sqlalchemy.tables import job_partitions, jobs, partitions
 
 __all__ = ["SqlLedger"]
@@ -225,6 +227,11 @@ class SqlLedger:
         """Return the keys of jobs that are not complete but may still become so."""
         found = self._all(retention.unfinished(pipeline, since))
         return frozenset(one["key"] for one in found)
+
+    def observed(self, pipeline: str, release_id: str, step: int) -> dict[str, Comparison]:
+        """Return what committed partitions saw of a release in a step of its rollout."""
+        found = self._all(statements.observations(pipeline, release_id, step))
+        return {rows.partition(one).content: comparison(one["observed"]["seen"]) for one in found}
 
     def entries(self, pipeline: str) -> tuple[Entry, ...]:
         """Return everything the ledger keeps of a pipeline, oldest first."""

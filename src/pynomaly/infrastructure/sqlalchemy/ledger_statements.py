@@ -31,6 +31,7 @@ __all__ = [
     "has_partitions",
     "held",
     "newest_jobs",
+    "observations",
     "same_version",
 ]
 
@@ -150,6 +151,17 @@ PROGRESS = (
     .where(_asked.job_id == sa.bindparam("job"))
     .group_by("standing")
 )
+
+
+def observations(pipeline: str, release_id: str, step: int) -> sa.Select[Any]:
+    """Return the query for the partitions that saw a release in a step of its rollout."""
+    observed = _entry.observed
+    return sa.select(partitions).where(
+        _entry.pipeline == pipeline,
+        _entry.state == "committed",
+        observed["release_id"].as_string() == release_id,
+        observed["step"].as_integer() == step,
+    )
 
 
 def newest_jobs(pipeline: str) -> sa.Select[Any]:

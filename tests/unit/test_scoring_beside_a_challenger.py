@@ -1,0 +1,182 @@
+"""Jobs while a challenger is rolled out: it costs nobody a score, and rows count once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pynomaly import adapters
+from pynomaly.application.contest import Challenger
+from pynomaly.application.judge_rollout import JudgeRollout
+from pynomaly.application.plan_scoring import score_version
+from pynomaly.application.read_scores import ReadScores
+from pynomaly.application.score import ScoreSnapshot
+from pynomaly.application.score_partition import ScorePartition
+from pynomaly.application.score_work import Workers
+from pynomaly.application.validate import Validated
+from pynomaly.domain.datasets import Dataset, Snapshot
+from pynomaly.domain.decision import Line
+from pynomaly.domain.ledger import Output
+from pynomaly.domain.pipelines import DecisionPolicy, Pipeline, SourceSpec
+from pynomaly.domain.quality import ValidationReport
+from pynomaly.domain.releases import Release
+from pynomaly.domain.rollouts import RolloutPolicy, plan_rollout
+from pynomaly.domain.runs import Actor
+from pynomaly.domain.transitions import begin
+from pynomaly.infrastructure.arrow.outputs import ParquetDatasetStore, TableSinks
+from pynomaly.infrastructure.filesystem.targets import open_local_target
+from pynomaly.testing import InMemoryLedger, InMemoryRecords
+from small_model import KERNELS, SCHEMA, Champion, rows
+
+ME = Actor("me")
+SERVING = DecisionPolicy(budget=0.05)
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Version 1 serves, and version 2 answers half of the rows with a policy of its own."""
+
+    folder: Path
+    records: InMemoryRecords
+    champion: Champion
+    judge: JudgeRollout
+    scored: Callable[..., pa.Table]
+
+    @property
+    def state(self) -> str:
+        release = self.records.release("r2")
+        assert release is not None
+        return release.state
+
+
+@pytest.fixture
+def beside(tmp_path: Path) -> Callable[..., Beside]:
+    def build(policy: DecisionPolicy, **model: object) -> Beside:
+        champion, records, ledger = Champion(), InMemoryRecords(), InMemoryLedger()
+        second = replace(champion.version, version=2, manifest_digest="2")
+        rollout = plan_rollout(
+            RolloutPolicy(canary_shares=(0.5, 0.9)), "5a17", to="production", first=False
+        )
+        now = datetime.now(UTC)
+        for version, serving in ((champion.version, None), (second, 1)):
+            records.add_version(version)
+            number = version.version
+            release = Release(
+                f"r{number}", "run", "p", number, serving, "candidate", "pass", (), now
+            )
+            if serving:
+                release = replace(release, rollout=rollout, decision=policy)
+            records.add_release(release)
+            rule = partial(begin, release_id=release.id, actor=ME, at=now, manifest_digest="")
+            records.move("p", rule)
+
+        def challenger(pipeline: Pipeline, _: object) -> Challenger | None:
+            release = records.on_its_way("p")
+            if release is None or release.step is None:
+                return None
+            decided = replace(pipeline, decision=policy)
+            return Challenger(
+                "r2", release.step, rollout, replace(champion.model, **model),
+                score_version(decided, second), policy, Line(np.inf, last=-1),
+            )  # fmt: skip
+
+        reader, store = adapters.partition_reader(), adapters.part_store()
+        sinks = TableSinks(local=open_local_target, s3=open_local_target)
+        score = ScoreSnapshot(
+            ledger, records, champion, reader, store, ReadScores(ledger, store, sinks, records),  # type: ignore[arg-type]
+            ParquetDatasetStore(tmp_path / "staged", open_local_target), KERNELS,
+            Workers(ledger, ScorePartition(reader, store, KERNELS), 1, 60.0),
+            challenger, tmp_path / "scores", 1_000, 1, None,  # type: ignore[arg-type]
+        )  # fmt: skip
+
+        def scored(*files: str, out: str = "out.parquet") -> pa.Table:
+            spec = SourceSpec(str(tmp_path / "in"))
+            plan = reader.plan(spec, partition_rows=10_000)
+            wanted = [p for p in plan.partitions if Path(p.name).name in files]
+            assert len(wanted) == len(files)
+            plan = replace(plan, partitions=tuple(wanted))
+            count = sum(pq.read_metadata(tmp_path / "in" / name).num_rows for name in files)
+            snapshot = Snapshot(plan.uri, plan.fingerprint, plan.columns, count, 1)
+            report = ValidationReport("r", "p", snapshot, (), count, 0, 0.05, datetime.now(UTC))
+            validated = Validated(report, Dataset("unused", snapshot, count, None, 0), "", plan)
+            score(
+                Pipeline("p", spec, SCHEMA, decision=SERVING), spec, validated, "run",
+                Output(str(tmp_path / out), overwrite=True),
+            )  # fmt: skip
+            return pq.read_table(tmp_path / out)
+
+        return Beside(tmp_path, records, champion, JudgeRollout(ledger, records), scored)
+
+    return build
+
+
+def put(folder: Path, name: str, table: pa.Table) -> None:
+    (folder / "in").mkdir(exist_ok=True)
+    pq.write_table(table.drop_columns("row_id"), folder / "in" / name)
+
+
+def test_a_challenger_that_fails_before_its_line_is_drawn_costs_nobody_a_score(beside) -> None:
+    rollout = beside(DecisionPolicy("top_k", k=7), members=())
+    put(rollout.folder, "a.parquet", rows(300, seed=2, strange=12))
+
+    table = rollout.scored("a.parquet")
+
+    assert table["model_version"].to_pylist() == [1] * 300
+    judged = rollout.judge("p")
+    assert (judged.seen.rows, judged.seen.errors) == (300, 300)
+    assert rollout.state == "rolled_back"
+
+
+def test_a_challenger_whose_policy_cannot_decide_the_batch_costs_nobody_a_score(beside) -> None:
+    rollout = beside(DecisionPolicy("fdr", q=0.0001))
+    put(rollout.folder, "a.parquet", rows(300, seed=2, strange=12))
+    assert rollout.scored("a.parquet")["model_version"].to_pylist() == [1] * 300
+    rollout.judge("p")
+    assert rollout.state == "rolled_back"
+
+
+def test_rows_count_once_wherever_they_are_scored_to(beside) -> None:
+    rollout = beside(SERVING)
+    put(rollout.folder, "a.parquet", rows(60, seed=2, strange=1))
+    for target in ("one", "two", "three"):
+        rollout.scored("a.parquet", out=target)
+    judged = rollout.judge("p")
+    assert (judged.seen.rows, judged.finding.verdict, rollout.state) == (60, "hold", "canary")
+
+
+def test_what_a_job_saw_that_died_before_anybody_judged_is_counted_with_the_next(beside) -> None:
+    rollout = beside(SERVING)
+    put(rollout.folder, "a.parquet", rows(60, seed=2, strange=1))
+    put(rollout.folder, "b.parquet", rows(50, seed=3, strange=1))
+    rollout.scored("a.parquet")  # and dies
+    rollout.scored("b.parquet")  # an increment: the first file is not looked at again
+    assert rollout.judge("p").seen.rows == 110
+
+
+def test_nothing_is_judged_where_nothing_was_seen(beside) -> None:
+    assert beside(SERVING).judge("p") is None
+
+
+def test_where_a_challenger_cuts_equal_rows_belongs_to_what_is_scored(beside) -> None:
+    rollout = beside(DecisionPolicy("top_k", k=2))
+    same = rows(40, seed=2).set_column(1, "a", pa.array([9.0] * 40))
+    same = same.set_column(2, "b", pa.array([0.0] * 40))
+    put(rollout.folder, "a.parquet", same)
+    put(rollout.folder, "b.parquet", same.set_column(1, "a", pa.array([0.0] * 40)))
+    put(rollout.folder, "c.parquet", rows(1, seed=3, strange=1))
+
+    def flagged(table: pa.Table) -> list[str]:
+        own = [row for row in table.to_pylist() if row["model_version"] == 2]
+        return [row["row_id"] for row in own if row["is_anomaly"]]
+
+    assert flagged(rollout.scored("a.parquet", "b.parquet")) == ["a.parquet#1", "a.parquet#2"]
+    # With one stranger row elsewhere, the second of the equal ones is beyond the line.
+    together = flagged(rollout.scored("a.parquet", "c.parquet"))
+    assert "a.parquet#2" not in together
+    assert "a.parquet#1" in together
