@@ -105,6 +105,15 @@ def test_rows_of_one_entity_are_answered_by_one_model(table, champion) -> None:
     assert by_challenger.any()
 
 
+def test_a_column_to_split_by_that_is_gone_costs_nobody_a_score(table, champion) -> None:
+    contest = Contest(contender(split_by="customer"), KERNELS, PARTITION, KEYS)
+    theirs = champion(table)
+    answered, by_challenger = contest(table, theirs, 0)
+    assert answered is theirs
+    assert not by_challenger.any()
+    assert contest.seen == Comparison(rows=400, errors=400)
+
+
 def test_a_challenger_that_fails_costs_nobody_a_score(table, champion) -> None:
     broken = replace(contender(), model=replace(contender().model, members=()))
     contest = Contest(broken, KERNELS, PARTITION, KEYS)

@@ -92,13 +92,13 @@ class Contest:
         nobody = np.zeros(len(rows), dtype=np.bool_)
         try:
             own = self._scorer(rows, first) if self._scorer else None
+            answers = self._answers(rows) if self._challenger.share else nobody
         except Exception:  # noqa: BLE001  whatever it is, it must not reach who asked for scores
             own = None
         failed = len(rows) if own is None else int((~np.isfinite(own.scores)).sum())
         if own is None or failed:
             self.seen += Comparison(len(rows), 0, failed)
             return champion, nobody
-        answers = self._answers(rows) if self._challenger.share else nobody
         self.seen += Comparison(
             rows=len(rows),
             answered=int(answers.sum()),
