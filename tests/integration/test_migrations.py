@@ -5,6 +5,8 @@ import sqlite3
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 import sqlalchemy as sa
@@ -14,6 +16,8 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from pynomaly.domain.errors import ConfigurationError
+from pynomaly.domain.rollbacks import roll_back
+from pynomaly.domain.runs import Actor
 from pynomaly.infrastructure.sqlalchemy.ledger import SqlLedger
 from pynomaly.infrastructure.sqlalchemy.records import SqlRecords
 from pynomaly.infrastructure.sqlalchemy.schema import HEAD, MIGRATIONS
@@ -161,6 +165,41 @@ def test_an_older_schema_is_upgraded_and_keeps_its_rows(url, monkeypatch, tmp_pa
         assert tuple(found) == (1, None)
         revision = connection.exec_driver_sql("SELECT version_num FROM alembic_version")
         assert revision.scalar_one() == newer
+
+
+def test_releases_of_old_can_be_rolled_back(url, monkeypatch, tmp_path):
+    migrations = tmp_path / "migrations"
+    shutil.copytree(MIGRATIONS, migrations)
+    (migrations / "versions/0003_release_steps.py").unlink()
+    at = "'2026-11-23 12:00:00'"
+    with monkeypatch.context() as patch:
+        patch.setattr("pynomaly.infrastructure.sqlalchemy.schema.HEAD", "0002")
+        patch.setattr("pynomaly.infrastructure.sqlalchemy.schema.MIGRATIONS", migrations)
+        SqlRecords(url).pipelines()
+    states = {1: "superseded", 2: "superseded", 3: "blocked", 4: "production"}
+    for number, state in states.items():
+        fence = 0 if state == "blocked" else number
+        execute(
+            url,
+            f"INSERT INTO model_versions VALUES "
+            f"('payments', {number}, 'u', 'd', 'r', 't', 'f', 'h', {at})",
+            "INSERT INTO releases (id, run_id, pipeline, version, champion, state, verdict, gates, "
+            f"created_at, promoted_at, fence) VALUES ('r{number}', 'run', 'payments', {number}, "
+            f"NULL, '{state}', 'pass', '[]', {at}, NULL, {fence})",
+        )
+
+    records = SqlRecords(url)
+
+    assert records.production("payments").id == "r4"
+    restored = []
+    for _ in range(2):
+        serving = records.production("payments").id
+        rule = partial(
+            roll_back, pipeline="payments", actor=Actor("ada"), at=datetime.now(UTC), to=None,
+            from_=serving, reason="odd",
+        )  # fmt: skip
+        restored.append(records.move("payments", rule)[0].id)
+    assert restored == ["r2", "r1"]
 
 
 def test_a_migration_that_fails_half_way_leaves_nothing_behind(url, monkeypatch, tmp_path):

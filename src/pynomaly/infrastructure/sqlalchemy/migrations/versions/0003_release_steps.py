@@ -23,6 +23,13 @@ def upgrade() -> None:
         sa.Column("replaced", sa.Text(), nullable=True),
     ):
         op.add_column("releases", column)
+    # Until now a release served until the next promotion: the fence tells what came before.
+    op.execute(
+        "UPDATE releases SET replaced = (SELECT earlier.id FROM releases AS earlier "
+        "WHERE earlier.pipeline = releases.pipeline AND earlier.state = 'superseded' "
+        "AND earlier.fence < releases.fence ORDER BY earlier.fence DESC LIMIT 1) "
+        "WHERE state IN ('production', 'superseded')"
+    )
     on_its_way = sa.text("state IN ('pending_approval', 'staging', 'canary')")
     op.create_index(
         "uq_releases_on_its_way",
