@@ -89,10 +89,11 @@ class Contest:
             champion: What the champion says about them.
             first: Position of the first of them in the batch.
         """
-        nobody = np.zeros(len(rows), dtype=np.bool_)
+        answers = nobody = np.zeros(len(rows), dtype=np.bool_)
         try:
             own = self._scorer(rows, first) if self._scorer else None
-            answers = self._answers(rows) if self._challenger.share else nobody
+            if self._challenger.share:
+                answers = self._answers(rows)
         except Exception:  # noqa: BLE001  whatever it is, it must not reach who asked for scores
             own = None
         failed = len(rows) if own is None else int((~np.isfinite(own.scores)).sum())
