@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from pynomaly.domain.errors import ReleaseBlockedError
+from pynomaly.domain.errors import ReleaseBlockedError, UsageError
 from pynomaly.domain.runs import Actor
 from pynomaly_flows.context import Job, platform, under_flow_run
 
@@ -42,7 +42,7 @@ def settle(job: Job, release_id: str) -> None:
 
     Raises:
         ReleaseBlockedError: It was rejected.
-        UsageError: Who answered may not approve it.
+        UsageError: Who answered may not approve it, or did not say who it was.
     """
     from prefect.flow_runs import suspend_flow_run
     from prefect.input import RunInput
@@ -69,6 +69,13 @@ def settle(job: Job, release_id: str) -> None:
     release = steer.release(release_id)  # as it is by now
     if release.state == "pending_approval" and release.approval is None:
         if answer.approve:
+            if pipeline.rollout.four_eyes and not answer.name.strip():
+                raise UsageError(
+                    f"somebody approved version {release.version} of '{release.pipeline}' without "
+                    "a name, and four eyes are asked for",
+                    hint=f"approve it by name: pynomaly releases approve {release_id}; and go on: "
+                    f"pynomaly release {release.pipeline} --resume",
+                )
             release = steer.approve(pipeline, release_id, who, answer.reason)
         else:
             release = steer.reject(release_id, who, answer.reason)

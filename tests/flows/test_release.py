@@ -1,15 +1,19 @@
 """The release flow: an answer that comes late is about the release that was asked about."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from pynomaly.application.begin_release import BeginRelease
+from pynomaly.application.champion import ModelLoader
 from pynomaly.application.reconcile import Reconciled
+from pynomaly.application.steer import SteerReleases
 from pynomaly.domain.datasets import Schema
-from pynomaly.domain.errors import ConflictError
+from pynomaly.domain.errors import ConflictError, UsageError
 from pynomaly.domain.pipelines import Pipeline, SourceSpec
 from pynomaly.domain.releases import ModelVersion, Release
 from pynomaly.domain.rollouts import RolloutPolicy, plan_rollout
@@ -17,7 +21,8 @@ from pynomaly.domain.runs import Actor
 from pynomaly.domain.transitions import abort, begin
 from pynomaly.testing import InMemoryRecords
 from pynomaly_flows import release as flow
-from pynomaly_flows.context import acting_on
+from pynomaly_flows.approval import settle
+from pynomaly_flows.context import Job, acting_on
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 ME = Actor("me")
@@ -78,3 +83,23 @@ def test_an_answer_to_a_release_given_up_meanwhile_moves_no_other_one(
     serving = records.production("payments")
     assert serving is not None
     assert serving.version == 1
+
+
+def test_nobody_approves_without_a_name_where_four_eyes_are_asked_for(records, monkeypatch) -> None:
+    strict = replace(PIPELINE, rollout=RolloutPolicy(approval="required", four_eyes=True))
+    platform = SimpleNamespace(
+        records=records,
+        pipeline=lambda name: strict,
+        steer=SteerReleases(records, ModelLoader(None, records, None, Path())),  # type: ignore[arg-type]
+    )
+
+    def answered(*, wait_for_input, timeout, key):
+        return wait_for_input(approve=True, name=" ", reason="")
+
+    monkeypatch.setattr("prefect.flow_runs.suspend_flow_run", answered)
+    with acting_on(platform, None), pytest.raises(UsageError, match="without a name"):  # type: ignore[arg-type]
+        settle(Job("payments", "run"), "r2")
+
+    waiting = records.release("r2")
+    assert waiting is not None
+    assert (waiting.state, waiting.approval) == ("pending_approval", None)

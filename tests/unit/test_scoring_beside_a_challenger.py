@@ -28,7 +28,7 @@ from pynomaly.domain.quality import ValidationReport
 from pynomaly.domain.releases import Release
 from pynomaly.domain.rollouts import RolloutPolicy, plan_rollout
 from pynomaly.domain.runs import Actor
-from pynomaly.domain.transitions import begin
+from pynomaly.domain.transitions import advance, begin
 from pynomaly.infrastructure.arrow.outputs import ParquetDatasetStore, TableSinks
 from pynomaly.infrastructure.filesystem.targets import open_local_target
 from pynomaly.testing import InMemoryLedger, InMemoryRecords
@@ -157,6 +157,16 @@ def test_what_a_job_saw_that_died_before_anybody_judged_is_counted_with_the_next
     rollout.scored("a.parquet")  # and dies
     rollout.scored("b.parquet")  # an increment: the first file is not looked at again
     assert rollout.judge("p").seen.rows == 110
+
+
+def test_rows_it_failed_on_in_a_job_that_ended_late_take_it_back_all_the_same(beside) -> None:
+    rollout = beside(SERVING, members=())
+    put(rollout.folder, "a.parquet", rows(60, seed=2, strange=1))
+    rollout.scored("a.parquet")
+    on = partial(advance, release_id="r2", actor=ME, at=datetime.now(UTC), step=0, reason="")
+    rollout.records.move("p", on)  # another job, in which nothing failed, was judged first
+    assert rollout.judge("p").finding.verdict == "roll_back"
+    assert rollout.state == "rolled_back"
 
 
 def test_nothing_is_judged_where_nothing_was_seen(beside) -> None:

@@ -9,7 +9,7 @@ from functools import partial
 from pynomaly.application.find_challenger import SYSTEM
 from pynomaly.application.ports.ledger import Ledger
 from pynomaly.application.ports.records import Records
-from pynomaly.domain.canaries import Comparison, Finding, judge
+from pynomaly.domain.canaries import Comparison, Finding, judge, together
 from pynomaly.domain.releases import Release
 from pynomaly.domain.transitions import advance, fail
 
@@ -59,7 +59,7 @@ class JudgeRollout:
         step, share = release.step, release.share
         # Kept apart from the ledger, which forgets partitions that are pruned.
         self.records.observe(release.id, step, self.ledger.observed(pipeline, release.id, step))
-        seen = self.records.observed(release.id, step)
+        seen = self.records.observed(release.id, step) + self._failed_before(release, step)
         if not seen.rows:
             return None
         finding = judge(seen, release.rollout)
@@ -79,3 +79,12 @@ class JudgeRollout:
         now = self.records.release(release.id)  # somebody else may have moved it
         assert now is not None  # it was there before
         return Judged(now, step, share, seen, finding)
+
+    def _failed_before(self, release: Release, step: int) -> Comparison:
+        """Return where it failed in earlier steps, in jobs that ended after the rollout moved on."""
+        return together(
+            seen
+            for earlier in range(step)
+            for seen in self.ledger.observed(release.pipeline, release.id, earlier).values()
+            if seen.errors
+        )
