@@ -271,9 +271,13 @@ def test_a_database_server_that_is_down_is_a_problem_and_its_password_stays_secr
     [(0, "ok", "within"), (-60, "warning", "ahead of"), (900, "problem", "behind")],
 )
 def test_the_clocks_of_database_and_machine_are_compared(
-    postgres_url: str, monkeypatch: pytest.MonkeyPatch, seconds: int, status: str, side: str
+    empty_postgres_database: str,
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: int,
+    status: str,
+    side: str,
 ) -> None:
-    SqlRecords(postgres_url).pipelines()
+    SqlRecords(empty_postgres_database).pipelines()
 
     class Shifted(datetime):
         @classmethod
@@ -282,7 +286,7 @@ def test_the_clocks_of_database_and_machine_are_compared(
 
     monkeypatch.setattr(inspection, "datetime", Shifted)
 
-    records, clock = inspect_records(postgres_url)
+    records, clock = inspect_records(empty_postgres_database)
 
     assert records.status == "ok"
     assert clock.status == status

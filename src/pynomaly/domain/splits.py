@@ -26,7 +26,7 @@ def chosen(salt: str, names: Iterable[str], share: float) -> NDArray[np.bool_]:
 
     >>> few, more = (chosen("5a17", map(str, range(1000)), s) for s in (0.1, 0.5))
     >>> bool((few & ~more).any()), int(more.sum())
-    (False, 516)
+    (False, 476)
     """
     key, limit = bytes.fromhex(salt), int(share * 2**64)
     return np.fromiter(
