@@ -551,6 +551,8 @@ class TestApprovals:
     def test_four_eyes_refuse_who_proposed_it_and_otherwise_it_is_on_record(self, waiting):
         with pytest.raises(UsageError, match="ada trained version 1"):
             self.approve(waiting, ADA)
+        with pytest.raises(UsageError, match="ada trained version 1"):
+            self.approve(waiting, Actor("ada", "user"))  # through Prefect's pages
         self.approve(waiting, ADA, four_eyes=False)
         assert waiting.release("release-1").approval.own
 
