@@ -6,10 +6,12 @@ import itertools
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pynomaly.domain.errors import ConflictError, PynomalyError, UsageError
 from pynomaly_flows.context import Event, Listener
+from pynomaly_flows.repair import MOST_ATTEMPTS
 from pynomaly_flows.runs import Document
 
 if TYPE_CHECKING:
@@ -81,9 +83,9 @@ def follow(
                 told.add(key)
                 failed = step.status == "failed"
                 on_event(Event("failed" if failed else "finished", step.step, step.summary))
-        if run is not None and run.status != "running":
-            return _document(run, steps)
         waited = time.monotonic() - began
+        if run is not None and run.status != "running" and not _may_go_on(settings, run):
+            return _document(run, steps)
         if looks % _LOOKS_PER_QUESTION == 0:
             _require_hope(settings, run, run_id, waited)
         if seconds is not None and waited > seconds:
@@ -119,15 +121,36 @@ def _errors(base: type[PynomalyError]) -> Iterator[type[PynomalyError]]:
 _UNKNOWN_SECONDS = 60.0
 """An event takes a few seconds to become a run."""
 
+_REPAIR_SECONDS = 120.0
+"""A run whose process died is taken up again within this, if anybody does."""
+
+
+def _may_go_on(settings: Settings, run: Run) -> bool:
+    """Whether a run that stopped is to be taken up again, or Prefect has yet to hear of its end."""
+    if run.status != "failed" or run.engine != "prefect" or run.finished_at is None:
+        return False
+    if (seen := _orchestrated(settings, run.id)) is None or not seen.deployed:
+        return False
+    if seen.kind == "CRASHED":
+        since = (datetime.now(UTC) - run.finished_at).total_seconds()
+        return seen.attempts < MOST_ATTEMPTS and since < _REPAIR_SECONDS
+    return seen.kind not in _ENDED
+
+
+def _orchestrated(settings: Settings, run_id: str) -> OrchestratedRun | None:
+    from pynomaly import operations
+
+    # Between two questions a run may move from the one list to the other, and be in neither.
+    for look in (operations.flow_runs, operations.upcoming_runs) * 2:
+        for seen in look(settings):
+            if seen.run_id == run_id:
+                return seen
+    return None
+
 
 def _require_hope(settings: Settings, run: Run | None, run_id: str, waited: float) -> None:
     """Refuse to wait for a run that will not go on."""
-    from pynomaly import operations
-
-    facts = next((f for f in operations.flow_runs(settings) if f.run_id == run_id), None)
-    facts = facts or next(
-        (f for f in operations.upcoming_runs(settings) if f.run_id == run_id), None
-    )
+    facts = _orchestrated(settings, run_id)
     if facts is None and run is None and waited > _UNKNOWN_SECONDS:
         raise UsageError(
             f"nobody knows a run {run_id}",

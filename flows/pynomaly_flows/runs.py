@@ -52,6 +52,8 @@ def recorded_run(command: str, pipeline: str, run_id: str | None) -> Iterator[Li
 
     Raises:
         UnknownPipelineError: No such pipeline; nothing is recorded.
+        ConflictError: Another process carries out this run, or another run of the pipeline is at
+            work on what only one may do at a time; nothing is recorded.
     """
     platform().pipeline(pipeline)
     job = Job(pipeline, run_id or _new_run_id())
@@ -66,28 +68,31 @@ def recorded_run(command: str, pipeline: str, run_id: str | None) -> Iterator[Li
         status="running",
         started_at=datetime.now(UTC),
     )
-    if records.run(run.id) is None:
-        records.start_run(run)
-    else:
-        records.finish_run(run)  # taken up again
-    try:
-        _reconcile(job)
-        yield live
-    except BaseException as error:
-        if suspended(error):
-            records.finish_run(replace(run, status="suspended"))
+    with platform().hold_run(run.id, pipeline, command) as conclude:
+        if records.run(run.id) is None:
+            records.start_run(run)
+        else:
+            records.finish_run(run)  # taken up again
+        try:
+            _reconcile(job)
+            yield live
+        except BaseException as error:
+            if suspended(error):
+                conclude(replace(run, status="suspended"))
+                raise
+            message = str(error) if isinstance(error, PynomalyError) else repr(error)
+            if isinstance(error, KeyboardInterrupt):
+                message = "interrupted"
+            failed = replace(run, status="failed", finished_at=datetime.now(UTC), error=message)
+            try:
+                conclude(failed)
+            except PynomalyError as second:
+                error.add_note(f"and the end of the run could not be recorded: {second}")
+            # What went wrong matters more than a report about it that cannot be written.
+            with suppress(PynomalyError, OSError):
+                _report(live)
             raise
-        message = str(error) if isinstance(error, PynomalyError) else repr(error)
-        if isinstance(error, KeyboardInterrupt):
-            message = "interrupted"
-        records.finish_run(
-            replace(run, status="failed", finished_at=datetime.now(UTC), error=message)
-        )
-        # What went wrong matters more than a report about it that cannot be written.
-        with suppress(PynomalyError, OSError):
-            _report(live)
-        raise
-    records.finish_run(replace(run, status="completed", finished_at=datetime.now(UTC)))
+        conclude(replace(run, status="completed", finished_at=datetime.now(UTC)))
     live.document = _document(job, _report(live))
 
 

@@ -1,7 +1,7 @@
 """The worker of ``pynomaly up``: ``python -m pynomaly_flows.worker``.
 
 It deploys every pipeline, runs what is scheduled or triggered, each run in a process of its own,
-and beside that looks whether data has arrived in watched sources.
+and beside that looks whether data has arrived in watched sources and whether a run's process died.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from pynomaly import operations
 from pynomaly.settings import load_settings
 from pynomaly_flows.deployments import deploy
+from pynomaly_flows.repair import RunRepair
 from pynomaly_flows.watching import SourceWatch
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ __all__ = ["main"]
 
 _BEAT_SECONDS = 2.0
 _WATCH_SECONDS = 1.0
+_REPAIR_SECONDS = 5.0
 
 _log = logging.getLogger("pynomaly_flows.worker")
 
@@ -33,12 +35,15 @@ async def main(settings: Settings) -> None:
     from prefect.workers.process import ProcessWorker
 
     deploy(settings)
+    repair = RunRepair(settings)
+    repair.bury_what_the_last_worker_left()
     worker = ProcessWorker(work_pool_name=operations.WORK_POOL, name="pynomaly-up")
     working = asyncio.create_task(worker.start(printer=_log.info))
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, working.cancel)
     beside = [
         asyncio.create_task(_beat(settings)),
         asyncio.create_task(_repeat(SourceWatch(settings).look, _WATCH_SECONDS)),
+        asyncio.create_task(_repeat(repair.look, _REPAIR_SECONDS)),
     ]
     try:
         await working

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pynomaly.application.ports.records import Records
     from pynomaly.application.ports.registry import ModelRegistry
     from pynomaly.application.ports.reporting import Plots, Reports
+    from pynomaly.application.ports.run_leases import RunLeases
     from pynomaly.settings import Settings
 
 __all__ = ["Backends"]
@@ -68,6 +69,13 @@ class Backends:
         from pynomaly.infrastructure.sqlalchemy.ledger import SqlLedger
 
         return SqlLedger(self.settings.records.url)
+
+    @cached_property
+    def run_leases(self) -> RunLeases:
+        """Who carries out which run."""
+        from pynomaly.infrastructure.sqlalchemy.run_leases import SqlRunLeases
+
+        return SqlRunLeases(self.settings.records.url)
 
     @cached_property
     def registry(self) -> ModelRegistry:

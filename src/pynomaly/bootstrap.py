@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pynomaly.application.export_evidence import ExportEvidence
     from pynomaly.application.find_challenger import FindChallenger
     from pynomaly.application.gate import GateVersion
+    from pynomaly.application.hold_run import BuryLostRuns, HoldRun
     from pynomaly.application.judge_rollout import JudgeRollout
     from pynomaly.application.keep_scores import PruneScores, VerifyScores
     from pynomaly.application.monitor import MonitorScores
@@ -102,6 +103,20 @@ class Platform(Backends):
         return ModelLoader(
             self.registry, self.records, self.model_store, self._artifacts / "verified"
         )
+
+    @cached_property
+    def bury_lost_runs(self) -> BuryLostRuns:
+        """Mark runs of dead processes as failed."""
+        from pynomaly.application.hold_run import BuryLostRuns
+
+        return BuryLostRuns(self.records, self.run_leases)
+
+    @cached_property
+    def hold_run(self) -> HoldRun:
+        """Carry out a run under a lease."""
+        from pynomaly.application.hold_run import HoldRun
+
+        return HoldRun(self.run_leases, self.bury_lost_runs, self.settings.scoring.lease_seconds)
 
     @cached_property
     def validate(self) -> ValidateData:

@@ -27,9 +27,11 @@ __all__ = [
     "deployment_target",
     "flow_runs",
     "keep_up",
+    "mark_crashed",
     "mlflow_pages",
     "project_id",
     "scheduling_api",
+    "start_again",
     "take_down",
     "upcoming_runs",
     "worker_is_well",
@@ -234,6 +236,28 @@ def answer_run(settings: Settings, run_id: str, answer: Mapping[str, object]) ->
     api = available_api(settings.home)
     waiting = [run for run in flow_runs(settings) if run.run_id == run_id and run.kind == "PAUSED"]
     return api is not None and any(answer_flow_run(api, run.id, answer) for run in waiting)
+
+
+def mark_crashed(settings: Settings, run: OrchestratedRun, why: str) -> None:
+    """Tell Prefect that the process of a run is gone.
+
+    Raises:
+        ConfigurationError: There is no API that starts runs, or it does not answer.
+    """
+    from pynomaly.infrastructure.prefect import flow_runs
+
+    flow_runs.mark_crashed(scheduling_api(settings), run.id, why)
+
+
+def start_again(settings: Settings, run: OrchestratedRun) -> None:
+    """Have a worker start a deployment's run once more, under the same id.
+
+    Raises:
+        ConfigurationError: There is no API that starts runs, or it does not answer.
+    """
+    from pynomaly.infrastructure.prefect import flow_runs
+
+    flow_runs.start_again(scheduling_api(settings), run.id)
 
 
 def worker_is_well(settings: Settings) -> None:

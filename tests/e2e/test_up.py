@@ -16,6 +16,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +25,7 @@ import yaml
 
 from command_line import Cli, frame
 from pynomaly.domain.deployments import DEPLOYED_FLOWS
+from pynomaly.infrastructure.sqlalchemy.run_leases import SqlRunLeases
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -105,7 +107,10 @@ def up(as_trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[U
     )
     own = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "PYNOMALY_"))}
     # A setting of the user's own Prefect that would break our server, if it were let in.
-    own |= {"PREFECT_PROFILES_PATH": "/nonexistent", "PREFECT_SERVER_API_AUTH_STRING": "me:secret"}
+    own |= {
+        "PREFECT_PROFILES_PATH": f"{project}/none",
+        "PREFECT_SERVER_API_AUTH_STRING": "me:secret",
+    }
     told = project / "up.log"
     with told.open("w") as log:
         process = subprocess.Popen(
@@ -129,18 +134,46 @@ def up(as_trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[U
             process.stdout.close()
 
 
+@pytest.fixture(scope="module")
+def silent(up: Up) -> str:
+    """A run whose process sent a heartbeat and then, on a machine we cannot see, died."""
+    from pynomaly.infrastructure.prefect.client import api_client
+
+    with api_client(up.document["api"]) as client:
+        from prefect.events.schemas.events import Event, RelatedResource, Resource
+        from prefect.states import Running, Scheduled
+
+        deployment = client.read_deployment_by_name("payments/score")
+        run = client.create_flow_run_from_deployment(
+            deployment.id, state=Scheduled(scheduled_time=datetime.now(UTC) + timedelta(days=1))
+        )
+        client.set_flow_run_state(run.id, Running(), force=True)
+        heartbeat = Event(
+            event="prefect.flow-run.heartbeat",
+            resource=Resource({"prefect.resource.id": f"prefect.flow-run.{run.id}"}),
+            related=[
+                RelatedResource(
+                    {"prefect.resource.id": f"prefect.tag.{tag}", "prefect.resource.role": "tag"}
+                )
+                for tag in run.tags
+            ],
+        )
+        client.request("POST", "/events", json=[heartbeat.model_dump(mode="json")])
+        return str(run.id)
+
+
 @pytest.fixture(autouse=True)
-def beside(up: Up, monkeypatch: pytest.MonkeyPatch) -> None:
+def beside(up: Up, silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands of a test stand in the project, as in another terminal."""
     monkeypatch.chdir(up.project)
     for name in list(os.environ):
         if name.startswith(("PREFECT_", "PYNOMALY_")):
             monkeypatch.delenv(name)
-    monkeypatch.setenv("PREFECT_PROFILES_PATH", "/nonexistent")
+    monkeypatch.setenv("PREFECT_PROFILES_PATH", str(up.project / "none"))
 
 
 def runs(cli: Cli) -> list[dict[str, Any]]:
-    return list(cli("history", "payments", "--json").json["runs"])
+    return list(cli("history", "payments", "--limit", "100", "--json").json["runs"])
 
 
 def rows_scored(run: dict[str, Any]) -> int | None:
@@ -306,6 +339,56 @@ def test_following_a_run_that_fails_ends_as_it_did(up: Up, cli: Cli) -> None:
     assert followed.code == 3
     assert "failed" in followed.out
     assert "rate" in followed.out  # a column that is missing
+
+
+def test_a_run_that_fell_silent_is_crashed_and_taken_up(up: Up, silent: str) -> None:
+    from pynomaly.infrastructure.prefect.client import api_client
+
+    with api_client(up.document["api"]) as client:
+        eventually(lambda: client.read_flow_run(silent).state_name == "Completed", 150)
+        states = client.read_flow_run_states(silent)
+    crashed = [state.message for state in states if state.name == "Crashed"]
+    assert crashed == ["no heartbeat: its process died"]
+
+
+def test_a_run_killed_with_its_worker_is_taken_up_and_completes(up: Up, cli: Cli) -> None:
+    def steps() -> dict[str, dict[str, Any]]:
+        (run,) = [run for run in runs(cli) if run["id"] == run_id] or [{"steps": []}]
+        return {step["step"]: step for step in run["steps"]}
+
+    run_id = cli("trigger", "drift-detected", "payments", "--json").json["run_id"]
+    eventually(lambda: "profile" in steps())
+    finished = steps()
+    leases = SqlRunLeases(f"sqlite:///{up.project}/.pynomaly/pynomaly.db")
+    (owner,) = [lease.owner for lease in leases.leases() if lease.run_id == run_id]
+    (worker,) = [
+        pid
+        for pid in up.children()
+        if "pynomaly_flows.worker" in command_of(pid) and "leash" not in command_of(pid)
+    ]
+    os.kill(worker, signal.SIGKILL)
+    os.kill(int(owner.split(":")[1]), signal.SIGKILL)
+
+    followed = cli("runs", "watch", run_id, "--timeout", "150", "--json")
+
+    assert followed.code == 0, followed.out
+    assert followed.json["steps"]["register"]["version"] == 3
+    assert {name: steps()[name] for name in finished} == finished  # nothing is done twice
+    assert "worker: restarted" in up.told.read_text()
+    assert leases.leases() == ()
+
+
+def test_a_registered_version_is_released(up: Up, cli: Cli) -> None:
+    def gated() -> list[str]:
+        return [
+            run["id"]
+            for run in runs(cli)
+            for step in run["steps"]
+            if step["step"] == "gate" and step["summary"].get("version") == 3
+        ]
+
+    (run_id,) = eventually(gated)
+    assert cli("runs", "watch", run_id).code in (0, 4, 5)  # as its gates say
 
 
 def test_a_schedule_starts_runs(up: Up, cli: Cli) -> None:

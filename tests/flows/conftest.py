@@ -6,10 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from pynomaly.application.hold_run import BuryLostRuns, HoldRun
 from pynomaly.application.reconcile import Reconciled
 from pynomaly.domain.errors import UnknownPipelineError
 from pynomaly.domain.runs import Actor
 from pynomaly.infrastructure.sqlalchemy.records import SqlRecords
+from pynomaly.infrastructure.sqlalchemy.run_leases import SqlRunLeases
 from pynomaly_flows.context import acting_on
 
 
@@ -17,8 +19,13 @@ from pynomaly_flows.context import acting_on
 class TinyPlatform:
     records: SqlRecords
     folder: Path
+    run_leases: SqlRunLeases
     actor: Actor = field(default_factory=lambda: Actor("tester"))
     reported: list = field(default_factory=list)
+
+    @property
+    def hold_run(self):
+        return HoldRun(self.run_leases, BuryLostRuns(self.records, self.run_leases), 60)
 
     def pipeline(self, name):
         if name != "payments":
@@ -40,7 +47,8 @@ class TinyPlatform:
 
 @pytest.fixture
 def tiny_platform(tmp_path):
-    return TinyPlatform(SqlRecords(f"sqlite:///{tmp_path}/pynomaly.db"), tmp_path)
+    url = f"sqlite:///{tmp_path}/pynomaly.db"
+    return TinyPlatform(SqlRecords(url), tmp_path, SqlRunLeases(url))
 
 
 @pytest.fixture

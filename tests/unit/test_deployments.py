@@ -28,6 +28,7 @@ def test_entry_points_can_be_imported_and_take_what_triggers_and_schedules_give(
     everything = TriggerPolicy(rescore_on_promotion=True)
     for deployment in planned(triggers=everything).values():
         flow = load_flow_from_entrypoint(deployment.entrypoint, use_placeholder_flow=False)
+        assert flow.validate_parameters({"pipeline": "payments"})["pipeline"] == "payments"
         accepted = set(parameter_schema(flow).properties)
         for trigger in deployment.triggers:
             assert {"pipeline", *trigger.parameters, *trigger.from_payload} <= accepted

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pynomaly.application.planned_source import read_again
 from pynomaly.application.ports.ledger import Ledger
 from pynomaly.application.ports.partitions import PartStore
+from pynomaly.application.processes import process_exists
 from pynomaly.application.score_partition import PartitionWork, ScorePartition
 from pynomaly.domain.errors import (
     DataRejectedError,
@@ -229,22 +230,9 @@ class Workers:
         """Free the partitions of processes of this machine that are no more."""
         for lease in self.ledger.leases(job_id):
             host, pid, _ = lease.owner.rsplit(":", 2)
-            if host == socket.gethostname() and not _alive(int(pid)):
+            if host == socket.gethostname() and not process_exists(int(pid)):
                 self.ledger.break_lease(lease)
 
 
 class _StoppedError(Exception):
     """Somebody asked to stop; the partition in progress is given back."""
-
-
-def _alive(pid: int) -> bool:
-    """Whether a process of this machine exists; yes where nobody can tell."""
-    if os.name != "posix":
-        return True  # there os.kill would end it
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-__all__ = ["Actor", "Run", "RunStatus", "ScoredBatch", "StepRecord"]
+__all__ = ["Actor", "Run", "RunLease", "RunStatus", "ScoredBatch", "StepRecord", "exclusive"]
 
 RunStatus = Literal["running", "suspended", "completed", "failed"]
 """Suspended runs have no process; they go on when a person has answered."""
@@ -51,6 +51,41 @@ class Run:
     started_at: datetime
     finished_at: datetime | None = None
     error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunLease:
+    """The right of one process to carry out a run, for as long as it gives signs of life.
+
+    Args:
+        run_id: Of the run.
+        pipeline: Which job.
+        command: Of the run.
+        owner: ``host:process number:random``; the last part is never used twice.
+        expires_at: UTC; a lease that was not renewed by then is anybody's.
+    """
+
+    run_id: str
+    pipeline: str
+    command: str
+    owner: str
+    expires_at: datetime
+
+
+_EXCLUSIVE: Mapping[str, frozenset[str]] = {
+    "train": frozenset({"train"}),
+    "release": frozenset({"release"}),
+    "run": frozenset({"train", "release"}),
+}
+
+
+def exclusive(command: str) -> frozenset[str]:
+    """Return what at most one run of a pipeline may do at a time, of what ``command`` does.
+
+    >>> sorted(exclusive("run")), sorted(exclusive("score"))
+    (['release', 'train'], [])
+    """
+    return _EXCLUSIVE.get(command, frozenset())
 
 
 @dataclass(frozen=True, slots=True)

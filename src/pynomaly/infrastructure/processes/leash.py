@@ -20,7 +20,12 @@ __all__ = ["end_group", "main"]
 
 
 def main(grace: float, command: Sequence[str]) -> int:
-    """Run ``command`` and return its exit code; ``grace`` seconds lie between TERM and KILL."""
+    """Run ``command`` and return its exit code, as shells do 128 + signal where one ended it.
+
+    Args:
+        grace: Seconds between TERM and KILL.
+        command: Program and arguments.
+    """
     over = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: over.set())
     child = subprocess.Popen(
@@ -32,7 +37,8 @@ def main(grace: float, command: Sequence[str]) -> int:
         threading.Thread(target=_then, args=(wait, over), daemon=True).start()
     over.wait()
     end_group(child.pid, grace, child)
-    return child.wait()
+    code = child.wait()
+    return code if code >= 0 else 128 - code
 
 
 def _then(wait: Callable[[], object], over: threading.Event) -> None:
@@ -63,4 +69,4 @@ def end_group(group: int, grace: float, leader: subprocess.Popen[bytes] | None =
 
 if __name__ == "__main__":
     # Not sys.exit(): a thread that still reads standard input would hold it up.
-    os._exit(main(float(sys.argv[1]), sys.argv[2:]) & 0xFF)
+    os._exit(main(float(sys.argv[1]), sys.argv[2:]))

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 
 __all__ = ["UtcDateTime", "batches", "job_partitions", "jobs", "metadata", "model_versions",
-           "observations", "partitions", "release_events", "releases", "reports", "runs", "steps"]  # fmt: skip
+           "observations", "partitions", "release_events", "releases", "reports", "run_leases",
+           "runs", "steps"]  # fmt: skip
 
 
 class UtcDateTime(sa.TypeDecorator[datetime]):
@@ -64,6 +65,17 @@ runs = sa.Table(
     # A JSON string: messages quote broken input, and PostgreSQL text cannot hold NUL characters.
     sa.Column("error", sa.JSON(none_as_null=True)),
     sa.Index(None, "pipeline", "started_at"),
+)
+
+run_leases = sa.Table(
+    "run_leases",
+    metadata,
+    sa.Column("run_id", sa.Text, primary_key=True),  # a run is stored once it is leased
+    sa.Column("pipeline", sa.Text, nullable=False),
+    sa.Column("command", sa.Text, nullable=False),
+    sa.Column("owner", sa.Text, nullable=False),
+    sa.Column("expires_at", UtcDateTime, nullable=False),
+    sa.Index(None, "pipeline"),
 )
 
 steps = sa.Table(
