@@ -10,6 +10,7 @@ import pytest
 
 from pynomaly.application.begin_release import BeginRelease
 from pynomaly.application.champion import ModelLoader
+from pynomaly.application.hold_run import BuryLostRuns, HoldRun
 from pynomaly.application.reconcile import Reconciled
 from pynomaly.application.steer import SteerReleases
 from pynomaly.domain.datasets import Schema
@@ -19,6 +20,7 @@ from pynomaly.domain.releases import ModelVersion, Release
 from pynomaly.domain.rollouts import RolloutPolicy, plan_rollout
 from pynomaly.domain.runs import Actor
 from pynomaly.domain.transitions import abort, begin
+from pynomaly.infrastructure.sqlalchemy.run_leases import SqlRunLeases
 from pynomaly.testing import InMemoryRecords
 from pynomaly_flows import release as flow
 from pynomaly_flows.approval import settle
@@ -64,9 +66,11 @@ def test_an_answer_to_a_release_given_up_meanwhile_moves_no_other_one(
 
     monkeypatch.setattr(flow, "can_suspend", lambda: True)
     monkeypatch.setattr(flow, "settle", given_up_meanwhile)
+    leases = SqlRunLeases(f"sqlite:///{tmp_path}/leases.db")
     platform = SimpleNamespace(
         records=records,
         actor=ME,
+        hold_run=HoldRun(leases, BuryLostRuns(records, leases), 60),
         pipeline=lambda name: PIPELINE,
         begin_release=BeginRelease(records, None),  # type: ignore[arg-type]  # nobody approves
         reconcile=lambda pipeline: Reconciled(),
