@@ -1,8 +1,5 @@
 """Who carries out a run: one living process, and at most one training and one release at a time."""
 
-import multiprocessing
-import os
-import signal
 import socket
 import subprocess
 import sys
@@ -169,26 +166,37 @@ def test_what_was_concluded_before_its_process_died_stays_as_it_was(url, leases)
     assert leases.leases() == ()
 
 
-def _hold_and_wait(url, pipe):
-    own = SqlRunLeases(url)
-    with HoldRun(own, BuryLostRuns(SqlRecords(url), own), 60)("r1", "payments", "train"):
-        SqlRecords(url).start_run(run())
-        pipe.send("held")
-        pipe.recv()
+HOLD_AND_WAIT = """
+import sys
+from datetime import UTC, datetime
+from pynomaly.application.hold_run import BuryLostRuns, HoldRun
+from pynomaly.domain.runs import Actor, Run
+from pynomaly.infrastructure.sqlalchemy.records import SqlRecords
+from pynomaly.infrastructure.sqlalchemy.run_leases import SqlRunLeases
+
+leases, records = SqlRunLeases(sys.argv[1]), SqlRecords(sys.argv[1])
+with HoldRun(leases, BuryLostRuns(records, leases), 60)("r1", "payments", "train"):
+    records.start_run(
+        Run("r1", "payments", "train", "direct", Actor("me"), "running", datetime.now(UTC))
+    )
+    print("held", flush=True)
+    sys.stdin.read()
+"""
 
 
 def test_a_run_killed_with_9_can_be_taken_up_at_once(url, leases, hold):
-    here, there = multiprocessing.get_context("spawn").Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=_hold_and_wait, args=(url, there))
-    process.start()
-    assert here.recv() == "held"
-    with (
-        pytest.raises(ConflictError, match="is being carried out"),
-        hold("r1", "payments", "train"),
-    ):
-        pass
-    os.kill(process.pid, signal.SIGKILL)
-    process.join()
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD_AND_WAIT, url],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    with process:
+        assert process.stdout.readline() == "held\n"
+        with (
+            pytest.raises(ConflictError, match="is being carried out"),
+            hold("r1", "payments", "train"),
+        ):
+            pass
+        process.kill()
     with hold("r1", "payments", "train") as conclude:
         conclude(replace(run(), status="completed", finished_at=NOW))
     assert SqlRecords(url).run("r1").status == "completed"
