@@ -206,6 +206,23 @@ class TestRollback:
 
         assert (restored.id, restored.decision) == ("r0", small)
 
+    def test_what_was_rolled_back_itself_is_nothing_to_go_back_to(
+        self, records, registry, promote, reconcile, monkeypatch
+    ) -> None:
+        monkeypatch.setattr(ModelLoader, "load", lambda self, version: None)  # none is damaged
+        for number, champion in ((1, None), (2, 1), (3, 2)):
+            records.add_release(release(number, champion))
+            promote(PIPELINE, f"r{number}", ME)
+        back = partial(promote.steer.roll_back, "p", actor=ME, reason="odd")
+        assert [back(to=to).version for to in (1, 2)] == [1, 2]
+        with pytest.raises(UsageError, match="version 3 of 'p' was rolled back") as caught:
+            back(to=3)
+        assert "pynomaly release p --version 3" in str(caught.value)
+        with pytest.raises(UsageError, match="no release before"):
+            back(to=None)
+        reconcile("p")
+        assert registry.aliases("p") == {"production": 2}
+
 
 class TestRegistry:
     def test_aliases_and_tags_follow_the_table(self, records, registry, promote, reconcile) -> None:

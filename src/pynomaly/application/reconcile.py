@@ -90,7 +90,8 @@ class ReconcileRegistry:
         wanted: dict[str, Release | None] = dict.fromkeys(ALIASES)
         wanted["production"] = production = self.records.production(pipeline)
         if production and production.replaced:
-            wanted["previous"] = self.records.release(production.replaced)
+            before = self.records.release(production.replaced)
+            wanted["previous"] = before if before and before.state == "superseded" else None
         if active := self.records.on_its_way(pipeline):
             alias = "candidate" if active.state == "pending_approval" else active.state
             wanted[alias] = active

@@ -73,7 +73,7 @@ def restorable(book: Sequence[Release], pipeline: str, serving: Release, to: int
         to: Model version; what served before where None.
 
     Raises:
-        UsageError: Nothing to go back to, or that version never served.
+        UsageError: Nothing to go back to, or that version never served, or was rolled back.
     """
     served = [release for release in book if release.state == "superseded"]
     if to is None:
@@ -84,6 +84,11 @@ def restorable(book: Sequence[Release], pipeline: str, serving: Release, to: int
         return max(before, key=lambda release: release.fence)
     if to is not None and to == serving.version:
         raise UsageError(f"version {to} of '{pipeline}' serves already")
+    if any(one.version == to and one.state == "rolled_back" and one.promoted_at for one in book):
+        raise UsageError(
+            f"version {to} of '{pipeline}' was rolled back; nothing was changed",
+            hint=f"it has to pass the gates again: pynomaly release {pipeline} --version {to}",
+        )
     versions = ", ".join(str(v) for v in sorted({release.version for release in served}))
     what = (
         f"version {to} of '{pipeline}' never served"
