@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -112,6 +112,17 @@ class TestBeginning:
         records.add_release(release(2, None))
         promote(PIPELINE, "r1", ME)
         with pytest.raises(ConflictError):
+            promote(PIPELINE, "r2", ME)
+
+    def test_so_is_one_gated_against_the_champion_s_former_policy(self, records, promote) -> None:
+        hour = timedelta(hours=1)
+        records.add_release(release(1, None))
+        promote(PIPELINE, "r1", ME)
+        records.add_release(release(2, 1))  # and dies
+        changed = {"id": "r1 again", "decision": DecisionPolicy(budget=0.2)}
+        records.add_release(release(1, 1, created_at=NOW + hour, **changed))
+        promote(PIPELINE, "r1 again", ME)
+        with pytest.raises(ConflictError, match="version 1 serves with another decision policy"):
             promote(PIPELINE, "r2", ME)
 
     def test_an_unknown_release_is_named(self, promote) -> None:

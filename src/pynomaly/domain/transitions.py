@@ -304,10 +304,13 @@ def require(release: Release, *states: ReleaseState) -> None:
 def _require_champion(book: Sequence[Release], release: Release) -> None:
     serving = serving_in(book)
     champion = serving.version if serving else None
-    if champion != release.champion:
+    # The same model may serve with another policy by now: one that was gated later.
+    again = serving is not None and serving.created_at > release.created_at
+    if champion != release.champion or again:
+        policy = " with another decision policy" if champion == release.champion else ""
         raise ConflictError(
             f"release {release.id} of '{release.pipeline}' was compared with champion "
-            f"{release.champion or 'none'}, but now version {champion or 'none'} serves",
+            f"{release.champion or 'none'}, but now version {champion or 'none'} serves{policy}",
             hint=f"run `pynomaly release {release.pipeline}` again to compare with it",
         )
 
