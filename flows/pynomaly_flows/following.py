@@ -150,8 +150,11 @@ def _orchestrated(settings: Settings, run_id: str) -> OrchestratedRun | None:
 
 def _require_hope(settings: Settings, run: Run | None, run_id: str, waited: float) -> None:
     """Refuse to wait for a run that will not go on."""
+    from pynomaly.bootstrap import available_prefect_api
+
     facts = _orchestrated(settings, run_id)
-    if facts is None and run is None and waited > _UNKNOWN_SECONDS:
+    nobody_starts_it = available_prefect_api(settings) is None
+    if facts is None and run is None and (nobody_starts_it or waited > _UNKNOWN_SECONDS):
         raise UsageError(
             f"nobody knows a run {run_id}",
             hint="see which there are: pynomaly runs list; was the pipeline deployed?",

@@ -234,3 +234,23 @@ def test_what_two_versions_answered_is_replayed_and_proven(
     assert "canary, answering 30% step by step" in card
     assert "The fraud desk" not in card  # it was not yet said when the model was trained
     assert cli("evidence", "verify", "two.zip").code == 0
+
+
+def test_a_run_nobody_knows_is_named_at_once(project: Path, cli: Cli) -> None:
+    unknown = cli("runs", "watch", "foo", "--json")
+    assert unknown.code == 2
+    assert "nobody knows a run foo" in unknown.error
+
+
+def test_a_second_release_is_refused_before_its_gates_run(project: Path, cli: Cli) -> None:
+    assert cli("release", "payments", *DIRECT).code == 0
+    before = len(cli("releases", "list", "payments", "--json").json["releases"])
+    second = cli("release", "payments", *DIRECT, "--json")
+    assert second.code == 6
+    assert "nothing was gated" in second.error
+    assert len(cli("releases", "list", "payments", "--json").json["releases"]) == before
+
+    # Nothing served before version 1: the hint says how to stop what is on its way.
+    nowhere = cli("rollback", "payments", "--reason", "stop it", "--json")
+    assert nowhere.code == 2
+    assert f"pynomaly releases abort {on_its_way(cli)}" in nowhere.error

@@ -16,8 +16,15 @@ from pynomaly.application.gates.recent import ReadRecent, Recent
 from pynomaly.application.ports.data import DatasetStore
 from pynomaly.application.ports.learning import Kernels
 from pynomaly.application.ports.records import Records
-from pynomaly.domain.errors import ReleaseBlockedError, UsageError
-from pynomaly.domain.gates import GateResult, Override, Verdict, combine, overridden
+from pynomaly.domain.errors import ConflictError, ReleaseBlockedError, UsageError
+from pynomaly.domain.gates import (
+    INTEGRITY_GATES,
+    GateResult,
+    Override,
+    Verdict,
+    combine,
+    overridden,
+)
 from pynomaly.domain.identifiers import new_id, new_salt
 from pynomaly.domain.pipelines import Pipeline
 from pynomaly.domain.releases import ModelVersion, Release
@@ -61,10 +68,20 @@ class GateVersion:
             The stored release: ``candidate`` if it may be promoted, else ``blocked``.
 
         Raises:
+            ConflictError: Another release is staged or rolled out; asked before anything is gated.
             UsageError: That version serves with that policy already, there is none, or there is
                 nothing to override.
             IntegrityError: The registry's bytes are not what was registered.
         """
+        active = self.records.on_its_way(pipeline.name)
+        if active is not None and active.state != "pending_approval":
+            raise ConflictError(
+                f"version {active.version} of '{pipeline.name}' is on its way already "
+                f"({active.state}); nothing was gated",
+                hint=f"wait for it: pynomaly releases watch {active.id}; take a staged one further: "
+                f"pynomaly release {pipeline.name} --resume; or give it up: "
+                f"pynomaly releases abort {active.id} --reason …",
+            )
         challenger = self.loader.version(pipeline.name, version)
         production = self.records.production(pipeline.name)
         champion = production.version if production else None
@@ -154,6 +171,12 @@ def require_passed(release: Release) -> None:
         else "nothing serves yet"
     )
     hint = "mend the data or the training policy and train again"
+    standing = [g.gate for g in release.gates if g.verdict == "block" and g.override is None]
+    if not INTEGRITY_GATES.intersection(standing):
+        hint += (
+            f"; or override knowingly: pynomaly release {release.pipeline} --version "
+            f"{release.version} {' '.join(f'--override {name}' for name in standing)} --reason …"
+        )
     if release.verdict == "inconclusive":
         hint = (
             f"train on more rows, or lower the gate's demand knowingly in "

@@ -90,12 +90,15 @@ def restorable(book: Sequence[Release], pipeline: str, serving: Release, to: int
             hint=f"it has to pass the gates again: pynomaly release {pipeline} --version {to}",
         )
     versions = ", ".join(str(v) for v in sorted({release.version for release in served}))
+    active = next((release for release in book if release.state in ACTIVE), None)
     what = (
         f"version {to} of '{pipeline}' never served"
         if to
         else f"'{pipeline}' has no release before"
     )
-    raise UsageError(
-        f"{what}; nothing was changed",
-        hint=f"these can be restored: --to {versions}" if versions else "none can be restored",
-    )
+    hint = f"these can be restored: --to {versions}" if versions else "none can be restored"
+    if active:
+        hint += (
+            f"; to stop version {active.version}: pynomaly releases abort {active.id} --reason …"
+        )
+    raise UsageError(f"{what}; nothing was changed", hint=hint)

@@ -71,7 +71,7 @@ def release_lines(document: Document) -> Iterator[RenderableType]:
                     moment(event["at"]),
                     event["actor"]["name"],
                     event["action"].replace("_", " "),
-                    event["after"].replace("_", " "),
+                    _reached(event, document["rollout"]),
                     event["reason"],
                 )
                 for event in events
@@ -108,6 +108,15 @@ def _stands(release: Document) -> str:
     return f"{state}, paused" if release["paused"] else state
 
 
+def _reached(event: Document, rollout: Document | None) -> str:
+    """Return the state after an event, in a canary with its share."""
+    state = str(event["after"]).replace("_", " ")
+    shares = rollout["shares"] if rollout else ()
+    if event["after"] == "canary" and event["step"] is not None and event["step"] < len(shares):
+        return f"{state} at {share(shares[event['step']])}"
+    return state
+
+
 def _decision(decision: Document) -> str:
     setting = {
         "alert_budget": ("budget", share(decision["budget"])),
@@ -130,6 +139,8 @@ def _next(document: Document) -> Iterator[str]:
         "canary": [f"pynomaly score {name}", f"pynomaly releases abort {key} --reason …"],
         "production": [f"pynomaly score {name}", f"pynomaly rollback {name} --reason …"],
     }.get(document["state"], [])
+    if document["paused"]:
+        commands = [f"pynomaly releases resume {key}", *commands]
     if document["state"] == "staging" and document["to"] == "staging":
         commands = [f"pynomaly release {name} --resume", *commands]
     if commands:

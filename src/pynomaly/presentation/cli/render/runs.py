@@ -114,7 +114,8 @@ def _judged(facts: Facts) -> str:
         "canary": f"version {version} answers {share(facts['next_share'])} of the rows",
         "staging": f"version {version} scores silently",
     }[facts["state"]]
-    return f"{facts['verdict'].replace('_', ' ')}: {went}. {facts['sentence']}"
+    answered = f"It answered {number(facts['answered'])} of {number(facts['rows'])} rows."
+    return f"{facts['verdict'].replace('_', ' ')}: {went}. {answered} {facts['sentence']}"
 
 
 def _reconciled(facts: Facts) -> str:
@@ -199,8 +200,15 @@ def gates_table(gates: Sequence[Facts]) -> RenderableType:
     return table(
         "gates",
         ["gate", "verdict", "because"],
-        [(gate["gate"], gate["verdict"], gate["sentence"]) for gate in gates],
+        [(gate["gate"], gate["verdict"], gate["sentence"] + _waived(gate)) for gate in gates],
     )
+
+
+def _waived(gate: Facts) -> str:
+    """Return who let a release go on in spite of a gate; empty where nobody did."""
+    if not (override := gate.get("override")):
+        return ""
+    return f" Overridden by {override['actor']['name']} as {override['role']}: {override['reason']}"
 
 
 def _alerts_table(alerts: Sequence[Facts]) -> RenderableType:
@@ -243,6 +251,9 @@ def _next(document: Facts, steps: Mapping[str, Facts]) -> Iterator[str]:
         yield f"pynomaly scores read {name} --out current.parquet"
     if steps.get("monitor", {}).get("level") == "drift":
         yield f"pynomaly run {name}   # train anew, if the data is right as it is now"
+    promoted = steps.get("promote", {})
+    if promoted.get("state") in ("staging", "canary"):
+        yield f"pynomaly releases watch {promoted['release_id']}"
     if command in ("run", "release"):
         yield f"pynomaly score {name} --data NEW.csv --out scored.parquet"
         yield f"pynomaly status {name}"
