@@ -348,14 +348,20 @@ class BreakingProxy:
                     if not self._forwards:
                         break
                     deaf.set()
-                server.sendall(data)
+                try:
+                    server.sendall(data)
+                except OSError:  # the server has ended this connection: so does the client's
+                    break
             _end(client, server)
 
     def _answer(self, client, server, deaf):
         while data := _received(server):
             if deaf.is_set():
                 break  # the server has done what it was asked, and nobody hears of it
-            client.sendall(data)
+            try:
+                client.sendall(data)
+            except OSError:  # the client has gone
+                break
         _end(client, server)
 
 
