@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,8 @@ from pynomaly.domain.rollouts import Rollout
 from pynomaly.domain.splits import chosen
 
 __all__ = ["Challenger", "Contest"]
+
+_log = logging.getLogger(__name__)
 
 _SEPARATOR = "\x1f"  # between the values of several id columns
 
@@ -95,6 +98,7 @@ class Contest:
             if self._challenger.share:
                 answers = self._answers(rows)
         except Exception:  # noqa: BLE001  whatever it is, it must not reach who asked for scores
+            _log.warning("release %s failed on rows", self._challenger.release_id, exc_info=True)
             own = None
         failed = len(rows) if own is None else int((~np.isfinite(own.scores)).sum())
         if own is None or failed:

@@ -9,8 +9,9 @@ from typing import Any
 from pynomaly.application.ports.records import Records
 from pynomaly.domain.canaries import judge
 from pynomaly.domain.errors import UsageError
+from pynomaly.domain.releases import Release
 
-__all__ = ["Queries"]
+__all__ = ["Queries", "known_release"]
 
 Document = dict[str, Any]
 
@@ -86,12 +87,7 @@ class Queries:
         Raises:
             UsageError: There is no such release.
         """
-        release = self.records.release(release_id)
-        if release is None:
-            raise UsageError(
-                f"there is no release {release_id}",
-                hint="list them: pynomaly releases list PIPELINE",
-            )
+        release = known_release(self.records, release_id)
         seen = finding = None
         if release.step is not None and release.rollout is not None:
             seen = self.records.observed(release.id, release.step)
@@ -103,6 +99,20 @@ class Queries:
             "seen": asdict(seen) if seen else None,
             "finding": asdict(finding) if finding else None,
         }
+
+
+def known_release(records: Records, release_id: str) -> Release:
+    """Return a release by id.
+
+    Raises:
+        UsageError: There is no such release.
+    """
+    release = records.release(release_id)
+    if release is None:
+        raise UsageError(
+            f"there is no release {release_id}", hint="list them: pynomaly releases list PIPELINE"
+        )
+    return release
 
 
 def _step(step: Mapping[str, Any]) -> Document:

@@ -9,8 +9,9 @@ from functools import partial
 
 from pynomaly.application.champion import ModelLoader
 from pynomaly.application.ports.records import Records
+from pynomaly.application.queries import known_release
 from pynomaly.domain.approvals import approve, reject
-from pynomaly.domain.errors import IntegrityError, NoChampionError, UsageError
+from pynomaly.domain.errors import IntegrityError, NoChampionError
 from pynomaly.domain.pipelines import Pipeline
 from pynomaly.domain.releases import Release
 from pynomaly.domain.rollbacks import restorable, roll_back
@@ -33,13 +34,7 @@ class SteerReleases:
         Raises:
             UsageError: There is no such release.
         """
-        release = self.records.release(release_id)
-        if release is None:
-            raise UsageError(
-                f"there is no release {release_id}",
-                hint="list them: pynomaly releases list PIPELINE",
-            )
-        return release
+        return known_release(self.records, release_id)
 
     def approve(self, pipeline: Pipeline, release_id: str, actor: Actor, reason: str) -> Release:
         """Consent to a release that waits; it goes on when it is resumed.
