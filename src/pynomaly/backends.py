@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pynomaly.application.ports.registry import ModelRegistry
     from pynomaly.application.ports.reporting import Plots, Reports
     from pynomaly.application.ports.run_leases import RunLeases
+    from pynomaly.application.ports.verdicts import Verdicts
     from pynomaly.settings import Settings
 
 __all__ = ["Backends"]
@@ -76,6 +77,13 @@ class Backends:
         from pynomaly.infrastructure.sqlalchemy.run_leases import SqlRunLeases
 
         return SqlRunLeases(self.settings.records.url)
+
+    @cached_property
+    def verdicts(self) -> Verdicts:
+        """What people said about rows."""
+        from pynomaly.infrastructure.sqlalchemy.verdicts import SqlVerdicts
+
+        return SqlVerdicts(self.settings.records.url)
 
     @cached_property
     def registry(self) -> ModelRegistry:

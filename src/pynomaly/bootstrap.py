@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pynomaly.application.find_challenger import FindChallenger
     from pynomaly.application.gate import GateVersion
     from pynomaly.application.hold_run import BuryLostRuns, HoldRun
+    from pynomaly.application.incidents import FindIncidents
     from pynomaly.application.judge_rollout import JudgeRollout
     from pynomaly.application.keep_scores import PruneScores, VerifyScores
     from pynomaly.application.monitor import MonitorScores
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from pynomaly.application.queries import Queries
     from pynomaly.application.read_scores import ReadScores
     from pynomaly.application.reconcile import ReconcileRegistry
+    from pynomaly.application.record_verdicts import RecordVerdicts
     from pynomaly.application.register import RegisterModel
     from pynomaly.application.replay import ReplayRun
     from pynomaly.application.report import WriteRunReport
@@ -317,6 +319,26 @@ class Platform(Backends):
         from pynomaly.application.keep_scores import PruneScores
 
         return PruneScores(self.ledger, self.parts)
+
+    @cached_property
+    def incidents(self) -> FindIncidents:
+        """Alerts that belong together."""
+        from pynomaly.application.incidents import FindIncidents
+        from pynomaly.application.source_rows import ReadSourceRows
+
+        rows = ReadSourceRows(self.partitions)
+        return FindIncidents(self.ledger, self.parts, rows, self.verdicts)
+
+    @cached_property
+    def record_verdicts(self) -> RecordVerdicts:
+        """Put on record what people say about rows."""
+        from pynomaly.application.record_verdicts import RecordVerdicts
+        from pynomaly.application.source_rows import ReadSourceRows
+
+        rows = ReadSourceRows(self.partitions)
+        return RecordVerdicts(
+            self.verdicts, self.ledger, self.parts, rows, self.records, self.datasets
+        )
 
     @cached_property
     def monitor(self) -> MonitorScores:

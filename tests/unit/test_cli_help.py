@@ -8,7 +8,8 @@ COMMANDS = [
     "detect", "init", "run", "validate", "profile", "train", "release",
     "releases", "releases list", "releases show", "releases watch", "releases approve",
     "releases reject", "releases pause", "releases resume", "releases abort", "releases reconcile",
-    "rollback", "score", "scores", "scores read", "scores verify", "scores prune", "monitor", "report",
+    "rollback", "score", "scores", "scores read", "scores verify", "scores prune", "incidents", "incidents list",
+    "incidents show", "verdicts", "verdicts record", "verdicts withdraw", "verdicts list", "monitor", "report",
     "status", "history", "models", "models list", "evidence", "evidence export", "evidence verify",
     "evidence key", "replay", "detectors", "detectors list", "detectors show", "pipelines",
     "pipelines list", "config", "config show", "doctor", "up", "down", "deploy",
@@ -37,6 +38,8 @@ def test_every_command_has_help_with_an_example_of_itself(command, capsys):
             "pipelines",
             "config",
             "scores",
+            "incidents",
+            "verdicts",
             "evidence",
             "runs",
         )

@@ -5,6 +5,7 @@ from pynomaly.testing.ledger import InMemoryLedger
 from pynomaly.testing.records import InMemoryRecords
 from pynomaly.testing.registry import InMemoryRegistry
 from pynomaly.testing.registry_contract import RegistryContract
+from pynomaly.testing.verdicts import InMemoryVerdicts
 
-__all__ = ["InMemoryLedger", "InMemoryRecords", "InMemoryRegistry", "RegistryContract",
-           "check_detector"]  # fmt: skip
+__all__ = ["InMemoryLedger", "InMemoryRecords", "InMemoryRegistry", "InMemoryVerdicts",
+           "RegistryContract", "check_detector"]  # fmt: skip

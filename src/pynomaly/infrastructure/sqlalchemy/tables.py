@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 __all__ = ["UtcDateTime", "batches", "job_partitions", "jobs", "metadata", "model_versions",
            "observations", "partitions", "release_events", "releases", "reports", "run_leases",
-           "runs", "steps"]  # fmt: skip
+           "runs", "steps", "verdicts"]  # fmt: skip
 
 
 class UtcDateTime(sa.TypeDecorator[datetime]):
@@ -105,6 +105,24 @@ reports = sa.Table(
     sa.Column("max_quarantine_share", sa.Double, nullable=False),
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Index(None, "pipeline", "fingerprint", "created_at"),
+)
+
+verdicts = sa.Table(
+    "verdicts",
+    metadata,
+    _seq(),
+    sa.Column("id", sa.Text, nullable=False, unique=True),
+    sa.Column("pipeline", sa.Text, nullable=False),
+    sa.Column("row", sa.Text, nullable=False),
+    _json("ids"),
+    sa.Column("said", sa.Text, nullable=False),
+    _json("values"),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("actor_name", sa.Text, nullable=False),
+    sa.Column("actor_kind", sa.Text, nullable=False),
+    sa.Column("at", UtcDateTime, nullable=False),
+    sa.Column("reason", sa.JSON(none_as_null=True), nullable=False),  # as in runs
+    sa.Index(None, "pipeline", "seq"),
 )
 
 model_versions = sa.Table(

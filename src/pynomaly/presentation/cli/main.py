@@ -29,6 +29,8 @@ _COMMANDS = (
     "rollback",
     "score",
     "scores",
+    "incidents",
+    "verdicts",
     "monitor",
     "report",
     "status",
