@@ -4,6 +4,7 @@ import shutil
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, settings
@@ -29,6 +30,7 @@ from pynomaly.domain.ledger import (
     ScoreJob,
     ScoreVersion,
 )
+from pynomaly.domain.witnesses import evidence
 from pynomaly.infrastructure.sqlalchemy.ledger import SqlLedger
 from pynomaly.infrastructure.sqlalchemy.tables import metadata
 from pynomaly.testing import InMemoryLedger
@@ -146,11 +148,12 @@ def seen(ledger, number, step, *partitions, rows=10, release="release-2", **chan
     """Commit partitions beside a challenger."""
     job_id = opened(ledger, number, *partitions, **changes)
     while lease := ledger.lease(job_id, "worker", HOUR):
-        observation = Observation(release, step, Comparison(rows, 0, 0, Pairs(1, 2, 3)))
+        observation = Observation(release, step, Comparison(rows, 0, 0, PAIRS))
         ledger.commit(lease, replace(outcome(lease.key), observed=observation))
     return job_id
 
 
+PAIRS = Pairs(1, 2, 3, evidence(np.array([[0.25, 0.25, 0.5]]), 2.0))
 A0, A1, A2 = (partition("a.parquet", n) for n in range(3))
 B0, B1 = (partition("b.parquet", n) for n in range(2))
 
@@ -164,7 +167,7 @@ class TestObservations:
         seen(ledger, 5, 0, partition("c.parquet"), pipeline="logins")
         committed(ledger, opened(ledger, 6, A2))  # nothing was rolled out
         opened(ledger, 7, partition("d.parquet"))  # nobody has begun
-        one = Comparison(10, 0, 0, Pairs(1, 2, 3))
+        one = Comparison(10, 0, 0, PAIRS)
         # Ranges of equal bytes at two places are the same rows.
         found = ledger.observed("payments", "release-2", 0)
         assert (sorted(found), set(found.values())) == (sorted([A0.content, A1.content]), {one})

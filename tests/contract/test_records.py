@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
@@ -24,6 +25,7 @@ from pynomaly.domain.rollbacks import roll_back
 from pynomaly.domain.rollouts import RolloutPolicy, plan_rollout
 from pynomaly.domain.runs import Actor, Run, ScoredBatch, StepRecord
 from pynomaly.domain.transitions import abort, advance, begin, fail, pause, resume
+from pynomaly.domain.witnesses import evidence
 from pynomaly.infrastructure.sqlalchemy.records import SqlRecords
 from pynomaly.infrastructure.sqlalchemy.tables import metadata
 from pynomaly.testing import InMemoryRecords
@@ -512,13 +514,16 @@ class TestRollouts:
         )  # fmt: skip
 
     def test_what_was_seen_counts_once_per_partition_and_step(self, rolling_out):
-        one, two = Comparison(100, 5, 0, Pairs(1, 2, 3), Pairs(9, 8, 7)), Comparison(50, 2, 1)
+        proven = evidence(np.array([[0.5, 0.5, 0.0], [0.0, 0.3, 0.7]]), 2.0)
+        one = Comparison(100, 5, 0, Pairs(1, 2, 3, proven), Pairs(9, 8, 7))
+        two = Comparison(50, 2, 1, Pairs(evidence=proven))
         rolling_out.observe("release-2", 0, {"a": one})
         rolling_out.observe("release-2", 0, {"a": one, "b": two})
         rolling_out.observe("release-2", 1, {"a": two})
         assert rolling_out.observed("release-2", 0) == one + two
         assert rolling_out.observed("release-2", 1) == two
         assert rolling_out.observed("release-2", 2) == Comparison()
+        assert rolling_out.observed("release-2", 0).alerts.evidence.groups == 4
 
 
 class TestApprovals:

@@ -107,6 +107,7 @@ def test_a_challenger_that_flags_four_times_as_much_rolls_itself_back(
     project: Path, cli: Cli
 ) -> None:
     configure(project, decision="{budget: 0.20}")  # a policy is released like a model
+    frame(6_000, 80).to_csv("day.csv", index=False)
     # The replay of recent batches shows the load to come; somebody accepts it all the same.
     assert cli("release", "payments", *DIRECT).code == 5
     assert cli("releases", "approve", on_its_way(cli)).code == 0
@@ -121,7 +122,7 @@ def test_a_challenger_that_flags_four_times_as_much_rolls_itself_back(
 
     rollout = cli(*score).json["steps"]["rollout"]  # scored already: nothing is counted twice
     assert (rollout["rows"], rollout["verdict"], rollout["state"]) == (
-        3_000, "roll_back", "rolled_back",
+        6_000, "roll_back", "rolled_back",
     )  # fmt: skip
     assert "certainly more than 2 times" in rollout["sentence"]
     assert serving(cli) == 1

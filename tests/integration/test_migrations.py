@@ -15,8 +15,10 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from pynomaly.domain.canaries import judge
 from pynomaly.domain.errors import ConfigurationError
 from pynomaly.domain.rollbacks import roll_back
+from pynomaly.domain.rollouts import RolloutPolicy, plan_rollout
 from pynomaly.domain.runs import Actor
 from pynomaly.infrastructure.sqlalchemy.ledger import SqlLedger
 from pynomaly.infrastructure.sqlalchemy.records import SqlRecords
@@ -202,6 +204,15 @@ def test_releases_of_old_can_be_rolled_back(url, monkeypatch, tmp_path):
         )  # fmt: skip
         restored.append(records.move("payments", rule)[0].id)
     assert restored == ["r2", "r1"]
+
+    # What a rollout saw before rows were taken in groups is still told, and proves nothing.
+    pairs = '{"both": 4, "challenger": 900, "champion": 6}'
+    seen = f'{{"rows": 5000, "answered": 9, "errors": 0, "alerts": {pairs}, "tail": {pairs}}}'
+    execute(url, f"INSERT INTO release_observations VALUES ('r4', 0, 'a', '{seen}')")
+    observed = records.observed("r4", 0)
+    assert (observed.rows, observed.alerts.challenger) == (5000, 900)
+    rollout = plan_rollout(RolloutPolicy(), "5a17", to="production", first=False)
+    assert judge(observed, rollout).verdict == "hold"
 
 
 def test_a_migration_that_fails_half_way_leaves_nothing_behind(url, monkeypatch, tmp_path):

@@ -1,22 +1,46 @@
 """The tests of a rollout stay valid however often they are looked at, and see what they should."""
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from pynomaly.domain.canaries import Comparison, Pairs, excess_evidence, judge, together
+from pynomaly.domain.canaries import Comparison, Pairs, judge, together
 from pynomaly.domain.rollouts import RolloutPolicy, plan_rollout
 from pynomaly.domain.splits import chosen
+from pynomaly.domain.witnesses import GROUP_ROWS, certainty, evidence, grouped
 
 ROLLOUT = plan_rollout(RolloutPolicy(), "5a17", to="production", first=False)
 LOOKS = 40
 ROWS = 500
+EQUAL, LIMIT = (0.01, 0.01, 0.004), (0.02, 0.01, 0.006)
 
 
-def followed(own: float, theirs: float, both: float, repetitions: int, seed: int) -> list[str]:
+def kinds(rng: np.random.Generator, shares: list[float], burst: int) -> NDArray[np.int64]:
+    """Return what ROWS rows of every look are, 0 where nobody singles them out; runs are alike."""
+    count = LOOKS * ROWS
+    drawn = rng.choice(4, size=count // burst + 2, p=[1 - sum(shares), *shares])
+    start = rng.integers(burst)
+    return np.repeat(drawn, burst)[start : start + count].reshape(LOOKS, ROWS)
+
+
+def looked_at(rng: np.random.Generator, shares: list[float], burst: int) -> Iterator[Pairs]:
+    """Yield what every look sees of the rows of one kind."""
+    for rows in kinds(rng, shares, burst):
+        found = np.flatnonzero(rows)
+        both, own, theirs = (rows[found] == kind for kind in (1, 2, 3))
+        groups = grouped(found // GROUP_ROWS, both | own, both | theirs)
+        counts = map(int, (both.sum(), own.sum(), theirs.sum()))
+        yield Pairs(*counts, evidence(groups, ROLLOUT.max_ratio))
+
+
+def followed(
+    own: float, theirs: float, both: float, repetitions: int, seed: int, burst: int = 1
+) -> list[str]:
     """Verdicts of rollouts looked at after every 500 rows, up to 20,000; tails are ten times as many.
 
     Args:
@@ -25,19 +49,16 @@ def followed(own: float, theirs: float, both: float, repetitions: int, seed: int
         both: Share both flag.
         repetitions: Rollouts to simulate.
         seed: Of the simulation.
+        burst: Rows in a row that one cause makes strange, in the eyes of the same models.
     """
     rng = np.random.default_rng(seed)
-
-    def pairs(scale: float) -> Pairs:
-        shares = np.array([both, own - both, theirs - both]) * scale
-        drawn = rng.multinomial(ROWS, [*shares, 1 - shares.sum()])
-        return Pairs(*map(int, drawn[:3]))
-
+    shares = [both, own - both, theirs - both]
     verdicts = []
     for _ in range(repetitions):
         seen, verdict = Comparison(), "hold"
-        for _ in range(LOOKS):
-            seen += Comparison(ROWS, 0, 0, pairs(1), pairs(10))
+        tails = looked_at(rng, [10 * share for share in shares], burst)
+        for alerts, tail in zip(looked_at(rng, shares, burst), tails, strict=True):
+            seen += Comparison(ROWS, 0, 0, alerts, tail)
             verdict = judge(seen, ROLLOUT).verdict
             if verdict != "hold":
                 break
@@ -46,18 +67,32 @@ def followed(own: float, theirs: float, both: float, repetitions: int, seed: int
 
 
 def test_equal_models_advance_though_they_flag_other_rows() -> None:
-    assert set(followed(0.01, 0.01, 0.004, 60, seed=1)) == {"advance"}
+    assert set(followed(*EQUAL, 40, seed=1)) == {"advance"}
 
 
-def test_a_model_on_the_limit_is_rolled_back_no_more_often_than_alpha() -> None:
-    verdicts = followed(0.02, 0.01, 0.006, 400, seed=2)
+@pytest.mark.parametrize("burst", [10, 50, 200])
+def test_equal_models_do_not_go_back_because_alerts_come_in_bursts(burst: int) -> None:
+    verdicts = followed(*EQUAL, 60, seed=2, burst=burst)
+    assert verdicts.count("roll_back") <= 0.05 * len(verdicts)
+
+
+@pytest.mark.parametrize("burst", [1, GROUP_ROWS // 2])
+def test_a_model_on_the_limit_goes_back_and_advances_no_more_often_than_alpha(burst: int) -> None:
+    verdicts = followed(*LIMIT, 100, seed=3, burst=burst)
     assert verdicts.count("roll_back") <= 0.05 * len(verdicts)
     assert verdicts.count("advance") <= 0.05 * len(verdicts)
 
 
 @pytest.mark.parametrize(("own", "both"), [(0.03, 0.01), (0.0, 0.0), (0.003, 0.002)])
 def test_three_times_as_many_alerts_or_hardly_any_are_rolled_back(own: float, both: float) -> None:
-    assert set(followed(own, 0.01, both, 40, seed=3)) == {"roll_back"}
+    assert set(followed(own, 0.01, both, 20, seed=4)) == {"roll_back"}
+
+
+def test_a_challenger_that_flags_everything_is_as_many_witnesses_as_there_are_groups() -> None:
+    everything = np.ones(2_000, dtype=bool)
+    groups = grouped(np.arange(2_000) // GROUP_ROWS, everything, ~everything)
+    pairs = Pairs(challenger=2_000, evidence=evidence(groups, ROLLOUT.max_ratio))
+    assert judge(Comparison(2_000, alerts=pairs), ROLLOUT).verdict == "roll_back"
 
 
 def test_one_row_that_cannot_be_scored_is_one_too_many() -> None:
@@ -70,32 +105,38 @@ def test_nothing_is_concluded_from_nothing() -> None:
 
 
 @given(
-    st.floats(0.2, 5.0),
-    st.floats(0.001, 0.3),
-    st.floats(0.0, 1.0),
+    st.lists(
+        st.tuples(st.integers(1, 9), st.lists(st.integers(0, 20), min_size=3, max_size=3)),
+        min_size=1,
+        max_size=5,
+    )
 )
 def test_evidence_against_a_true_hypothesis_does_not_grow_on_average(
-    ratio: float, second: float, overlap: float
+    drawn: list[tuple[int, list[int]]],
 ) -> None:
-    # One row at the edge of the hypothesis: P(first) = ratio · P(second).
-    first = ratio * second
-    both = overlap * min(first, second)
-    shares = {(0, 0, 1): both, (1, 0, 0): first - both, (0, 1, 0): second - both}
-    rest = 1 - sum(shares.values())
-    if rest < 0:
+    # Groups are drawn with these chances, and their rows are as dependent as they like.
+    found = [(chance, np.array(counts)) for chance, counts in drawn if sum(counts)]
+    chances = np.array([chance for chance, _ in found], dtype=float)
+    shares = np.array([counts / counts.sum() for _, counts in found]).reshape(-1, 3)
+    own, theirs = chances @ (shares[:, :2].sum(axis=1)), chances @ shares[:, [0, 2]].sum(axis=1)
+    if min(own, theirs) == 0:
         return
-    mean = rest + sum(
-        share * math.exp(excess_evidence(more, less, agree, ratio))
-        for (more, less, agree), share in shares.items()
-    )
-    assert mean <= 1 + 1e-9
+    # At the edge of two hypotheses: one model singles out exactly this many times what the other does.
+    ratio = max(own, theirs) / min(own, theirs)
+    for name in ("more", "not_more") if own >= theirs else ("fewer", "not_fewer"):
+        wealth = [math.exp(certainty(getattr(evidence(row[None], ratio), name))) for row in shares]
+        assert chances @ wealth / chances.sum() <= 1 + 1e-9
 
 
 @given(st.lists(st.integers(0, 1000), min_size=5, max_size=5))
 def test_comparisons_of_batches_add_up(counts: list[int]) -> None:
-    parts = [Comparison(n, n // 2, 0, Pairs(n, 1, 2), Pairs(3, n, 4)) for n in counts]
+    shares = np.tile([0.25, 0.5, 0.25], (5, 1))
+    found = evidence(shares[:1], 2.0)
+    parts = [Comparison(n, n // 2, 0, Pairs(n, 1, 2, found), Pairs(3, n, 4)) for n in counts]
     assert together(parts).rows == sum(counts)
     assert together(parts).alerts.both == sum(counts)
+    assert together(parts).alerts.evidence.groups == 5
+    assert together(parts).alerts.evidence.more == pytest.approx(evidence(shares, 2.0).more)
 
 
 class TestSplit:

@@ -13,6 +13,7 @@ from pynomaly.domain.decision import draw_line
 from pynomaly.domain.ledger import Partition, ScoreVersion
 from pynomaly.domain.pipelines import DecisionPolicy
 from pynomaly.domain.rollouts import RolloutPolicy, plan_rollout
+from pynomaly.domain.witnesses import evidence, grouped
 from small_model import KERNELS, Champion, rows
 
 PARTITION = Partition("rows.csv", "rows.csv", "", 0, None, 1, "d", ())
@@ -103,6 +104,22 @@ def test_rows_of_one_entity_are_answered_by_one_model(table, champion) -> None:
     by_customer = by_challenger.reshape(20, 20)
     assert (by_customer == by_customer[0]).all()
     assert by_challenger.any()
+    # A customer is one witness, wherever between others its rows are.
+    own = RowScorer(contender().model, contender().line, KERNELS)(table)
+    either = own.flags | champion(table).flags
+    customers = {n % 20 for n in np.flatnonzero(either)}
+    assert contest.seen.alerts.evidence.groups == len(customers)
+
+
+def test_a_hundred_rows_in_a_row_are_one_witness(table, champion) -> None:
+    contest = Contest(contender(), KERNELS, PARTITION, KEYS)
+    theirs = champion(table)
+    contest(table, theirs, 0)
+    own = RowScorer(contender().model, contender().line, KERNELS)(table)
+    found = np.flatnonzero(own.flags | theirs.flags)
+    expected = evidence(grouped(found // 100, own.flags[found], theirs.flags[found]), 2.0)
+    assert contest.seen.alerts.evidence == expected
+    assert 1 < expected.groups < len(found)
 
 
 def test_a_column_to_split_by_that_is_gone_costs_nobody_a_score(table, champion) -> None:

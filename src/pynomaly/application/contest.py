@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +18,7 @@ from pynomaly.domain.models import Model
 from pynomaly.domain.pipelines import DecisionPolicy
 from pynomaly.domain.rollouts import Rollout
 from pynomaly.domain.splits import chosen
+from pynomaly.domain.witnesses import GROUP_ROWS, evidence, grouped
 
 __all__ = ["Challenger", "Contest"]
 
@@ -75,11 +76,18 @@ class Contest:
         self._partition = str(partition)
         by = challenger.rollout.split_by
         self._keys = keys if by is None else (by,)
-        self.seen = Comparison()
+        self._rows = Comparison()
+        ratio = challenger.rollout.max_ratio
+        self._alerts, self._tail = _SingledOut(ratio), _SingledOut(ratio)
+
+    @property
+    def seen(self) -> Comparison:
+        """What was seen so far; a group of rows that is not at its end yet counts as it is."""
+        return replace(self._rows, alerts=self._alerts.pairs, tail=self._tail.pairs)
 
     @property
     def observation(self) -> Observation:
-        """What was seen so far."""
+        """That, with the step of the rollout it is about."""
         return Observation(self._challenger.release_id, self._challenger.step, self.seen)
 
     def __call__(
@@ -93,8 +101,10 @@ class Contest:
             first: Position of the first of them in the batch.
         """
         answers = nobody = np.zeros(len(rows), dtype=np.bool_)
+        groups = np.zeros(len(rows), dtype=np.int64)
         try:
             own = self._scorer(rows, first) if self._scorer else None
+            groups = self._groups(rows)
             if self._challenger.share:
                 answers = self._answers(rows)
         except Exception:  # noqa: BLE001  whatever it is, it must not reach who asked for scores
@@ -102,15 +112,20 @@ class Contest:
             own = None
         failed = len(rows) if own is None else int((~np.isfinite(own.scores)).sum())
         if own is None or failed:
-            self.seen += Comparison(len(rows), 0, failed)
+            self._rows += Comparison(len(rows), 0, failed)
             return champion, nobody
-        self.seen += Comparison(
-            rows=len(rows),
-            answered=int(answers.sum()),
-            alerts=_pairs(own.flags, champion.flags),
-            tail=_pairs(own.p_values <= TAIL, champion.p_values <= TAIL),
-        )
+        self._rows += Comparison(len(rows), answered=int(answers.sum()))
+        self._alerts.add(groups, own.flags, champion.flags)
+        self._tail.add(groups, own.p_values <= TAIL, champion.p_values <= TAIL)
         return (own.instead(champion, answers) if answers.any() else champion), answers
+
+    def _groups(self, rows: pa.Table) -> NDArray[np.int64]:
+        """Return which rows are one witness together: an entity's, else consecutive ones."""
+        by = self._challenger.rollout.split_by
+        if by is None:
+            return (self._rows.rows + np.arange(len(rows), dtype=np.int64)) // GROUP_ROWS
+        # Only equality counts, within this partition: no name has to be kept.
+        return np.fromiter(map(hash, rows.column(by).cast(pa.string()).to_pylist()), dtype=np.int64)
 
     def _answers(self, rows: pa.Table) -> NDArray[np.bool_]:
         rollout, share = self._challenger.rollout, self._challenger.share
@@ -124,9 +139,32 @@ class Contest:
         return chosen(rollout.salt, names, share)
 
 
-def _pairs(challenger: NDArray[np.bool_], champion: NDArray[np.bool_]) -> Pairs:
-    return Pairs(
-        both=int((challenger & champion).sum()),
-        challenger=int((challenger & ~champion).sum()),
-        champion=int((champion & ~challenger).sum()),
-    )
+class _SingledOut:
+    """Rows of a partition that a model singled out, with their groups."""
+
+    def __init__(self, ratio: float) -> None:
+        self._ratio = ratio
+        self._found: list[tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]] = []
+
+    def add(
+        self,
+        groups: NDArray[np.int64],
+        challenger: NDArray[np.bool_],
+        champion: NDArray[np.bool_],
+    ) -> None:
+        """Keep those of further rows that either model singled out."""
+        either = challenger | champion
+        self._found.append((groups[either], challenger[either], champion[either]))
+
+    @property
+    def pairs(self) -> Pairs:
+        """How many there are, and what their groups prove."""
+        if not self._found:
+            return Pairs()
+        groups, challenger, champion = map(np.concatenate, zip(*self._found, strict=True))
+        return Pairs(
+            both=int((challenger & champion).sum()),
+            challenger=int((challenger & ~champion).sum()),
+            champion=int((champion & ~challenger).sum()),
+            evidence=evidence(grouped(groups, challenger, champion), self._ratio),
+        )

@@ -4,13 +4,7 @@ Both models score the same rows, so what is compared is paired: rows that both f
 one flags, and that only the other does.  The tests are looked at after every batch and stay valid
 however often that is.
 
-They hold for rows of which each, whatever came before it, is singled out by the one model at most so
-many times as often as by the other.  Rows that one cause makes strange together, and rows that are
-counted twice, are fewer witnesses than they seem: the tests then err more often than they say, towards
-going back rather than advancing (docs/how-to/release-a-model.md has numbers).
-
-Source: testing by betting, Waudby-Smith & Ramdas, "Estimating means of bounded random variables by
-betting", JRSS-B 86 (2024); a mixture over fixed bets, Ville's inequality.
+Rows of one group are one witness; :mod:`~pynomaly.domain.witnesses` has the mathematics.
 """
 
 from __future__ import annotations
@@ -21,6 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pynomaly.domain.rollouts import Rollout
+from pynomaly.domain.witnesses import NO_EVIDENCE, Evidence, certainty
 
 __all__ = [
     "TAIL",
@@ -28,7 +23,6 @@ __all__ = [
     "Finding",
     "Observation",
     "Pairs",
-    "excess_evidence",
     "judge",
     "together",
 ]
@@ -37,23 +31,23 @@ TAIL = 0.1
 """Rows with a p-value up to this are "strange": ten times as many as a usual alert budget, so that
 a change in the distribution of scores shows before it shows in alerts."""
 
-_BETS = (0.01, 0.03, 0.1, 0.2, 0.4, 0.6, 0.8, 0.95)
-"""Shares of the largest bet that cannot lose everything at once."""
-
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """How often two models agree that a row is strange.
+    """How often two models agree that a row is strange, and what that proves.
 
     Args:
         both: Rows that both single out.
         challenger: Rows that only the challenger does.
         champion: Rows that only the champion does.
+        evidence: About the ratio the rollout allows; none of observations written before rows were
+            taken in groups.
     """
 
     both: int = 0
     challenger: int = 0
     champion: int = 0
+    evidence: Evidence = NO_EVIDENCE
 
     def __add__(self, other: Pairs) -> Pairs:
         """Return both counts together."""
@@ -61,6 +55,7 @@ class Pairs:
             self.both + other.both,
             self.challenger + other.challenger,
             self.champion + other.champion,
+            self.evidence + other.evidence,
         )
 
 
@@ -113,36 +108,6 @@ def together(comparisons: Iterable[Comparison]) -> Comparison:
     return sum(comparisons, Comparison())
 
 
-def excess_evidence(more: int, less: int, both: int, ratio: float) -> float:
-    """Return the log of an e-value against "the first singles out at most ``ratio`` × the second".
-
-    Per row, x = (first singles it out) − ratio · (second does) has a mean of at most 0 under that
-    hypothesis, so Π(1 + λx) is a supermartingale for every bet λ in [0, 1/ratio); the mean over
-    fixed bets is one too, and exceeds 1/α at any time with probability at most α.
-
-    Args:
-        more: Rows only the first singles out.
-        less: Rows only the second does.
-        both: Rows both do.
-        ratio: Positive.
-
-    >>> excess_evidence(60, 10, 40, 1.0) > math.log(1 / 0.01)
-    True
-    >>> excess_evidence(30, 30, 40, 1.0) < 0
-    True
-    """
-    logs = []
-    for share in _BETS:
-        bet = share / max(ratio, ratio - 1, 1e-9)
-        logs.append(
-            more * math.log1p(bet)
-            + less * math.log1p(-bet * ratio)
-            + both * math.log1p(bet * (1 - ratio))
-        )
-    top = max(logs)
-    return top + math.log(sum(math.exp(value - top) for value in logs) / len(logs))
-
-
 @dataclass(frozen=True, slots=True)
 class Finding:
     """What a step of a rollout should do next.
@@ -179,19 +144,23 @@ def judge(seen: Comparison, rollout: Rollout) -> Finding:
     for what, pairs in (("flags", seen.alerts), ("finds strange", seen.tail)):
         own, theirs = pairs.both + pairs.challenger, pairs.both + pairs.champion
         told.append(f"{what} {own:,} (the champion {theirs:,})")
-        for side, more, less in (
-            ("more than", pairs.challenger, pairs.champion),
-            ("less than 1/", pairs.champion, pairs.challenger),
+        found = pairs.evidence
+        for logs, factor in (
+            (found.more, f"more than {ratio:g} times"),
+            (found.fewer, f"less than 1/{ratio:g} of"),
         ):
-            if excess_evidence(more, less, pairs.both, ratio) >= certain:
-                factor = f"{side} {ratio:g} times" if "more" in side else f"{side}{ratio:g} of"
+            if certainty(logs) >= certain:
                 return Finding(
                     "roll_back",
                     f"Of {seen.rows:,} rows the challenger {told[-1]}: certainly {factor} as many.",
                 )
-            # Within on this side: the other one certainly has more than 1/ratio of it.
-            proven &= excess_evidence(less, more, pairs.both, 1 / ratio) >= certain
+        proven &= certainty(found.not_more) >= certain and certainty(found.not_fewer) >= certain
     summary = f"Of {seen.rows:,} rows the challenger {' and '.join(told)}"
     if proven:
         return Finding("advance", f"{summary}: certainly within {ratio:g} times either way.")
-    return Finding("hold", f"{summary}: not yet certain to be within {ratio:g} times either way.")
+    groups = min(seen.alerts.evidence.groups, seen.tail.evidence.groups)
+    return Finding(
+        "hold",
+        f"{summary}: not yet certain, by {groups:,} groups of rows, to be within {ratio:g} times "
+        "either way.",
+    )

@@ -73,13 +73,16 @@ class Rollout:
     alpha: float
     first: int = 0
 
-    @property
-    def after_staging(self) -> Rollout:
-        """These steps for a release that was staged before: what was seen there stays apart.
+    def after(self, staged: Rollout) -> Rollout:
+        """Return these steps for a release that was staged before: what was seen there stays apart.
 
-        Silent scoring was its first step, and counts where these begin with it too.
+        Silent scoring was its first step, and counts where these begin with it and ask the same.
+
+        Args:
+            staged: How it was staged.
         """
-        if self.shares[:1] == (0.0,):
+        same = (self.max_ratio, self.split_by) == (staged.max_ratio, staged.split_by)
+        if same and self.shares[:1] == (0.0,):
             return self
         return replace(self, shares=(0.0, *self.shares), first=1)
 

@@ -134,7 +134,8 @@ def begin(
     _require_champion(book, release)
     make_room = _make_room(book, release, actor, at)
     if further and continues:
-        release = replace(release, to="production", rollout=further.after_staging, step=None)
+        steps = further.after(release.rollout) if release.rollout else further
+        release = replace(release, to="production", rollout=steps, step=None)
     if release.needs_approval and release.to == "production":
         if release.approval is None:
             waiting = replace(release, state="pending_approval", step=None)

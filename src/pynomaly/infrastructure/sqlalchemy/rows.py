@@ -17,6 +17,7 @@ from pynomaly.domain.quality import ExpectationResult, ValidationReport
 from pynomaly.domain.releases import Approval, ModelVersion, Release, ReleaseEvent
 from pynomaly.domain.rollouts import Rollout
 from pynomaly.domain.runs import Actor, Run, ScoredBatch, StepRecord
+from pynomaly.domain.witnesses import Evidence
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -171,8 +172,16 @@ def comparison_row(seen: Comparison) -> dict[str, Any]:
 
 def comparison(values: Mapping[str, Any]) -> Comparison:
     """Return the stored comparison."""
-    pairs = {name: Pairs(**values[name]) for name in ("alerts", "tail")}
+    pairs = {name: _pairs(values[name]) for name in ("alerts", "tail")}
     return Comparison(**{**values, **pairs})
+
+
+def _pairs(values: Mapping[str, Any]) -> Pairs:
+    found = values.get("evidence")
+    if found is None:  # written before rows were taken in groups: rows alone prove nothing
+        return Pairs(**values)
+    logs = {name: tuple(kept) for name, kept in found.items() if name != "groups"}
+    return Pairs(**{**values, "evidence": Evidence(found["groups"], **logs)})
 
 
 def _gate(values: Mapping[str, Any]) -> GateResult:
