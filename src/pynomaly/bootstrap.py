@@ -318,7 +318,7 @@ class Platform(Backends):
         """Remove scores nothing refers to any more."""
         from pynomaly.application.keep_scores import PruneScores
 
-        return PruneScores(self.ledger, self.parts)
+        return PruneScores(self.ledger, self.parts, self.records)
 
     @cached_property
     def incidents(self) -> FindIncidents:

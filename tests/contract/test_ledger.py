@@ -136,11 +136,11 @@ def committed(ledger, job_id, count=None):
     return job_id
 
 
-def shown(ledger, **which):
+def shown(ledger, version=V1, target=None):
     """What is in force, briefly."""
     return [
         (one.partition.name, one.partition.first_row, one.partition.digest)
-        for one in ledger.current("payments", **which)
+        for one in ledger.current("payments", version, target)
     ]
 
 
@@ -386,7 +386,7 @@ class TestInForce:
     def test_nothing_is_in_force_before_the_first_commit(self, ledger):
         ledger.lease(opened(ledger, 1, A0), "w", HOUR)
         assert shown(ledger) == []
-        assert shown(ledger, version=V1, target="/scores") == []
+        assert shown(ledger, target="/scores") == []
 
     def test_a_first_job_shows_what_it_has_committed_so_far(self, ledger):
         committed(ledger, opened(ledger, 1, A0, A1, B0), 2)
@@ -397,7 +397,7 @@ class TestInForce:
 
     def test_entries_are_ordered_by_source_and_row_and_carry_their_outcome(self, ledger):
         committed(ledger, opened(ledger, 1, B1, A1, B0, A0))
-        found = ledger.current("payments")
+        found = ledger.current("payments", V1)
         assert [one.partition for one in found] == [A0, A1, B0, B1]
         assert all(one.outcome.rows_scored == 10 for one in found)
 
@@ -456,16 +456,8 @@ class TestInForce:
         for number, version in enumerate((V1, V2, v3), start=1):
             committed(ledger, opened(ledger, number, A0, B0, version=version), number - 1)
         assert [len(shown(ledger, version=one)) for one in (V1, V2, v3)] == [0, 1, 2]
-        assert {one.version for one in ledger.current("payments")} == {v3}
         committed(ledger, "job-1")
         assert [len(shown(ledger, version=one)) for one in (V1, V2, v3)] == [2, 1, 2]
-
-    def test_without_a_version_the_newest_job_with_rows_decides(self, ledger):
-        committed(ledger, opened(ledger, 1, A0))
-        opened(ledger, 2, A0, version=V2)
-        assert {one.version for one in ledger.current("payments")} == {V1}
-        committed(ledger, "job-2")
-        assert {one.version for one in ledger.current("payments")} == {V2}
 
     def test_a_model_registered_twice_is_one_model(self, ledger):
         committed(ledger, opened(ledger, 1, A0))
@@ -473,14 +465,30 @@ class TestInForce:
         assert len(shown(ledger, version=again)) == 1
         opened(ledger, 2, A0, version=again)
         assert ledger.progress("job-2").finished
-        assert [one.version for one in ledger.current("payments")] == [V1]
+        assert [one.version for one in ledger.current("payments", again)] == [V1]
 
-    def test_targets_are_apart(self, ledger):
+    def test_files_add_up_over_all_places_and_each_place_can_be_asked_for(self, ledger):
         committed(ledger, opened(ledger, 1, A0))
         committed(ledger, opened(ledger, 2, B0, target="s3://lake/scores"))
-        assert shown(ledger) == [("b.parquet", 0, "original")]
-        assert shown(ledger, target="/scores") == [("a.parquet", 0, "original")]
+        a, b = ("a.parquet", 0, "original"), ("b.parquet", 0, "original")
+        assert shown(ledger) == [a, b]
+        assert shown(ledger, target="/scores") == [a]
+        assert shown(ledger, target="s3://lake/scores") == [b]
         assert shown(ledger, target="/nowhere") == []
+
+    def test_a_newer_job_into_another_place_takes_over_once_it_is_complete(self, ledger):
+        committed(ledger, opened(ledger, 1, A0, A1))
+        newer = [replace(one, digest="changed") for one in (A0, A1)]
+        committed(ledger, opened(ledger, 2, *newer, target="/elsewhere"), 1)
+        assert {one.target for one in ledger.current("payments", V1)} == {"/scores"}
+        committed(ledger, "job-2")
+        assert {one.target for one in ledger.current("payments", V1)} == {"/elsewhere"}
+        assert [digest for *_, digest in shown(ledger)] == ["changed"] * 2
+
+    def test_a_job_that_has_committed_nothing_hides_none_that_has(self, ledger):
+        committed(ledger, opened(ledger, 1, A0, A1), 1)
+        opened(ledger, 2, A0, A1, target="/elsewhere")
+        assert shown(ledger) == [("a.parquet", 0, "original")]
 
     def test_pipelines_are_apart(self, ledger):
         committed(ledger, opened(ledger, 1, A0, pipeline="logins"))
@@ -516,7 +524,7 @@ def reached(ledger, column="n", **which):
 
 def ranges(ledger):
     """What is in force of the table, as ``(above, up to)``."""
-    found = (one.partition for one in ledger.current("payments"))
+    found = (one.partition for one in ledger.current("payments", V1))
     return [(one.source.partition(INCREMENT)[2], one.digest.rpartition(" to ")[2]) for one in found]
 
 
@@ -582,6 +590,17 @@ class TestIncrements:
         committed(ledger, scanned(ledger, 1, None, 10))
         committed(ledger, scanned(ledger, 2, 10, 20, pieces=2), 1)
         assert ranges(ledger) == [("", "10"), ("10", "20")]
+
+    def test_a_chain_stays_within_its_place(self, ledger):
+        committed(ledger, scanned(ledger, 1, None, 10))
+        committed(ledger, scanned(ledger, 2, None, 20, target="/elsewhere"))
+        assert ranges(ledger) == [("", "20")]
+        committed(ledger, scanned(ledger, 3, 20, 30, target="/elsewhere"))
+        scanned(ledger, 4, 10, 40)
+        assert ranges(ledger) == [("", "20"), ("20", "30")]
+        committed(ledger, "job-4")
+        assert ranges(ledger) == [("", "10"), ("10", "40")]
+        assert {one.target for one in ledger.current("payments", V1)} == {"/scores"}
 
     def test_an_increment_alone_in_its_place_is_in_force(self, ledger):
         committed(ledger, scanned(ledger, 1, 10, 20))
@@ -680,6 +699,7 @@ class TestKeeping:
         assert ledger.asked("payments", V1, "/scores", source_uri="file:///data") == {a, b}
         assert ledger.asked("payments", V1, "/scores", run_id="run-2") == {a}
         assert ledger.asked("payments", V1, "/elsewhere") == frozenset()
+        assert ledger.asked("payments", V1) == {a, b}
         assert ledger.asked("payments", V2, "/scores") == frozenset()
 
     def test_the_pipelines_that_share_a_place_are_known(self, ledger):
@@ -767,8 +787,13 @@ class AgreeingLedgers(RuleBasedStateMachine):
         )
         self.jobs.append(f"job-{self.made}")
 
-    @rule(which=st.sampled_from(TABLES), column=st.sampled_from("nm"), pieces=st.integers(1, 2))
-    def scan(self, which, column, pieces):
+    @rule(
+        which=st.sampled_from(TABLES),
+        column=st.sampled_from("nm"),
+        pieces=st.integers(1, 2),
+        place=st.sampled_from(["/x", "/x", "/y"]),
+    )
+    def scan(self, which, column, pieces, place):
         self.made += 1
         above, up_to, asked = which
         self.both(
@@ -780,7 +805,7 @@ class AgreeingLedgers(RuleBasedStateMachine):
                 asked=self.made + 2 * asked,
                 column=column,
                 pieces=pieces,
-                target="/x",
+                target=place,
             )
         )
         self.jobs.append(f"job-{self.made}")
@@ -832,17 +857,12 @@ class AgreeingLedgers(RuleBasedStateMachine):
                 [brief(ledger.entries_of(one)) for one in self.jobs],
                 [ledger.progress(one) for one in self.jobs],
                 [[(one.key, one.owner) for one in ledger.leases(job)] for job in self.jobs],
-                brief(ledger.current("payments")),
-                [
-                    brief(ledger.current("payments", v, t))
-                    for v in (V1, V2, None)
-                    for t in ("/x", None)
-                ],
+                [brief(ledger.current("payments", v, t)) for v in (V1, V2) for t in ("/x", None)],
                 [ledger.asked("payments", v, "/x", run_id="run-1") for v in (V1, V2)],
-                [ledger.asked("payments", v, "/x", source_uri="file:///data") for v in (V1, V2)],
+                [ledger.asked("payments", v, source_uri="file:///data") for v in (V1, V2)],
                 ledger.unfinished("payments", NOON + timedelta(minutes=5)),
                 ledger.pipelines("/x"),
-                [ledger.stretches("payments", v, "/x") for v in (V1, V2)],
+                [ledger.stretches("payments", v, t) for v in (V1, V2) for t in ("/x", None)],
                 [ledger.wrote(target) for target in ("/x", "/y")],
             )
 

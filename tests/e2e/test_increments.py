@@ -19,7 +19,7 @@ from pynomaly.application.validate import Validated
 from pynomaly.bootstrap import Platform, build
 from pynomaly.domain.errors import PartitionsFailedError, SourceChangedError
 from pynomaly.domain.identifiers import new_id
-from pynomaly.domain.ledger import Output, Plan
+from pynomaly.domain.ledger import Entry, Output, Plan
 from pynomaly.domain.pipelines import DecisionPolicy, Pipeline, SourceSpec
 from pynomaly.domain.runs import ScoredBatch
 from pynomaly.settings import load_settings
@@ -53,10 +53,14 @@ class Source:
     def scored(self, validated: Validated, run_id: str = "run") -> ScoredBatch:
         return self.platform.score(self.pipeline, self.spec, validated, run_id, self.output)
 
+    def current(self) -> list[Entry]:
+        """What of it is in force; the project has scored its training data as well."""
+        entries = self.platform.read_scores.current("payments")
+        return [one for one in entries if one.partition.source.startswith(self.spec.uri)]
+
     def read(self) -> Counter[str]:
         """How often each row is in force."""
-        entries = self.platform.read_scores.current("payments")
-        tables = self.platform.read_scores.rows(entries, ["txn_id"])
+        tables = self.platform.read_scores.rows(self.current(), ["txn_id"])
         return Counter(pa.concat_tables(tables).column("txn_id").to_pylist())
 
 
@@ -217,6 +221,31 @@ def test_files_that_are_gone_or_without_rows_have_no_scores_after_a_full_job(
     folder.write("b.parquet", ROWS[50:100])
     assert folder.score(folder.plan(incremental=False)) == 100
     assert folder.read() == once(0, 100)
+
+
+def test_every_row_in_force_is_read_wherever_it_was_written(folder: Folder, tmp_path: Path) -> None:
+    folder.write("a.parquet", ROWS[:50])
+    folder.write("b.parquet", ROWS[50:100])
+    folder.score(folder.plan())
+    kept = (folder.folder / "b.parquet").read_bytes()
+    (folder.folder / "b.parquet").unlink()
+    folder.write("c.parquet", ROWS[100:150])
+
+    # Elsewhere, with a column beside the scores that the first place does not have.
+    folder.output = Output(f"sqlite:///{tmp_path}/scores.db#scores", keep=("amount",))
+    assert folder.score(folder.plan(incremental=False)) == 100
+    assert folder.read() == once(0, 50) + once(100, 150)
+
+    # A file that is back as it was is in force again, by what was committed of it before.
+    folder.output = Output()
+    (folder.folder / "b.parquet").write_bytes(kept)
+    assert {p.name for p in folder.plan().partitions} == {"b.parquet", "c.parquet"}
+    folder.score(folder.plan())
+    assert folder.read() == once(0, 150)
+    assert {e.attempts for e in folder.platform.ledger.entries("payments") if e.outcome} == {1}
+    folder.platform.read_scores.write(folder.current(), str(tmp_path / "all.csv"), overwrite=False)
+    assert len(pd.read_csv(tmp_path / "all.csv")) == 150
+    assert folder.platform.verify_scores("payments").damaged == ()
 
 
 @pytest.mark.parametrize("form", ["parquet", "csv"])

@@ -16,6 +16,8 @@ from pynomaly import adapters
 from pynomaly.application.keep_scores import PruneScores, VerifyScores
 from pynomaly.application.ports.ledger import Ledger
 from pynomaly.application.ports.partitions import PartStore
+from pynomaly.application.ports.records import Records
+from pynomaly.application.read_scores import ReadScores
 from pynomaly.domain.identifiers import new_id
 from pynomaly.domain.ledger import (
     Entry,
@@ -25,11 +27,14 @@ from pynomaly.domain.ledger import (
     ScoreVersion,
     partition_key,
 )
+from pynomaly.domain.releases import ModelVersion
+from pynomaly.domain.runs import ScoredBatch
 from pynomaly.infrastructure.sqlalchemy.ledger import SqlLedger
-from pynomaly.testing import InMemoryLedger
+from pynomaly.testing import InMemoryLedger, InMemoryRecords
 
 FIRST, SECOND = ScoreVersion(1, "a" * 64, "policy"), ScoreVersion(2, "b" * 64, "policy")
 ROWS = 3
+_NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
 @dataclass
@@ -39,6 +44,7 @@ class Scores:
     target: str
     ledger: Ledger = field(default_factory=InMemoryLedger)
     store: PartStore = field(default_factory=adapters.part_store)
+    records: Records = field(default_factory=InMemoryRecords)
 
     def open(
         self,
@@ -70,8 +76,26 @@ class Scores:
                 )
             self.ledger.commit(lease, Outcome(ROWS, ROWS, 0, 0, output.parts))
 
+    def finish(self, job_id: str) -> None:
+        """Work off a job and record its batch, as a run does that comes to its end."""
+        self.work(job_id)
+        job = self.ledger.job(job_id)
+        assert job is not None
+        of, now = job.version, datetime.now(UTC)
+        self.records.add_version(
+            ModelVersion("payments", of.model_version, "u", of.manifest_digest, *"rtfh", _NOON)
+        )
+        self.records.add_batch(
+            ScoredBatch(job_id, "run", "payments", "data", "f", of.model_version,
+                        of.policy_version, ROWS, ROWS, 0, 0, self.target, "d", None, now)
+        )  # fmt: skip
+
+    def current(self, pipeline: str) -> tuple[Entry, ...]:
+        scores = ReadScores(self.ledger, self.store, adapters.output_sinks(), self.records)
+        return scores.current(pipeline)
+
     def read(self, pipeline: str) -> list[str]:
-        parts = [e.outcome.parts for e in self.ledger.current(pipeline) if e.outcome]
+        parts = [e.outcome.parts for e in self.current(pipeline) if e.outcome]
         return sorted(
             row
             for several in parts
@@ -104,12 +128,15 @@ def test_pruning_leaves_what_a_job_has_committed_so_far(scores: Scores) -> None:
     changed = scores.open("payments", "e1", "e2")
     scores.work(changed, partitions=1)
 
-    pruned = PruneScores(scores.ledger, scores.store)("payments", versions=1)
+    pruned = PruneScores(scores.ledger, scores.store, scores.records)("payments", versions=1)
     scores.work(changed)
 
     assert pruned.partitions == 0
     assert scores.read("payments") == rows("e1", "e2")
-    assert PruneScores(scores.ledger, scores.store)("payments", versions=1).partitions == 2
+    assert (
+        PruneScores(scores.ledger, scores.store, scores.records)("payments", versions=1).partitions
+        == 2
+    )
     assert scores.read("payments") == rows("e1", "e2")
 
 
@@ -129,11 +156,29 @@ def test_parts_kept_for_their_age_alone_are_no_orphans_to_others(scores: Scores)
     assert Path(second.outcome.parts[0].uri).exists()
 
 
+def test_what_a_new_model_has_scored_so_far_hides_nothing_and_pushes_nothing_out(
+    scores: Scores,
+) -> None:
+    prune = PruneScores(scores.ledger, scores.store, scores.records)
+    scores.finish(scores.open("payments", "d1", "d2"))
+    newer = scores.open("payments", "d1", "d2", version=SECOND)
+    scores.work(newer, partitions=1)
+    assert scores.current("payments")[0].version == FIRST
+    assert prune("payments", versions=1).partitions == 0
+    assert scores.read("payments") == rows("d1", "d2")
+
+    scores.finish(newer)
+    assert [entry.version for entry in scores.current("payments")] == [SECOND] * 2
+    assert prune("payments", versions=1).partitions == 2
+    scores.finish(scores.open("payments", "d1"))  # the former model serves again
+    assert [entry.version for entry in scores.current("payments")] == [FIRST]
+
+
 def test_a_version_without_committed_scores_pushes_nothing_out(scores: Scores) -> None:
     scores.work(scores.open("payments", "d1"))
     scores.open("payments", "d1", version=SECOND)
 
-    PruneScores(scores.ledger, scores.store)("payments", versions=1)
+    PruneScores(scores.ledger, scores.store, scores.records)("payments", versions=1)
 
     assert scores.read("payments") == rows("d1")
 
@@ -153,7 +198,7 @@ def test_what_a_job_comes_to_ask_for_while_old_scores_are_pruned_stays(scores: S
 
     assert isinstance(scores.ledger, InMemoryLedger)
     scores.ledger.__class__ = Overtaken
-    pruned = PruneScores(scores.ledger, scores.store)("payments", versions=1)
+    pruned = PruneScores(scores.ledger, scores.store, scores.records)("payments", versions=1)
 
     assert pruned.partitions == 0
     assert scores.ledger.progress(back[0]).committed == 2
@@ -161,7 +206,7 @@ def test_what_a_job_comes_to_ask_for_while_old_scores_are_pruned_stays(scores: S
 
 
 def test_what_a_job_given_up_has_committed_is_removed_once_it_is_a_week_old(scores: Scores) -> None:
-    prune = PruneScores(scores.ledger, scores.store)
+    prune = PruneScores(scores.ledger, scores.store, scores.records)
     week = timedelta(days=7, minutes=1)
     given_up = scores.open("payments", "e1", "e2", age=week)
     scores.work(given_up, partitions=1)
@@ -180,7 +225,10 @@ def test_what_a_job_given_up_has_committed_is_removed_once_it_is_a_week_old(scor
 def test_a_job_given_up_keeps_what_is_in_force_of_it(scores: Scores) -> None:
     scores.work(scores.open("payments", "e1", "e2", age=timedelta(days=400)), partitions=1)
 
-    assert PruneScores(scores.ledger, scores.store)("payments", versions=1).partitions == 0
+    assert (
+        PruneScores(scores.ledger, scores.store, scores.records)("payments", versions=1).partitions
+        == 0
+    )
     assert scores.read("payments") == rows("e1")
 
 
@@ -203,7 +251,9 @@ def test_looking_after_scores_asks_as_often_whatever_there_is(tmp_path: Path) ->
         return len(statements)
 
     def prune() -> object:
-        return PruneScores(scores.ledger, scores.store)("payments", versions=1, days=1)
+        return PruneScores(scores.ledger, scores.store, scores.records)(
+            "payments", versions=1, days=1
+        )
 
     def verify() -> object:
         return VerifyScores(scores.ledger, scores.store)("payments")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from pynomaly.application.ports.ledger import Ledger
 from pynomaly.application.ports.partitions import PartStore
-from pynomaly.domain.ledger import Entry, ScoreJob, ScoreVersion
+from pynomaly.application.ports.records import Records
+from pynomaly.application.score_versions import score_versions
+from pynomaly.domain.ledger import Entry
 
 __all__ = ["Damage", "PruneScores", "Pruned", "Verification", "VerifyScores"]
 
@@ -113,10 +114,17 @@ class Pruned:
 
 @dataclass(frozen=True, slots=True)
 class PruneScores:
-    """Remove scores that nothing refers to any more."""
+    """Remove scores that nothing refers to any more.
+
+    Args:
+        ledger: Knows what was committed.
+        store: Keeps its parts.
+        records: Know which version counts.
+    """
 
     ledger: Ledger
     store: PartStore
+    records: Records
 
     def __call__(self, pipeline: str, *, versions: int, days: float = 0.0) -> Pruned:
         """Remove superseded scores and those of old versions.
@@ -128,7 +136,7 @@ class PruneScores:
         Args:
             pipeline: Which pipeline.
             versions: How many versions (model and policy) with committed scores to keep, at least
-                1, the newest first.
+                1, the one that counts first.
             days: Keep whatever was committed within so many days.
         """
         now = datetime.now(UTC)
@@ -137,7 +145,7 @@ class PruneScores:
         jobs = self.ledger.jobs(pipeline, _ALL_JOBS)
         entries = self.ledger.entries(pipeline)
         given_up = now - max(timedelta(days=days), _GIVEN_UP)
-        kept = self._in_force(pipeline, jobs, versions)
+        kept = self._in_force(pipeline, {job.target for job in jobs}, versions)
         kept |= self.ledger.unfinished(pipeline, since=given_up)
         old = [
             entry
@@ -155,16 +163,11 @@ class PruneScores:
                 self.store.remove(part.uri)
         return Pruned(len(gone), sum(outcome.rows_scored for outcome in gone))
 
-    def _in_force(self, pipeline: str, jobs: Iterable[ScoreJob], versions: int) -> set[str]:
-        """Return the keys in force of the newest versions that have any."""
-        # A model that was registered twice is one.
-        places: dict[tuple[str, str], dict[str, ScoreVersion]] = {}
-        for job in jobs:
-            version = job.version.manifest_digest, job.version.policy_version
-            places.setdefault(version, {})[job.target] = job.version
+    def _in_force(self, pipeline: str, targets: set[str], versions: int) -> set[str]:
+        """Return the keys in force, anywhere and in each place, of the first versions with any."""
         found: list[set[str]] = []
-        for targets in places.values():
-            current = [self.ledger.current(pipeline, of, target) for target, of in targets.items()]
+        for version in score_versions(self.ledger, self.records, pipeline):
+            current = [self.ledger.current(pipeline, version, place) for place in (None, *targets)]
             if keys := {entry.key for entries in current for entry in entries}:
                 found.append(keys)
             if len(found) == versions:

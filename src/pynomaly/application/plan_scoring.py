@@ -37,22 +37,22 @@ def parts_target(store: PartStore, folder: Path, pipeline: str, output: Output) 
 
 
 def gone(
-    ledger: Ledger, plan: Plan, pipeline: Pipeline, version: ScoreVersion, target: str
+    ledger: Ledger, plan: Plan, pipeline: Pipeline, version: ScoreVersion
 ) -> tuple[Partition, ...]:
     """Return files that earlier jobs over the same input found and that are no more.
 
-    Scored as files without rows, they end the scores that such files still have in force.
+    Scored as files without rows, they end the scores that such files still have in force,
+    wherever those are.
 
     Args:
         ledger: Knows what was scored.
         plan: Of all of the input; an increment looks at nothing but what is new, and ends nothing.
         pipeline: Whose.
         version: To score with.
-        target: Where the parts go.
     """
     if plan.incremental:
         return ()
-    known = ledger.asked(pipeline.name, version, target, source_uri=plan.uri)
+    known = ledger.asked(pipeline.name, version, source_uri=plan.uri)
     missing = {
         source
         for source in known.difference(partition.source for partition in plan.partitions)
@@ -62,7 +62,7 @@ def gone(
         return ()
     names = {
         entry.partition.source: entry.partition.name
-        for entry in ledger.current(pipeline.name, version, target)
+        for entry in ledger.current(pipeline.name, version)
         if entry.partition.source in missing and entry.outcome and entry.outcome.rows_in
     }
     return tuple(Partition(source, name, "", 0, 0, 0, "") for source, name in names.items())
@@ -177,18 +177,23 @@ class PlanScoring:
         plan = replace(plan, incremental=True)
         if spec.watermark is not None:
             return plan
-        committed = {
-            (entry.partition.source, entry.partition.extent, entry.partition.digest)
-            for entry in self.ledger.current(pipeline.name, version, target)
-        }
-        fresh = {
-            partition.source
-            for partition in plan.partitions
-            if (partition.source, partition.extent, partition.digest) not in committed
-        }
+        # There, and nothing newer elsewhere: a file that has come back as it was is in force again
+        # once a job asks for it.
+        there = self._in_force(pipeline, version, target) & self._in_force(pipeline, version)
+        fresh = {p.source for p in plan.partitions if _content(p) not in there}
         if besides is not None:
             fresh |= self.ledger.asked(pipeline.name, version, target, run_id=besides)
         partitions = tuple(p for p in plan.partitions if p.source in fresh)
         # Files without a row alone are no batch; they end their scores with the next that has one.
         has_rows = any(partition.rows != 0 for partition in partitions)
         return replace(plan, partitions=partitions if has_rows else ())
+
+    def _in_force(
+        self, pipeline: Pipeline, version: ScoreVersion, target: str | None = None
+    ) -> set[tuple[str, str, str]]:
+        entries = self.ledger.current(pipeline.name, version, target)
+        return {_content(entry.partition) for entry in entries}
+
+
+def _content(partition: Partition) -> tuple[str, str, str]:
+    return partition.source, partition.extent, partition.digest

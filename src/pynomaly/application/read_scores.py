@@ -10,6 +10,7 @@ from pynomaly.application.ports.data import OutputSinks
 from pynomaly.application.ports.ledger import Ledger
 from pynomaly.application.ports.partitions import PartStore
 from pynomaly.application.ports.records import Records
+from pynomaly.application.score_versions import score_versions
 from pynomaly.domain.errors import OutputExistsError, UsageError
 from pynomaly.domain.ledger import Entry, Part
 
@@ -47,32 +48,30 @@ class ReadScores:
     records: Records
 
     def current(self, pipeline: str, model_version: int | None = None) -> tuple[Entry, ...]:
-        """Return the committed partitions in force.
+        """Return the committed partitions in force, wherever they were written.
 
         Args:
             pipeline: Which pipeline.
-            model_version: Of an earlier version still kept; the newest job's where None.
+            model_version: Of an earlier version still kept; the one that counts where None
+                (:func:`pynomaly.application.score_versions.score_versions`).
 
         Raises:
             UsageError: Nothing is committed (of that version).
         """
-        version = target = None
+        for version in score_versions(self.ledger, self.records, pipeline):
+            if model_version not in (None, version.model_version):
+                continue
+            if entries := self.ledger.current(pipeline, version):
+                return entries
         if model_version is not None:
-            jobs = self.ledger.jobs(pipeline, 10_000)
-            job = next((j for j in jobs if j.version.model_version == model_version), None)
-            if job is None:
-                raise UsageError(
-                    f"pipeline '{pipeline}' has no scores by model version {model_version}",
-                    hint=f"list what there is: pynomaly history {pipeline}",
-                )
-            version, target = job.version, job.target
-        entries = self.ledger.current(pipeline, version, target)
-        if not entries:
             raise UsageError(
-                f"pipeline '{pipeline}' has no committed scores",
-                hint=f"score something first: pynomaly score {pipeline} --data FILE",
+                f"pipeline '{pipeline}' has no scores by model version {model_version}",
+                hint=f"list what there is: pynomaly history {pipeline}",
             )
-        return entries
+        raise UsageError(
+            f"pipeline '{pipeline}' has no committed scores",
+            hint=f"score something first: pynomaly score {pipeline} --data FILE",
+        )
 
     def rows(
         self, entries: Sequence[Entry], columns: Sequence[str] | None = None
@@ -94,15 +93,24 @@ class ReadScores:
         self.refuse_foreign(out, overwrite=overwrite)
         return self.copy(_parts(entries), out, overwrite=overwrite)
 
-    def _columns(self, parts: Sequence[Part]) -> list[str]:
-        """Return the columns that all parts have: jobs may have kept different ones."""
-        common: list[str] | None = None
+    def _columns(self, parts: Sequence[Part]) -> pa.Schema:
+        """Return the columns that all parts have: jobs may have kept different ones.
+
+        What one kept as numbers and another as text, is text.
+        """
+        import pyarrow as pa
+
+        common: dict[str, pa.DataType] | None = None
         for part in parts:
             for table in self.store.read([part], batch_rows=1):
-                names = table.column_names
-                common = [n for n in common if n in names] if common is not None else names
+                kinds = dict(zip(table.column_names, table.schema.types, strict=True))
+                common = kinds if common is None else {
+                    name: kind if kind == kinds[name] else pa.string()
+                    for name, kind in common.items()
+                    if name in kinds
+                }  # fmt: skip
                 break
-        return common or []
+        return pa.schema(list((common or {}).items()))
 
     def copy(self, parts: Sequence[Part], out: str, *, overwrite: bool) -> str:
         """Copy parts into one file, which appears complete or not at all; return its digest.
@@ -111,8 +119,9 @@ class ReadScores:
         """
         replaceable = overwrite or self._is_ours(out)
         with self.sinks.writer(out, overwrite=replaceable) as output:
-            for table in self.store.read(parts, self._columns(parts)):
-                output.write(table)
+            columns = self._columns(parts)
+            for table in self.store.read(parts, columns.names):
+                output.write(table.cast(columns))
         return output.digest
 
     def refuse_foreign(self, out: str, *, overwrite: bool) -> None:

@@ -149,7 +149,7 @@ class ScoreSnapshot:
         )  # fmt: skip
         unreadable = dict(validated.unreadable)
         entries, slices = [], {}
-        ended = gone(self.ledger, plan, pipeline, version, target)
+        ended = gone(self.ledger, plan, pipeline, version)
         for position, partition in enumerate((*plan.partitions, *ended)):
             rows = refused_within(refused, partition)
             first = firsts.get(position)

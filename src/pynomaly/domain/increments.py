@@ -40,6 +40,7 @@ class Stretch:
     Args:
         job_id: Of the job.
         run_id: Of its run.
+        target: Where its parts went.
         table: All of which the job looked at.
         source: Of its partitions: the table, or the table, :data:`INCREMENT` and a watermark.
         watermark: Up to where it goes; None where the table has none.
@@ -48,6 +49,7 @@ class Stretch:
 
     job_id: str
     run_id: str
+    target: str
     table: str
     source: str
     watermark: Watermark | None
@@ -57,7 +59,7 @@ class Stretch:
     def above(self) -> str | None:
         """The watermark that its rows lie above; None where it begins with the first row.
 
-        >>> Stretch("job", "run", "db#rows", "db#rows, above 7", None, True).above
+        >>> Stretch("job", "run", "/scores", "db#rows", "db#rows, above 7", None, True).above
         '7'
         """
         increment = f"{self.table}{INCREMENT}"
@@ -71,7 +73,7 @@ def reach(stretches: Sequence[Stretch], column: str) -> str | None:
     beginning where the one before ended.
 
     Args:
-        stretches: Of one table, the newest first.
+        stretches: Of one table in one place, the newest first.
         column: Of the watermark.  Where the table was read by another one last, nothing counts.
     """
     following: dict[str, list[int]] = defaultdict(list)
@@ -97,7 +99,7 @@ def chain(stretches: Sequence[Stretch]) -> tuple[Stretch, ...]:
     jobs have scored counts once, and a full job that an increment overtook hides nothing.
 
     Args:
-        stretches: Of one table, the newest first; at least one.
+        stretches: Of one table in one place, the newest first; at least one.
     """
     ending: dict[tuple[str, str], list[int]] = defaultdict(list)
     for place, one in enumerate(stretches):
@@ -119,6 +121,9 @@ def chain(stretches: Sequence[Stretch]) -> tuple[Stretch, ...]:
 def in_force(stretches: Iterable[Stretch]) -> Mapping[str, str | None]:
     """Return which job decides about every source of the tables that have increments.
 
+    Increments continue what lies in their own place: of a table that was scored into several, the
+    place of the newest complete job counts, and the chain within it.
+
     Args:
         stretches: Of any tables, the newest first.
 
@@ -132,7 +137,9 @@ def in_force(stretches: Iterable[Stretch]) -> Mapping[str, str | None]:
     for table in tables.values():
         if any(one.above is not None for one in table):
             found |= dict.fromkeys((one.source for one in table), None)
-            found |= {one.source: one.job_id for one in chain(table)}
+            newest = next((one for one in table if one.complete), table[0])
+            beside = [one for one in table if one.target == newest.target]
+            found |= {one.source: one.job_id for one in chain(beside)}
     return found
 
 

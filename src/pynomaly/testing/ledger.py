@@ -17,7 +17,7 @@ __all__ = ["InMemoryLedger"]
 class InMemoryLedger(KeptPartitions):
     """Implements ``Ledger`` (application/ports/ledger.py) for one process.
 
-    >>> InMemoryLedger().current("payments")
+    >>> InMemoryLedger().entries("payments")
     ()
     """
 

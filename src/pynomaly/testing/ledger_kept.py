@@ -105,34 +105,30 @@ class KeptPartitions:
 
     @atomic
     def current(
-        self, pipeline: str, version: ScoreVersion | None = None, target: str | None = None
+        self, pipeline: str, version: ScoreVersion, target: str | None = None
     ) -> tuple[Entry, ...]:
         """Return the committed partitions that are in force, ordered by source and first row."""
-        jobs = [
-            job
-            for job in self.jobs(pipeline, len(self._jobs))
-            if (version is None or _same(job.version, version))
-            and (target is None or job.target == target)
-        ]
-        first = next((job for job in jobs if any(map(is_committed, self.entries_of(job.id)))), None)
-        if first is None:
-            return ()
         by_source: dict[str, dict[str, list[Entry]]] = defaultdict(dict)
-        for job in self._jobs_with(pipeline, first.version, first.target):
+        for job in self._jobs_with(pipeline, version, target):
             for source, entries in self._sources(job).items():
                 by_source[source][job.id] = entries
-        chosen = in_force(self.stretches(pipeline, first.version, first.target))
+        chosen = in_force(self.stretches(pipeline, version, target))
         found: list[Entry] = []
         for source, newest_first in by_source.items():
-            complete = (j for j, entries in newest_first.items() if all(map(is_committed, entries)))
-            decides = chosen.get(source, next(complete, next(iter(newest_first))))
+            complete = [j for j, entries in newest_first.items() if all(map(is_committed, entries))]
+            begun = [j for j, entries in newest_first.items() if any(map(is_committed, entries))]
+            decides = chosen.get(source, next(iter([*complete, *begun, *newest_first])))
             if decides is not None:
                 found += filter(is_committed, newest_first[decides])
         return tuple(sorted(found, key=_place))
 
     @atomic
     def stretches(
-        self, pipeline: str, version: ScoreVersion, target: str, table: str | None = None
+        self,
+        pipeline: str,
+        version: ScoreVersion,
+        target: str | None = None,
+        table: str | None = None,
     ) -> tuple[Stretch, ...]:
         """Return what jobs scored of tables with a watermark, the one asked last first."""
         jobs = list(self._jobs_with(pipeline, version, target))
@@ -143,6 +139,7 @@ class KeptPartitions:
             Stretch(
                 job.id,
                 job.run_id,
+                job.target,
                 job.source_uri,
                 source,
                 job.watermark,
@@ -159,7 +156,7 @@ class KeptPartitions:
         self,
         pipeline: str,
         version: ScoreVersion,
-        target: str,
+        target: str | None = None,
         *,
         source_uri: str | None = None,
         run_id: str | None = None,
@@ -211,10 +208,12 @@ class KeptPartitions:
         entries = (kept.entry for kept in self._kept.values())
         return tuple(sorted({one.pipeline for one in entries if one.target == target}))
 
-    def _jobs_with(self, pipeline: str, version: ScoreVersion, target: str) -> Iterator[ScoreJob]:
+    def _jobs_with(
+        self, pipeline: str, version: ScoreVersion, target: str | None
+    ) -> Iterator[ScoreJob]:
         """Yield jobs, the newest first."""
         for job in self.jobs(pipeline, len(self._jobs)):
-            if _same(job.version, version) and job.target == target:
+            if _same(job.version, version) and target in (None, job.target):
                 yield job
 
     def _sources(self, job: ScoreJob) -> dict[str, list[Entry]]:

@@ -96,32 +96,35 @@ class Ledger(Protocol):
         """Return the partitions of a job, in order."""
 
     def current(
-        self, pipeline: str, version: ScoreVersion | None = None, target: str | None = None
+        self, pipeline: str, version: ScoreVersion, target: str | None = None
     ) -> tuple[Entry, ...]:
         """Return the committed partitions that are in force, ordered by source and first row.
 
         For every source (file, object, table) these are the partitions of the newest job of that
-        version and target that has committed all its partitions of the source; where no job has,
-        the committed ones of the newest job.  So the rows of a source change from one state to
-        the next in one step and are never mixed.  Of a table that is scored in increments, those
-        in its chain count (:func:`pynomaly.domain.increments.chain`).
+        version that has committed all its partitions of the source; where no job has, the
+        committed ones of the newest job that has any.  So the rows of a source change from one
+        state to the next in one step and are never mixed.  Of a table that is scored in
+        increments, those in its chain count (:func:`pynomaly.domain.increments.in_force`).
 
         Args:
             pipeline: Which pipeline.
-            version: Model and policy, whose registry number does not count; those of the
-                pipeline's newest job with a committed partition where None.
-            target: Where the parts are; that of the same job where None.
+            version: Model and policy, whose registry number does not count.
+            target: Where the parts are; all places count where None.
         """
 
     def stretches(
-        self, pipeline: str, version: ScoreVersion, target: str, table: str | None = None
+        self,
+        pipeline: str,
+        version: ScoreVersion,
+        target: str | None = None,
+        table: str | None = None,
     ) -> tuple[Stretch, ...]:
         """Return what jobs scored of tables with a watermark, the one asked last first.
 
         Args:
             pipeline: Which pipeline.
             version: Model and policy; the registry number does not count.
-            target: Where the parts are.
+            target: Where the parts are; anywhere where None.
             table: As a job's ``source_uri``; all tables where None.
         """
 
@@ -129,7 +132,7 @@ class Ledger(Protocol):
         self,
         pipeline: str,
         version: ScoreVersion,
-        target: str,
+        target: str | None = None,
         *,
         source_uri: str | None = None,
         run_id: str | None = None,
@@ -139,7 +142,7 @@ class Ledger(Protocol):
         Args:
             pipeline: Which pipeline.
             version: Model and policy; the registry number does not count.
-            target: Where the parts are.
+            target: Where the parts are; anywhere where None.
             source_uri: Of jobs over this input alone.
             run_id: Of jobs of this run alone.
         """

@@ -174,7 +174,9 @@ class SqlLedger:
 
     def jobs(self, pipeline: str, limit: int = 20) -> tuple[ScoreJob, ...]:
         """Return the latest jobs, newest first."""
-        found = self._all(statements.newest_jobs(pipeline).limit(limit))
+        newest = (jobs.c.created_at.desc(), jobs.c.seq.desc())
+        query = sa.select(jobs).where(jobs.c.pipeline == pipeline).order_by(*newest)
+        found = self._all(query.limit(limit))
         return tuple(map(rows.job, found))
 
     def entries_of(self, job_id: str) -> tuple[Entry, ...]:
@@ -182,25 +184,19 @@ class SqlLedger:
         return tuple(map(rows.entry, self._all(statements.ENTRIES_OF, job=job_id)))
 
     def current(
-        self, pipeline: str, version: ScoreVersion | None = None, target: str | None = None
+        self, pipeline: str, version: ScoreVersion, target: str | None = None
     ) -> tuple[Entry, ...]:
         """Return the committed partitions that are in force, ordered by source and first row."""
-        if version is None or target is None:
-            query = statements.newest_jobs(pipeline).where(statements.has_committed())
-            if version is not None:
-                query = query.where(statements.same_version(version))
-            if target is not None:
-                query = query.where(jobs.c.target == target)
-            newest = next(map(rows.job, self._all(query.limit(1))), None)
-            if newest is None:
-                return ()
-            version, target = newest.version, newest.target
         with self._database.read() as connection:
             found = force.current(connection, pipeline, version, target)
         return tuple(sorted(found, key=_place))  # here: the databases' collations differ
 
     def stretches(
-        self, pipeline: str, version: ScoreVersion, target: str, table: str | None = None
+        self,
+        pipeline: str,
+        version: ScoreVersion,
+        target: str | None = None,
+        table: str | None = None,
     ) -> tuple[Stretch, ...]:
         """Return what jobs scored of tables with a watermark, the one asked last first."""
         with self._database.read() as connection:
@@ -210,7 +206,7 @@ class SqlLedger:
         self,
         pipeline: str,
         version: ScoreVersion,
-        target: str,
+        target: str | None = None,
         *,
         source_uri: str | None = None,
         run_id: str | None = None,

@@ -26,18 +26,15 @@ _partitions_of_jobs = job_partitions.join(partitions, _asked.key == partitions.c
 
 
 def jobs_with(
-    pipeline: str, version: ScoreVersion, target: str, *columns: sa.ColumnElement[Any]
+    pipeline: str, version: ScoreVersion, target: str | None, *columns: sa.ColumnElement[Any]
 ) -> sa.Select[Any]:
-    """Return the query for the partitions of jobs that wrote this version to this target."""
-    return (
-        sa.select(*columns)
-        .select_from(_partitions_of_jobs)
-        .where(jobs.c.pipeline == pipeline, jobs.c.target == target, same_version(version))
-    )
+    """Return the query for the partitions of jobs that wrote this version to this target or any."""
+    query = sa.select(*columns).select_from(_partitions_of_jobs)
+    return query.where(jobs.c.pipeline == pipeline, same_version(version), _wrote_to(target))
 
 
 def current(
-    connection: sa.Connection, pipeline: str, version: ScoreVersion, target: str
+    connection: sa.Connection, pipeline: str, version: ScoreVersion, target: str | None
 ) -> list[Entry]:
     """Return what ``Ledger.current`` does, in any order."""
     decided = in_force(stretches(connection, pipeline, version, target))
@@ -66,12 +63,12 @@ def stretches(
     connection: sa.Connection,
     pipeline: str,
     version: ScoreVersion,
-    target: str,
+    target: str | None,
     table: str | None = None,
 ) -> tuple[Stretch, ...]:
     """Return what ``Ledger.stretches`` does."""
     marked = sa.select(jobs.c.source_uri).where(
-        jobs.c.pipeline == pipeline, jobs.c.target == target, jobs.c.watermark.is_not(None)
+        jobs.c.pipeline == pipeline, jobs.c.watermark.is_not(None), _wrote_to(target)
     )
     start = jobs.c.source_uri + INCREMENT
     query = jobs_with(
@@ -80,6 +77,7 @@ def stretches(
         target,
         jobs.c.id,
         jobs.c.run_id,
+        jobs.c.target,
         jobs.c.source_uri,
         jobs.c.created_at,
         jobs.c.seq,
@@ -100,6 +98,7 @@ def stretches(
         Stretch(
             row["id"],
             row["run_id"],
+            row["target"],
             row["source_uri"],
             row["source"],
             rows.watermark(row),
@@ -109,14 +108,18 @@ def stretches(
     )
 
 
+def _wrote_to(target: str | None) -> sa.ColumnElement[bool]:
+    return sa.true() if target is None else jobs.c.target == target
+
+
 def _asked_at(row: sa.RowMapping) -> tuple[datetime, int]:
     mark = rows.watermark(row)
     return row["created_at"] if mark is None else mark.asked_at, row["seq"]
 
 
-def _newest_complete(pipeline: str, version: ScoreVersion, target: str) -> sa.Select[Any]:
+def _newest_complete(pipeline: str, version: ScoreVersion, target: str | None) -> sa.Select[Any]:
     """Return the query for the committed partitions of the job that each source follows."""
-    complete = sa.func.min(_done).over(partition_by=(_asked.source, jobs.c.seq))
+    of_a_job = (_asked.source, jobs.c.seq)
     asked = jobs_with(
         pipeline,
         version,
@@ -126,10 +129,17 @@ def _newest_complete(pipeline: str, version: ScoreVersion, target: str) -> sa.Se
         _asked.source,
         jobs.c.created_at,
         jobs.c.seq,
-        complete.label("complete"),
+        sa.func.min(_done).over(partition_by=of_a_job).label("complete"),
+        sa.func.max(_done).over(partition_by=of_a_job).label("begun"),
     ).subquery()
-    # Per source, its jobs: those that have committed all of it first, and the newest first.
-    preference = (asked.c.complete.desc(), asked.c.created_at.desc(), asked.c.seq.desc())
+    # Per source, its jobs: those that have committed all of it first, then those that have
+    # committed any, and the newest first.
+    preference = (
+        asked.c.complete.desc(),
+        asked.c.begun.desc(),
+        asked.c.created_at.desc(),
+        asked.c.seq.desc(),
+    )
     ranked = sa.select(
         asked.c.key,
         asked.c.job_id,

@@ -26,11 +26,9 @@ __all__ = [
     "RESET",
     "TAKE",
     "completed",
-    "has_committed",
     "has_held",
     "has_partitions",
     "held",
-    "newest_jobs",
     "observations",
     "same_version",
 ]
@@ -164,12 +162,6 @@ def observations(pipeline: str, release_id: str, step: int) -> sa.Select[Any]:
     )
 
 
-def newest_jobs(pipeline: str) -> sa.Select[Any]:
-    """Return the query for a pipeline's jobs, newest first; what follows restricts it."""
-    query = sa.select(jobs).where(jobs.c.pipeline == pipeline)
-    return query.order_by(jobs.c.created_at.desc(), jobs.c.seq.desc())
-
-
 def same_version(version: ScoreVersion) -> sa.ColumnElement[bool]:
     """Whether a job used an equal model and policy; the registry number does not count."""
     return sa.and_(
@@ -181,11 +173,6 @@ def same_version(version: ScoreVersion) -> sa.ColumnElement[bool]:
 def has_partitions() -> sa.Exists:
     """Whether a job has any partition."""
     return sa.exists().where(_asked.job_id == jobs.c.id)
-
-
-def has_committed() -> sa.ColumnElement[bool]:
-    """Whether any partition of a job is committed."""
-    return _of_that_job(_entry.state == "committed")
 
 
 def has_held() -> sa.ColumnElement[bool]:
