@@ -327,7 +327,7 @@ class Platform(Backends):
         from pynomaly.application.source_rows import ReadSourceRows
 
         rows = ReadSourceRows(self.partitions)
-        return FindIncidents(self.ledger, self.parts, rows, self.verdicts)
+        return FindIncidents(self.ledger, self.parts, self.records, rows, self.verdicts)
 
     @cached_property
     def record_verdicts(self) -> RecordVerdicts:

@@ -13,6 +13,7 @@ import pyarrow as pa
 from pynomaly.application.in_force import entries_in_force
 from pynomaly.application.ports.ledger import Ledger
 from pynomaly.application.ports.partitions import PartStore
+from pynomaly.application.ports.records import Records
 from pynomaly.application.ports.verdicts import Verdicts
 from pynomaly.application.row_names import digests
 from pynomaly.application.source_rows import ReadSourceRows, ids_of
@@ -40,12 +41,14 @@ class FindIncidents:
     Args:
         ledger: Knows what is in force.
         store: Reads parts.
+        records: Know which version counts.
         source_rows: Reads sources again.
         verdicts: What people said.
     """
 
     ledger: Ledger
     store: PartStore
+    records: Records
     source_rows: ReadSourceRows
     verdicts: Verdicts
 
@@ -57,7 +60,7 @@ class FindIncidents:
         """
         said = {v.row: v.said for v in standing(self.verdicts.of(pipeline.name))}
         found: list[tuple[Incident, ...]] = []
-        entries = entries_in_force(self.ledger, pipeline.name)
+        entries = entries_in_force(self.ledger, self.records, pipeline.name)
         for _, of_source in groupby(entries, key=lambda entry: entry.partition.source):
             alerts = list(self._alerts(pipeline, list(of_source), said))
             if alerts:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from pynomaly.application.in_force import score_versions
 from pynomaly.application.ports.ledger import Ledger
 from pynomaly.application.ports.partitions import PartStore
 from pynomaly.application.ports.records import Records
-from pynomaly.application.score_versions import score_versions
 from pynomaly.domain.ledger import Entry
 
 __all__ = ["Damage", "PruneScores", "Pruned", "Verification", "VerifyScores"]

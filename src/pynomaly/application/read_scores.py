@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pynomaly.application.in_force import score_versions
 from pynomaly.application.ports.data import OutputSinks
 from pynomaly.application.ports.ledger import Ledger
 from pynomaly.application.ports.partitions import PartStore
 from pynomaly.application.ports.records import Records
-from pynomaly.application.score_versions import score_versions
 from pynomaly.domain.errors import OutputExistsError, UsageError
 from pynomaly.domain.ledger import Entry, Part
 
@@ -53,7 +53,7 @@ class ReadScores:
         Args:
             pipeline: Which pipeline.
             model_version: Of an earlier version still kept; the one that counts where None
-                (:func:`pynomaly.application.score_versions.score_versions`).
+                (:func:`pynomaly.application.in_force.score_versions`).
 
         Raises:
             UsageError: Nothing is committed (of that version).

@@ -154,7 +154,7 @@ class RecordVerdicts:
     ) -> dict[Statement, list[_Found]]:
         """Return, for every statement, the scored rows that are called so."""
         found: dict[Statement, list[_Found]] = {statement: [] for statement in statements}
-        for entry in entries_in_force(self.ledger, pipeline.name):
+        for entry in entries_in_force(self.ledger, self.records, pipeline.name):
             source = entry.partition.source
             about = {s.ids: s for s in statements if s.source in (None, source)}
             scored = self._scored(pipeline, entry, about)
