@@ -106,6 +106,13 @@ def test_a_never_seen_category_is_the_top_reason(ensemble):
     assert (reasons[0].column, reasons[0].direction, reasons[0].value) == ("k", "unusual", "new")
 
 
+def test_next_to_a_column_far_out_ordinary_values_are_no_reasons(ensemble):
+    for reasons in _reasons(ensemble, _replace(_ordinary(ensemble), "c", 1e9)):
+        largest = reasons[0].contribution
+        assert all(r.contribution > 0.05 * largest or r.share <= 0.01 for r in reasons)
+        assert len(reasons) < 3
+
+
 def test_reasons_raise_the_score_and_the_rarer_of_equal_ones_comes_first(ensemble):
     for reasons in _reasons(ensemble, _table(60, seed=8), top=2):
         telling = [r.contribution * (2 - np.log(max(r.share, 1e-4))) for r in reasons]

@@ -74,6 +74,14 @@ def test_a_few_odd_cells_leave_a_column_numeric_and_are_noted_with_an_example():
     assert any("looks numeric" in note for note in many.notes)
 
 
+@pytest.mark.parametrize("written", ["{:,}", "{},5", "€{}.50", "{} %", "{:_}.00"])
+def test_numbers_in_a_writing_that_is_not_read_are_named_with_an_example(written):
+    cells = [written.format(number).replace("_", "'") for number in range(1_001, 1_301)]
+    found = profiled(cells)
+    assert found.kind != "numeric"
+    assert any("looks numeric" in note and repr(cells[0]) in note for note in found.notes)
+
+
 def test_infinities_and_inexact_integers_are_noted():
     infinite = profiled([*texts(RNG.normal(size=199)), "-inf"])
     assert infinite.kind == "numeric"

@@ -133,6 +133,7 @@ def test_the_report_is_one_page_and_never_replaces_a_file_unasked(
     ("data", "error", "named"),
     [
         ([1, 2, 3], TypeError, "a list is no table"),
+        (pd.Series([1, 2, 3]), TypeError, "a Series is no table"),
         (np.zeros(5), ValueError, r"shape \(n, d\)"),
         (np.zeros((5, 2), dtype=complex), ValueError, "complex"),
         (pd.DataFrame(), MalformedSourceError, "0 rows"),

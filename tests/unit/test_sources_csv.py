@@ -236,6 +236,12 @@ def test_duplicate_columns_are_refused_by_position(read):
         read("a,b,a\n1,2,3\n")
 
 
+def test_a_first_line_of_numbers_is_no_header_unless_they_are_whole(read):
+    with pytest.raises(MalformedSourceError, match=r"first line .* numbers alone, e.g. '-1.5'"):
+        read("-1.5,2\n3,4\n")
+    assert read("2019,2020\n3,4\n")[2].columns == (("2019", "string"), ("2020", "string"))
+
+
 def test_a_column_called_row_id_is_refused_with_a_hint(read):
     with pytest.raises(MalformedSourceError, match="'row_id'") as caught:
         read("row_id,b\n1,2\n")

@@ -78,7 +78,7 @@ def test_of_a_handful_of_rows_it_is_said_that_nothing_can_be_told() -> None:
 def test_rows_to_label_are_those_on_top_and_those_in_dispute() -> None:
     first = np.arange(1, 401)
     second = first.copy()
-    second[[4, 300]] = [301, 5]
+    second[[0, 1, 4, 300]] = [2, 1, 301, 5]  # on top in the eyes of both is in dispute for nobody
     strangest = Strangest(10)
     strangest.offer(ROWS, -np.arange(400.0))
 

@@ -239,6 +239,7 @@ class DetectAnomalies:
             trials=learned.trials,
             fitted_rows=len(rows),
             calibration_rows=len(ranked.calibration.scores),
+            ranked_among_own_rows=mostly_fitted,
             known_labels=_label_counts(rows, pipeline),
             trust=trust,
             top=passed.top(question.top),

@@ -30,8 +30,10 @@ rows its own row is similar to."""
 
 _SMALLEST_SHARE = 1e-4
 
-_NEGLIGIBLE = 0.005
-"""Columns with less than this share of the largest contribution explain nothing."""
+_RARE = 0.01
+_NEGLIGIBLE, _NEGLIGIBLE_IF_RARE = 0.05, 0.005
+"""Columns with less than this share of the largest contribution explain nothing; beside a value far
+out even a level never seen adds little, so of values that are rare by themselves less is asked."""
 
 
 def explain(
@@ -67,7 +69,8 @@ def explain(
         [shares_as_unusual(*column) for column in zip(encodings, cells, strict=True)]
     )
     telling = drops * (2.0 - np.log(np.maximum(shares, _SMALLEST_SHARE)))
-    trifle = _NEGLIGIBLE * np.maximum(drops.max(axis=1, initial=0.0), 0.0)
+    least = np.where(shares <= _RARE, _NEGLIGIBLE_IF_RARE, _NEGLIGIBLE)
+    trifle = least * np.maximum(drops.max(axis=1, initial=0.0, keepdims=True), 0.0)
     order = np.argsort(-telling, axis=1, kind="stable")[:, :top]
     first = np.searchsorted(model.preprocessing.owners, np.arange(len(encodings)))
     above = (X - instead)[:, first]
@@ -76,7 +79,7 @@ def explain(
         [
             _reason(encodings[c], drops[row, c], above[row, c], values[c][row], shares[row, c])
             for c in order[row]
-            if drops[row, c] > trifle[row]
+            if drops[row, c] > trifle[row, c]
         ]
         for row in range(len(X))
     ]

@@ -28,6 +28,11 @@ READABLE_SHARE = 0.99
 
 _ID_NAME = re.compile(r"(?i:(^|[_\-. ])(id|uuid|guid)$)|[a-z0-9](Id|ID)$")
 _KEY_NAME = re.compile(r"(?i:(^|[_\-. ])(key|pk|hash|index|serial|rownum)$)|Unnamed: 0$")
+_WRITTEN_OTHERWISE = (
+    r"^[$€£]? ?[+-]?[$€£]? ?(?:[0-9]{1,3}(?:[,.' ][0-9]{3})+|[0-9]+)(?:[.,][0-9]+)? ?[$€£%]?$"
+)
+"""A number with thousands separators, a decimal comma, a currency or a percent sign."""
+
 _INFINITE = r"^\s*[+-]?(?i:inf|infinity)\s*$"
 _ENOUGH = 20  # fewer values than this are too few to call them unique
 _FEW_LEVELS = 50
@@ -219,6 +224,15 @@ def _from_texts(column: Encoded, rows: int) -> Inferred:
             return read_as(kind, column)
     found = _levels_or_text(column)
     share = _readable_share("numeric", column)
+    otherwise = pc.match_substring_regex(column.values, _WRITTEN_OTHERWISE)
+    written = otherwise.to_numpy(zero_copy_only=False)
+    if column.counts[written].sum() >= READABLE_SHARE * column.counts.sum() > 0:
+        unread = np.flatnonzero(written & read_numbers(column.values).refused)
+        note = (
+            f"looks numeric, but {spelled(column.values[int(unread[0])])!r} is not read as a "
+            "number: write numbers like 1234.5, without separators, commas and signs"
+        )
+        return replace(found, notes=(*found.notes, note))
     if share > 0.5:
         note = (
             f"looks numeric, but {1 - share:.1%} of the cells are not numbers; "

@@ -33,7 +33,8 @@ MAX_TOP_FRACTION = 5
 CLOUD_ROWS = 20_000
 UNSUSPICIOUS = 0.9
 DISPUTED_RATIO = 2
-"""A row is disputed that one half counts among the strangest and the other ranks twice as low."""
+"""A row is disputed that one half counts among the strangest and the other does not, and ranks at
+least twice as low."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +204,10 @@ def rows_to_label(
     best = np.minimum(halves.first, halves.second)
     worst = np.maximum(halves.first, halves.second)
     contested = np.flatnonzero(
-        (best <= halves.top) & (worst >= DISPUTED_RATIO * best) & _unlabelled(halves.rows, pipeline)
+        (best <= halves.top)
+        & (worst > halves.top)
+        & (worst >= DISPUTED_RATIO * best)
+        & _unlabelled(halves.rows, pipeline)
     )
     contested = contested[np.argsort(best[contested] / worst[contested], kind="stable")]
     contested = contested[: count // 2]

@@ -106,7 +106,9 @@ class Detection:
         chosen_by: How it was chosen.
         trials: Configurations that were tried; 0 where nothing was tuned.
         fitted_rows: Rows it was fitted on.
-        calibration_rows: Rows behind the p-values, none scored by a model that had seen it.
+        calibration_rows: Rows behind the p-values.
+        ranked_among_own_rows: Whether those are the rows the model was fitted on, so that a p-value
+            is a rank among them; else none was scored by a model that had seen it.
         known_labels: ``(anomalies, normal rows)`` among the rows that were learnt from.
         trust: How far to trust the ranking.
         top: The strangest rows, strangest first.
@@ -132,6 +134,7 @@ class Detection:
     trials: int
     fitted_rows: int
     calibration_rows: int
+    ranked_among_own_rows: bool
     known_labels: tuple[int, int]
     trust: Trust
     top: tuple[StrangeRow, ...]

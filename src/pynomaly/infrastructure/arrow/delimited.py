@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import re
 from collections import deque
 from collections.abc import Generator
 from contextlib import closing
@@ -31,6 +32,7 @@ from pynomaly.infrastructure.arrow.text import (
 
 __all__ = ["parse_csv"]
 
+_NUMBER = re.compile(r"[+-]?[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?\Z")
 _DELIMITERS = (",", ";", "\t", "|")
 _SAMPLE_RECORDS = 200
 _BLOCK = 2**20
@@ -45,8 +47,8 @@ def parse_csv(handle: BinaryIO, file: DataFile, spec: SourceSpec) -> Parsed:
     malformed rows; empty lines are none.
 
     Raises:
-        MalformedSourceError: Empty, no header, duplicate names, undecodable, the declared
-            delimiter does not occur, a quote is never closed.
+        MalformedSourceError: Empty, no header, numbers instead of one, duplicate names,
+            undecodable, the declared delimiter does not occur, a quote is never closed.
     """
     head = handle.read(HEAD_BYTES)
     encoding = tell_encoding(head, spec.encoding, file.uri)
@@ -68,11 +70,22 @@ def parse_csv(handle: BinaryIO, file: DataFile, spec: SourceSpec) -> Parsed:
         name or f"column_{position}"
         for position, name in enumerate(_split(header, delimiter)[0], 1)
     ]
+    _refuse_numbers(names, file.uri)
     check_names(names, file.uri)
     stream = io.BufferedReader(Utf8Stream(head, handle, encoding, file.uri), HEAD_BYTES)
     stream.read(len(header.encode()))
     schema = pa.schema([(name, pa.string()) for name in names])
     return Parsed(schema, _pieces(stream, file, schema, encoding, delimiter))
+
+
+def _refuse_numbers(names: list[str], uri: str) -> None:
+    """Refuse a first line of numbers; whole ones may be names all the same, years or positions."""
+    if all(map(_NUMBER.match, names)) and not all(name.isdecimal() for name in names):
+        raise MalformedSourceError(
+            f"{uri}: the first line should name the columns, but holds numbers alone, e.g. "
+            f"{names[0]!r}",
+            hint="add a header line",
+        )
 
 
 def _delimiter(text: str, spec: SourceSpec, file: DataFile) -> str:

@@ -46,7 +46,8 @@ def partial_labels(y: Any, rows: int) -> Floats | None:
     if anomalies.sum() > unsaid.sum() > 0 and not ordinary.any():
         raise ValueError(
             "y is mostly 1, else -1: are these predictions of an outlier detector, where 1 means "
-            "ordinary? Here 1 is an anomaly, 0 an ordinary row, and -1 or NaN unknown"
+            "ordinary? Here 1 is an anomaly, 0 an ordinary row, and -1 or NaN unknown; "
+            "(y == -1).astype(int) turns one into the other"
         )
     return np.where(unsaid, np.nan, values)
 

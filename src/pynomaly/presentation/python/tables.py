@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,9 @@ def to_table(data: Any) -> pa.Table:
     if is_pandas(data):
         return _from_pandas(data)
     if hasattr(data, "__arrow_c_stream__"):
-        return _without_views(pa.table(data))
+        # A single column, such as a Series, exports a stream as well.
+        with suppress(pa.ArrowInvalid, TypeError):
+            return _without_views(pa.table(data))
     if isinstance(data, np.ndarray):
         return _from_array(data)
     raise TypeError(

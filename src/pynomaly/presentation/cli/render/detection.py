@@ -126,10 +126,15 @@ def _learnt(detection: Detection) -> Iterator[RenderableType]:
     name = detector_name({"detector": detection.detector, "certified": detection.certified})
     tuned = f", chosen by {detection.chosen_by}" if detection.trials else ""
     tried = f" among {number(detection.trials)} tried" if detection.trials else " (not tuned)"
+    ranks = f"{number(detection.calibration_rows)} rows"
     yield (
         f"{name}{tuned}{tried}, fitted on {number(detection.fitted_rows)} of "
-        f"{number(detection.rows)} rows; p-values from {number(detection.calibration_rows)} rows "
-        "scored by a model that had not seen them"
+        f"{number(detection.rows)} rows; "
+        + (
+            f"a p-value is the rank among {ranks} of this table"
+            if detection.ranked_among_own_rows
+            else f"p-values from {ranks} scored by a model that had not seen them"
+        )
     )
     anomalies, normal = detection.known_labels
     if anomalies or normal:
