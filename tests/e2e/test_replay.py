@@ -172,9 +172,21 @@ def test_scores_that_were_changed_since_are_told(project: Path, cli: Cli) -> Non
     damaged = cli("replay", run, "--json")
     assert damaged.code == 7
     assert f"{part} has other bytes" in damaged.error
+    part.write_bytes(honest)
+    with closing(sqlite3.connect(project / ".pynomaly/pynomaly.db")) as records, records:
+        (told,) = records.execute(
+            "SELECT rows_flagged FROM scored_batches WHERE run_id = ?", (run,)
+        ).fetchone()
+        records.execute("UPDATE scored_batches SET rows_flagged = 0 WHERE run_id = ?", (run,))
+    hushed = cli("replay", run, "--json")
+    assert hushed.code == 7
+    assert f"1,999 scored rows with 0 alerts; the committed rows are 1,999 with {told}" in (
+        hushed.error
+    )
+    with closing(sqlite3.connect(project / ".pynomaly/pynomaly.db")) as records, records:
+        records.execute("UPDATE scored_batches SET rows_flagged = ? WHERE run_id = ?", (told, run))
 
     # Somebody who can also write to the ledger leaves no trace but the rows themselves.
-    part.write_bytes(honest)
     table = pq.read_table(part)
     flagged = pc.index(table.column("is_anomaly"), True).as_py()
     flags = table.column("is_anomaly").to_pylist()
@@ -191,8 +203,8 @@ def test_scores_that_were_changed_since_are_told(project: Path, cli: Cli) -> Non
         tables = [n for (n,) in ledger.execute("SELECT name FROM sqlite_master WHERE type='table'")]
         for name in tables:
             for _, column, *_ in ledger.execute(f"PRAGMA table_info({name})").fetchall():
-                ledger.execute(f"UPDATE {name} SET {column} = replace({column}, '{old}', '{digest}')"
-                               f" WHERE {column} LIKE '%{old}%'")  # fmt: skip
+                ledger.execute(f"UPDATE {name} SET \"{column}\" = replace(\"{column}\", '{old}', '{digest}')"
+                               f" WHERE \"{column}\" LIKE '%{old}%'")  # fmt: skip
     assert cli("scores", "verify", "payments").code == 0
     forged = cli("replay", run, "--json")
     assert forged.code == 7

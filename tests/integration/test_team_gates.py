@@ -14,7 +14,7 @@ from ring import Ring, payments
 
 DOCUMENT = Path(__file__).parents[2] / "docs/how-to/add-a-gate.md"
 
-Install = Callable[[str, str], None]
+Install = Callable[..., None]
 
 
 @pytest.fixture(scope="module")
@@ -29,12 +29,12 @@ def ring(tmp_path_factory: pytest.TempPathFactory) -> Ring:
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
     """Lay a package out as pip would: a module ``payments_gates`` and its entry points."""
 
-    def install(module: str, entry_points: str) -> None:
+    def install(module: str, entry_points: str, package: str = "payments-gates") -> None:
         tmp_path.joinpath("payments_gates.py").write_text(module)
-        info = tmp_path / "payments_gates-1.2.dist-info"
+        info = tmp_path / f"{package.replace('-', '_')}-1.2.dist-info"
         info.mkdir()
         info.joinpath("METADATA").write_text(
-            "Metadata-Version: 2.1\nName: payments-gates\nVersion: 1.2\n"
+            f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.2\n"
         )
         info.joinpath("entry_points.txt").write_text(f"[pynomaly.gates]\n{entry_points}\n")
 
@@ -85,6 +85,19 @@ def test_the_gate_of_the_documentation_is_asked_as_written(ring: Ring, install: 
             "    return GateResult('ours', 'pass', 1.0, None, None, 1, 'Yes.', {'seen': object()})\n",
             "not JSON serializable",
         ),
+        (
+            "import numpy as np\n"
+            "from pynomaly.domain.gates import GateResult\n"
+            "def ask(context):\n"
+            "    return GateResult('ours', 'pass', 1.0, None, None, np.int64(1), 'Yes.')\n",
+            "int64 is not JSON serializable",
+        ),
+        (
+            "from pynomaly.domain.gates import GateResult\n"
+            "def ask(context):\n"
+            "    return GateResult('ours', 'blocked', 1.0, None, None, 1, 'No.')\n",
+            "says 'blocked'; a verdict is one of pass, review, block, inconclusive",
+        ),
     ],
 )
 def test_a_gate_that_breaks_blocks_and_says_whose_it_is(
@@ -121,3 +134,22 @@ def test_nobody_stands_in_for_a_gate_of_ours_or_overrides_by_code(
         assert "named like one of ours" in impostor.sentence
     assert gate(release, "x").override is None
     assert combine(release.gates) == "block"
+
+
+def test_of_two_gates_of_one_name_none_hides_the_others_verdict(
+    ring: Ring, install: Install
+) -> None:
+    module = (
+        "from pynomaly.domain.gates import GateResult\n"
+        "def no(context): return GateResult('x', 'block', None, None, None, 0, 'No.')\n"
+        "def yes(context): return GateResult('x', 'pass', None, None, None, 0, 'Yes.')\n"
+    )
+    install(module, "fair = payments_gates:no", "fraud-team")
+    install(module, "fair = payments_gates:yes", "risk-team")
+
+    release = gated(ring)
+
+    assert release.state == "blocked"
+    for package in ("fraud-team", "risk-team"):
+        found = gate(release, f"{package} 1.2: fair")
+        assert "named like that of another package; rename it" in found.sentence

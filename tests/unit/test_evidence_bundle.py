@@ -201,6 +201,7 @@ def test_a_chain_that_was_made_anew_for_edited_parts_does_not_have_the_signature
     ("name", "old", "new"),
     [
         (CHAIN, b'"size": 3', b'"size": NaN'),
+        (CHAIN, b'"size": 1', b'"size": true'),
         (CHAIN, b'"parts": [', b'"parts": [3, '),
         (CHAIN, b'"format": 1', b'"format": 2'),
         (SIGNATURE, b'"Ed25519"', b'"RS256"'),
@@ -210,7 +211,7 @@ def test_a_chain_that_was_made_anew_for_edited_parts_does_not_have_the_signature
 def test_documents_that_are_none_are_refused_by_name(
     tmp_path: Path, signer: Ed25519Signer, name: str, old: bytes, new: bytes
 ) -> None:
-    whole = sealed([("a.json", b"{}\n")], signer)
+    whole = sealed([("a.json", b"{}\n"), ("b.txt", b"b")], signer)
     assert old in dict(whole)[name]
     edited = [(n, c.replace(old, new, 1) if n == name else c) for n, c in whole]
     with pytest.raises(IntegrityError, match=name):

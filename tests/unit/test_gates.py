@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from time import perf_counter
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +11,7 @@ import pyarrow.compute as pc
 import pytest
 
 from pynomaly.application.ensemble import fit_detector
-from pynomaly.application.gates.alerts import alert_rate
+from pynomaly.application.gates.alerts import alert_rate, overrun
 from pynomaly.application.gates.capacity import latency, model_size, throughput
 from pynomaly.application.gates.comparison import injected_recall, rank_agreement
 from pynomaly.application.gates.contender import Contender
@@ -131,10 +132,27 @@ def test_inverted_and_constant_models_are_blocked_by_injected_recall(
 def test_a_constant_model_is_blocked_by_distinct_scores(
     champion: Contender, training: pa.Table, holdout: pa.Table
 ) -> None:
-    good, bad = champion.score(holdout), constant(champion, training).score(holdout)
+    bad = constant(champion, training)
 
-    assert distinct_scores(good, 0.05).verdict == "pass"
-    assert distinct_scores(bad, 0.05).verdict == "block"
+    assert distinct_scores(champion, holdout, champion.score(holdout), 0.05).verdict == "pass"
+    assert distinct_scores(bad, holdout, bad.score(holdout), 0.05).verdict == "block"
+
+
+def test_neither_many_rows_nor_rows_that_repeat_make_scores_less_distinct(
+    champion: Contender, holdout: pa.Table
+) -> None:
+    scores = champion.score(holdout)
+    coarse = np.round(scores, 1)  # as a histogram over few columns scores
+    repeated = pa.concat_tables([holdout.slice(0, 30)] * 40)
+    nothing = holdout.slice(0, 1).take([0] * 50)
+
+    histogram = distinct_scores(champion, holdout, coarse, 0.05)
+    same = distinct_scores(champion, repeated, champion.score(repeated), 0.05)
+
+    assert len(np.unique(coarse)) < 0.05 * len(holdout)
+    assert histogram.verdict == "pass", histogram.sentence
+    assert same.observed == 1.0
+    assert distinct_scores(champion, nothing, scores[:50], 0.05).verdict == "inconclusive"
 
 
 def test_too_few_rows_or_a_blind_champion_are_inconclusive(
@@ -146,6 +164,26 @@ def test_too_few_rows_or_a_blind_champion_are_inconclusive(
 
     assert few.verdict == weak.verdict == "inconclusive"
     assert "Too little power" in few.sentence
+
+
+def test_with_too_little_power_only_what_is_certainly_worse_blocks(
+    champion: Contender, training: pa.Table, holdout: pa.Table
+) -> None:
+    retrained, few = contender(rows(2_400, 3), seed=5), holdout.slice(0, 40)
+    strict = replace(POLICY, recall_block=-0.001, min_first_recall=0.99)
+
+    honest = injected_recall(retrained, champion, few, strict, 0)
+    bad = injected_recall(inverted(champion, training), champion, few, strict, 0)
+    first = injected_recall(retrained, None, few, strict, 0)
+    bad_first = injected_recall(inverted(champion, training), None, few, strict, 0)
+
+    assert honest.bound is not None
+    assert honest.bound < strict.recall_block
+    assert first.bound is not None
+    assert first.bound < strict.min_first_recall
+    assert (honest.verdict, first.verdict) == ("inconclusive", "inconclusive")
+    assert (bad.verdict, bad_first.verdict) == ("block", "block")
+    assert "40 rows were held out" in first.sentence
 
 
 def test_a_swap_of_two_columns_is_blocked_by_golden_rows(
@@ -272,6 +310,9 @@ def test_a_ranking_unlike_the_champions_is_blocked_and_one_that_ranks_nothing_is
     assert opposite.verdict == "block"
     assert opposite.observed == pytest.approx(-1.0)
     assert agreement(constant(champion, training)).verdict == "inconclusive"
+    batchwise = DecisionPolicy("fdr", q=1e-4)  # which 1,200 rows cannot be judged by
+    fdr = rank_agreement(inverted(champion, training), champion, holdout, POLICY, batchwise)
+    assert fdr.verdict == "block"
 
 
 def test_data_that_moved_away_from_the_champion_make_its_ranking_no_measure(
@@ -302,6 +343,23 @@ def test_time_and_size_are_held_to_their_budgets(
     assert all(result.observed is not None and result.observed > 0 for result in results)
 
 
+def test_few_held_out_rows_make_no_model_slow(champion: Contender, holdout: pa.Table) -> None:
+    class Starting(FrozenKernels):
+        """Takes ten milliseconds for every call, as a large ensemble may."""
+
+        def score_members(self, members: Sequence[Member], X: np.ndarray) -> np.ndarray:
+            end = perf_counter() + 0.01
+            while perf_counter() < end:
+                pass
+            return super().score_members(members, X)
+
+    few = holdout.slice(0, 5)
+    result = throughput(replace(champion, kernels=Starting()), few, POLICY)
+
+    assert result.verdict == "pass", result.sentence
+    assert result.n == 4_096
+
+
 def test_a_handful_of_labels_is_not_judged(champion: Contender, holdout: pa.Table) -> None:
     labels = np.full(len(holdout), np.nan)
     labels[:10] = [1, 1, 0, 0, 0, 0, 0, 0, 0, 0]
@@ -319,6 +377,19 @@ def test_data_that_moved_away_from_the_champion_ask_for_review_not_for_the_old_m
 
     assert result.verdict == "review", result.sentence
     assert "data moved" in result.sentence
+
+
+def test_a_challenger_that_floods_is_blocked_even_where_the_champion_overruns_its_budget(
+    champion: Contender,
+) -> None:
+    moved = pa.table({name: rows(1_500, 5).column(name).to_numpy() + 1 for name in SCHEMA.names})
+    calibration = replace(champion.model.calibration, scores=np.full(1_200, -1e9))
+    flooding = replace(champion, model=replace(champion.model, calibration=calibration))
+
+    result = alert_rate(flooding, champion, moved, POLICY, DECISION)
+
+    assert overrun(champion, champion.score(moved), POLICY, DECISION)
+    assert result.verdict == "block", result.sentence
 
 
 def report(accepted: int, quarantined: int, *results: ExpectationResult) -> ValidationReport:

@@ -143,8 +143,24 @@ def test_a_column_in_other_units_blocks(scale: float, verdict: str) -> None:
         assert "'b' changed most" in result.sentence
 
 
+def test_a_column_that_no_longer_varies_asks_for_review() -> None:
+    values = np.random.default_rng(0).normal(size=(200, 2))
+    dead = replace(
+        model(),
+        preprocessing=fit_preprocessing(pa.table({"a": values[:, 0], "b": np.zeros(200)}), AB),
+    )
+    ignored = replace(dead, schema=schema(a="numeric"))
+
+    result = column_scales(dead, model(), POLICY)
+
+    assert result.verdict == "review"
+    assert "does not look at b" in result.sentence
+    assert column_scales(model(), dead, POLICY).verdict == "pass"
+    assert column_scales(ignored, model(), POLICY).verdict == "pass"  # on purpose
+
+
 def test_without_numeric_columns_there_are_no_units() -> None:
     bare = model()
     bare = replace(bare, preprocessing=replace(bare.preprocessing, encodings=()))
 
-    assert column_scales(bare, model(), POLICY).verdict == "pass"
+    assert column_scales(bare, bare, POLICY).verdict == "pass"

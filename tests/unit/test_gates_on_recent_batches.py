@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pynomaly.application.gates.alerts import alerts_per_day, recent_alert_rate
+from pynomaly.application.gates.alerts import alerts_per_day, per_day, recent_alert_rate
 from pynomaly.application.gates.comparison import recent_recall
 from pynomaly.application.gates.contender import Contender
 from pynomaly.application.gates.recent import ReadRecent, Recent
@@ -173,6 +173,24 @@ def test_a_change_of_the_decision_policy_alone_shows_in_a_replay(
     assert len(result.details["disappear"]) == 20  # type: ignore[arg-type]
 
 
+def test_batches_too_large_for_a_false_discovery_policy_are_left_out_of_a_replay(
+    ring: Ring, contenders: list[Contender]
+) -> None:
+    champion, honest, _ = contenders
+    job = replace(ring.pipeline, decision=DecisionPolicy("fdr", q=0.02))
+    ring.scored(payments(3_000, 11), days_ago=1)
+    ring.scored(payments(50, 12))
+
+    mixed = replay(honest, champion, recent(ring), job, job.decision)
+    large = replay(
+        honest, champion, replace(recent(ring), read=recent(ring).read[1:]), job, job.decision
+    )
+
+    assert mixed.n == 50
+    assert "Some batches are not compared: decision policy fdr" in mixed.sentence
+    assert (large.verdict, large.n) == ("pass", 0)
+
+
 def test_a_challenger_at_home_in_other_rows_is_blocked_on_those_of_production(
     ring: Ring, contenders: list[Contender]
 ) -> None:
@@ -229,6 +247,24 @@ def test_without_a_days_worth_of_batches_alerts_a_day_are_unknown(
     assert verdict(first=True) == "pass"
     assert verdict(first=False) == "inconclusive"
     assert verdict(first=False, policy=ReleasePolicy()) == "pass"
+
+
+def test_batches_a_quarter_of_an_hour_apart_span_a_day_as_well(ring: Ring) -> None:
+    batch = ring.scored(payments(50, 0))
+    for number in range(1, 200):
+        ring.records.add_batch(
+            replace(
+                batch,
+                id=str(number),
+                fingerprint=str(number),
+                scored_at=NOON - number * timedelta(minutes=15),
+            )
+        )
+
+    scored = recent(ring, replay_batches=0).scored
+
+    assert len(scored) == 97
+    assert per_day(scored, [1] * len(scored)) == pytest.approx(96)
 
 
 def test_top_k_raises_k_alerts_a_batch(ring: Ring, contenders: list[Contender]) -> None:

@@ -67,6 +67,8 @@ class ComparedParts:
         differing: Rows that came out otherwise, are missing or are new.
         examples: Of the first of them.
         largest: Largest difference between two scores of a row.
+        rows: That came out.
+        flagged: Alerts among them.
 
     Raises:
         IntegrityError: A part is not what was committed.
@@ -84,7 +86,7 @@ class ComparedParts:
         self._keys = list(keys)
         self._columns = list(dict.fromkeys((*keys, *COMPARED)))
         self._divided = divided
-        self._rows = 0
+        self.rows = self.flagged = 0
         by_value: dict[str | None, list[Part]] = {}
         for part in entry.outcome.parts:
             if problem := store.check(part):
@@ -108,11 +110,12 @@ class ComparedParts:
             while len(rest := cursor.take(50_000)):
                 self._note_missing(rest, replayed=False)
         # One part of as many rows: what a scored partition must account for.
-        self.parts = (Part("", "", self._rows, 0),) if self._rows else ()
+        self.parts = (Part("", "", self.rows, 0),) if self.rows else ()
 
     def write(self, table: pa.Table) -> None:
         """Compare the next rows."""
-        self._rows += len(table)
+        self.rows += len(table)
+        self.flagged += pc.sum(table.column("is_anomaly")).as_py() or 0
         for value, rows in self._by_value(table):
             cursor = self._committed.get(value)
             committed = cursor.take(len(rows)) if cursor else rows.slice(0, 0)

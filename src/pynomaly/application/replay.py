@@ -57,7 +57,7 @@ class Replayed:
         policy_version: Of the decision policy.
         policy_from: Where that policy was found.
         partitions: Scored anew.
-        rows: Compared.
+        rows: That came out.
         rows_flagged: Alerts among them.
         differing: Rows that came out otherwise, are missing or are new.
         largest_score_difference: Between two scores of a row.
@@ -125,7 +125,8 @@ class ReplayRun:
                 was in force is nowhere to be found.
             SourceNotFoundError: The data is gone.
             SourceChangedError: The data is no longer what was scored.
-            IntegrityError: Model or committed parts are not what was recorded about them.
+            IntegrityError: Model, committed parts or numbers of rows are not what was recorded
+                about them.
         """
         run = self.records.run(run_id)
         if run is None:
@@ -172,6 +173,14 @@ class ReplayRun:
         )  # fmt: skip
         compared = list(self._compare(work, entries, batch, on_rows))
         differences = tuple(example for parts in compared for example in parts.examples)
+        rows = sum(parts.rows for parts in compared)
+        flagged = sum(parts.flagged for parts in compared)
+        if not differences and (rows, flagged) != (batch.rows_scored, batch.rows_flagged):
+            raise IntegrityError(
+                f"on record are {batch.rows_scored:,} scored rows with {batch.rows_flagged:,} alerts; "
+                f"the committed rows are {rows:,} with {flagged:,}, and come out again as they are",
+                hint="somebody changed the record of the run; restore it from a backup",
+            )
         return Replayed(
             run_id=run.id,
             batch_id=batch.id,
@@ -183,8 +192,8 @@ class ReplayRun:
             policy_version=job.version.policy_version,
             policy_from=policy_from,
             partitions=len(entries),
-            rows=batch.rows_scored,
-            rows_flagged=batch.rows_flagged,
+            rows=rows,
+            rows_flagged=flagged,
             differing=sum(parts.differing for parts in compared),
             largest_score_difference=max((parts.largest for parts in compared), default=0.0),
             differences=differences[:10],

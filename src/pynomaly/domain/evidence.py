@@ -163,7 +163,12 @@ def read_chain(content: bytes) -> Chain:
     links, link = [], _origin()
     for entry in found["parts"] if isinstance(found["parts"], list) else [None]:
         match entry:
-            case {"name": str(name), "size": int(size), "sha256": str(digest), "link": str(told)}:
+            case {
+                "name": str(name),
+                "size": int(size),
+                "sha256": str(digest),
+                "link": str(told),
+            } if type(size) is int:  # true, which equals 1, would be written as true again
                 link = _next(link, name, digest)
             case _:
                 raise _damaged(CHAIN, "lists something that is no part")

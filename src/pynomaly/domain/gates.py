@@ -82,6 +82,9 @@ class GateResult:
         sentence: The same for a person.
         details: Further JSON-able facts for people and evidence, a few hundred lines at most.
         override: Who let the release go on in spite of it; the verdict stays what it was.
+
+    Raises:
+        ValueError: There is no such verdict; one that is misspelt must not count as none.
     """
 
     gate: str
@@ -93,6 +96,14 @@ class GateResult:
     sentence: str
     details: Mapping[str, object] = field(default_factory=dict)
     override: Override | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what :func:`combine` would not know."""
+        if self.verdict not in get_args(Verdict):
+            raise ValueError(
+                f"gate {self.gate} says {self.verdict!r}; a verdict is one of "
+                f"{', '.join(get_args(Verdict))}"
+            )
 
 
 def overridden(

@@ -137,7 +137,7 @@ class ReleasePolicy:
         min_champion_recall: Below it the recall gate has no power: inconclusive.
         min_gate_rows: Fewer held-out rows than this are inconclusive as well.
         min_first_recall: A first model (no champion) must find this share of injected anomalies.
-        min_distinct_scores: Smallest share of distinct scores on held-out rows.
+        min_distinct_scores: Smallest share of pairs of different held-out rows whose scores differ.
         alert_rate_review: Review outside ``1/x … x`` times the champion's alert rate.
         alert_rate_block_high: Block above this multiple.
         alert_rate_block_low: Block below this multiple.

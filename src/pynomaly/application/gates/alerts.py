@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pynomaly.application.gates.contender import Contender
 from pynomaly.application.gates.recent import Recent
 from pynomaly.domain.decision import require_resolution, score_threshold
@@ -34,10 +37,10 @@ def alert_rate(
 
     The ratio of the two rates is judged by its 95 % interval, so that few alerts alone neither
     block nor ask for review.  Where the champion itself overruns its budget on these rows, the data
-    moved away from it, and fewer alerts are what a retrain is for: a person looks.  So does one
-    where the challenger overruns its own; with a time column the held-out rows are the newest, and
-    calibration on older ones need not hold on them.  ``top_k`` flags as many rows whatever the
-    model; ``fdr`` takes the rows as one batch.
+    moved away from it, and fewer alerts are what a retrain is for: a person looks.  Many times more
+    are not, and block.  A person looks as well where the challenger overruns its own budget; with a
+    time column the held-out rows are the newest, and calibration on older ones need not hold on
+    them.  ``top_k`` flags as many rows whatever the model; ``fdr`` takes the rows as one batch.
 
     Args:
         challenger: To be released.
@@ -62,8 +65,9 @@ def alert_rate(
             gate, "review", None, None, None, n,
             f"No alerts of the champion to compare with. {why}",
         )  # fmt: skip
-    own = challenger.alerts(decision, challenger.score(rows))
-    too_many = overrun(own, n, policy, decision)
+    scores = challenger.score(rows)
+    own = challenger.alerts(decision, scores)
+    too_many = overrun(challenger, scores, policy, decision)
     if champion is None and too_many:
         return GateResult(
             gate, "review", own / n, too_many, decision.budget, n,
@@ -75,14 +79,16 @@ def alert_rate(
             gate, "pass", own / n, None, None, n,
             f"First model: would flag {own:,} of {n:,} {which} ({own / n:.2%}).",
         )  # fmt: skip
-    theirs = champion.alerts(decision, champion.score(rows))
-    if moved := overrun(theirs, n, policy, decision):
+    scores = champion.score(rows)
+    theirs = champion.alerts(decision, scores)
+    ratio, low, high = ratio_interval(own, theirs)
+    moved = overrun(champion, scores, policy, decision)
+    if moved and low <= policy.alert_rate_block_high:
         return GateResult(
             gate, "review", theirs / n, moved, decision.budget, n,
             f"The data moved: the champion would flag {theirs:,} of {n:,} {which}, at least "
             f"{moved:.2%} for a budget of {decision.budget:.2%}; the challenger {own:,}.",
         )  # fmt: skip
-    ratio, low, high = ratio_interval(own, theirs)
     verdict: Verdict = "pass"
     bound, threshold = (low, policy.alert_rate_review) if ratio >= 1 else (
         high, 1 / policy.alert_rate_review,
@@ -227,16 +233,22 @@ def silent(contender: Contender, n: int, decision: DecisionPolicy) -> str | None
     return None
 
 
-def overrun(alerts: int, n: int, policy: ReleasePolicy, decision: DecisionPolicy) -> float | None:
+def overrun(
+    contender: Contender,
+    scores: NDArray[np.float64],
+    policy: ReleasePolicy,
+    decision: DecisionPolicy,
+) -> float | None:
     """Return the lower bound of an alert rate that is far above its budget; else None.
 
     Args:
-        alerts: Among the rows.
-        n: Rows.
+        contender: Whose calibration counts.
+        scores: (n,) it gives some rows.
         policy: Says how far is far.
         decision: Only an alert budget can be overrun.
     """
     if decision.kind != "alert_budget":
         return None
-    bound = share_lower_bound(alerts / n, n)
+    n = len(scores)
+    bound = share_lower_bound(contender.alerts(decision, scores) / n, n)
     return bound if bound > policy.alert_rate_review * decision.budget else None

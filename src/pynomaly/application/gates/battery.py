@@ -89,7 +89,7 @@ def _own(context: GateContext) -> Iterator[GateResult]:
     scores = challenger.score(holdout)
     yield golden_rows(challenger, context.golden)
     yield batch_invariant(challenger, holdout, scores, seed)
-    yield distinct_scores(scores, policy.min_distinct_scores)
+    yield distinct_scores(challenger, holdout, scores, policy.min_distinct_scores)
     yield injected_recall(challenger, champion, holdout, policy, seed)
     yield alert_rate(challenger, champion, holdout, policy, decision)
     yield alerts_per_day(

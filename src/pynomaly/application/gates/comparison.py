@@ -48,6 +48,10 @@ def injected_recall(
     lower bound of the paired difference.  A first model, which has nobody to be compared with, must
     find a minimum share by its own lower bound.
 
+    Where there is too little power, for want of rows or because the champion finds too few, chance
+    alone brings that bound down.  Then only a challenger blocks that is certainly worse, by the
+    upper bound; any other is inconclusive.
+
     Args:
         challenger: To be released.
         champion: What serves, if anything.
@@ -75,36 +79,29 @@ def injected_recall(
 
     own = found(challenger)
     if champion is None:
-        bound = share_lower_bound(float(own.mean()), len(sources))
-        passed = bound >= policy.min_first_recall
-        return GateResult(
-            gate, "pass" if passed else "block",
-            float(own.mean()), bound, policy.min_first_recall, len(sources),
-            f"First model: finds {own.mean():.0%} of anomalies injected into {len(sources):,} "
-            f"{which} at a {INJECTION_BUDGET:.0%} alert budget (lower bound {bound:.0%}, "
-            f"at least {policy.min_first_recall:.0%}).",
-        )  # fmt: skip
+        return _first(gate, which, float(own.mean()), len(sources), len(holdout), policy)
     theirs = found(champion)
     difference = own - theirs
     bound = paired_lower_bound(difference, rng=rng)
     verdict: Verdict = "pass"
     threshold = policy.recall_review
-    if bound < policy.recall_block:
-        verdict, threshold = "block", policy.recall_block
-    elif theirs.mean() < policy.min_champion_recall or len(holdout) < policy.min_gate_rows:
-        verdict = "inconclusive"
+    if theirs.mean() < policy.min_champion_recall or len(holdout) < policy.min_gate_rows:
+        # The upper bound of the difference is the lower one of its negative.
+        certainly = -paired_lower_bound(-difference, rng=rng) < policy.recall_block
+        verdict = "block" if certainly else "inconclusive"
+    elif bound < policy.recall_block:
+        verdict = "block"
     elif bound < policy.recall_review:
         verdict = "review"
+    if verdict == "block":
+        threshold = policy.recall_block
     sentence = (
         f"Finds {own.mean():.0%} of anomalies injected into {len(sources):,} {which} at a "
         f"{INJECTION_BUDGET:.0%} alert budget, the champion {theirs.mean():.0%}; difference at "
         f"least {bound:+.1%}."
     )
     if verdict == "inconclusive" and len(holdout) < policy.min_gate_rows:
-        sentence += (
-            f" Too little power: {len(holdout):,} rows were held out, "
-            f"{policy.min_gate_rows:,} are the least (release.min_gate_rows)."
-        )
+        sentence += _few(len(holdout), policy)
     elif verdict == "inconclusive":
         sentence += (
             f" Too little power: the champion itself finds less than "
@@ -114,6 +111,32 @@ def injected_recall(
         gate, verdict, float(difference.mean()), bound, threshold,
         len(sources), sentence,
     )  # fmt: skip
+
+
+def _first(
+    gate: str, which: str, share: float, n: int, rows: int, policy: ReleasePolicy
+) -> GateResult:
+    """Judge a model that has nobody to be compared with by what it finds of ``n`` rows."""
+    least, most = share_lower_bound(share, n), 1 - share_lower_bound(1 - share, n)
+    wanted = policy.min_first_recall
+    few = rows < policy.min_gate_rows
+    verdict: Verdict = "pass"
+    if least < wanted:
+        verdict = "inconclusive" if few and most >= wanted else "block"
+    sentence = (
+        f"First model: finds {share:.0%} of anomalies injected into {n:,} {which} at a "
+        f"{INJECTION_BUDGET:.0%} alert budget (lower bound {least:.0%}, at least {wanted:.0%})."
+    )
+    if verdict == "inconclusive":
+        sentence += _few(rows, policy)
+    return GateResult(gate, verdict, share, least, wanted, n, sentence)
+
+
+def _few(rows: int, policy: ReleasePolicy) -> str:
+    return (
+        f" Too little power: {rows:,} rows were held out, {policy.min_gate_rows:,} are the least "
+        "(release.min_gate_rows)."
+    )
 
 
 def recent_recall(
@@ -190,7 +213,7 @@ def rank_agreement(
         f"Ranks {n:,} held-out rows like the champion with Spearman's ρ = {rho:.2f} (at most "
         f"{upper:.2f}, at least {policy.min_rank_agreement:.2f} is wanted)."
     )
-    if verdict == "block" and overrun(champion.alerts(decision, theirs), n, policy, decision):
+    if verdict == "block" and overrun(champion, theirs, policy, decision):
         verdict = "review"
         sentence += " The data moved away from the champion, so its ranking is no measure."
     return GateResult("rank_agreement", verdict, rho, upper, policy.min_rank_agreement, n, sentence)

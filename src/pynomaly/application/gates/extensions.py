@@ -2,14 +2,16 @@
 
 An entry point resolves to a callable of :class:`~pynomaly.application.gates.context.GateContext`
 that returns a :class:`~pynomaly.domain.gates.GateResult`; its name is the gate's.  A gate that
-cannot be loaded or raises blocks: what a team demands is not waived because it broke.
+cannot be loaded or raises blocks: what a team demands is not waived because it broke.  So does one
+that is named like another, of which otherwise only one would count.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
@@ -29,18 +31,23 @@ def team_gates(context: GateContext, taken: Collection[str]) -> tuple[GateResult
         context: What they may look at.
         taken: Names of the platform's own gates; nobody can stand in for those.
     """
-    return tuple(_asked(point, context, taken) for point in _declared())
+    names = Counter(point.name for point in _declared())
+    twice = {name for name, times in names.items() if times > 1}
+    return tuple(_asked(point, context, taken, twice) for point in _declared())
 
 
-def _asked(point: EntryPoint, context: GateContext, taken: Collection[str]) -> GateResult:
+def _asked(
+    point: EntryPoint, context: GateContext, taken: Collection[str], twice: Collection[str]
+) -> GateResult:
     package = f"{point.dist.name} {point.dist.version}" if point.dist else "an unknown package"
     whose = f"The gate {point.name!r} of {package}"
-    if point.name in taken:
-        return _broken(f"{package}: {point.name}", f"{whose} is named like one of ours; rename it.")
+    if point.name in taken or point.name in twice:
+        like = "one of ours" if point.name in taken else "that of another package"
+        return _broken(f"{package}: {point.name}", f"{whose} is named like {like}; rename it.")
     try:
         found = point.load()(context)
         if isinstance(found, GateResult):
-            json.dumps(dict(found.details))  # what cannot be kept must not fail the release later
+            json.dumps(asdict(found))  # what cannot be kept must not fail the release later
     except Exception as error:  # noqa: BLE001 - whatever it is, it is theirs and blocks
         return _broken(point.name, f"{whose} failed: {type(error).__name__}: {error}")
     if not isinstance(found, GateResult):

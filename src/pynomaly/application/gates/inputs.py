@@ -7,7 +7,12 @@ from collections.abc import Iterable, Iterator
 from pynomaly.application.gates.recent import Recent, RecentBatch
 from pynomaly.domain.datasets import Schema
 from pynomaly.domain.gates import GateResult, Verdict
-from pynomaly.domain.models import QUANTILE_SHARES, Model, NumericEncoding
+from pynomaly.domain.models import (
+    QUANTILE_SHARES,
+    CategoricalEncoding,
+    Model,
+    NumericEncoding,
+)
 from pynomaly.domain.pipelines import Pipeline, ReleasePolicy
 
 __all__ = [
@@ -17,6 +22,8 @@ __all__ = [
     "schema_declared",
     "training_rows",
 ]
+
+_NEARLY_ALL = 0.95
 
 
 def schema_declared(challenger: Model, pipeline: Pipeline) -> GateResult:
@@ -161,22 +168,49 @@ def column_scales(challenger: Model, champion: Model, policy: ReleasePolicy) -> 
     oversensitive to it, which comparisons on its own held-out rows cannot see: they are in cents as
     well.  The spread is what lies between the 5th and the 95th percentile of the training rows;
     columns without any are left out.
+
+    A column that varied for the champion and is the same in all of the challenger's rows, as when
+    what delivers it broke, was dropped when it was trained: it is blind to it.  A person looks.
     """
     own, theirs = _spreads(challenger), _spreads(champion)
     changes = {name: own[name] / theirs[name] for name in own.keys() & theirs.keys()}
+    read = {encoding.column for encoding in challenger.preprocessing.encodings}
+    lost = [
+        name for name in _varied(champion) if name in challenger.schema.names and name not in read
+    ]
+    blind = (
+        f" The challenger does not look at {', '.join(lost)}: the same in all rows it learnt from, "
+        "not so when the champion was trained."
+        if lost
+        else ""
+    )
+    verdict: Verdict = "review" if lost else "pass"
     if not changes:
         return GateResult(
-            "column_scales", "pass", None, None, policy.max_scale_change, 0,
-            "No numeric column to compare.",
+            "column_scales", verdict, None, None, policy.max_scale_change, 0,
+            f"No numeric column to compare.{blind}",
         )  # fmt: skip
     worst = max(sorted(changes), key=lambda name: max(changes[name], 1 / changes[name]))
     change = max(changes[worst], 1 / changes[worst])
+    if change > policy.max_scale_change:
+        verdict = "block"
     return GateResult(
-        "column_scales", "block" if change > policy.max_scale_change else "pass",
-        change, None, policy.max_scale_change, len(changes),
+        "column_scales", verdict, change, None, policy.max_scale_change, len(changes),
         f"Of {len(changes)} numeric columns '{worst}' changed most: it is spread "
-        f"{changes[worst]:.3g} times as wide as when the champion was trained.",
+        f"{changes[worst]:.3g} times as wide as when the champion was trained.{blind}",
     )  # fmt: skip
+
+
+def _varied(model: Model) -> Iterator[str]:
+    """Yield columns that were not nearly the same in all training rows."""
+    spreads = _spreads(model)
+    for encoding in model.preprocessing.encodings:
+        match encoding:
+            case NumericEncoding(column=name) if name not in spreads:
+                continue
+            case CategoricalEncoding(shares=(most, *_)) if most > _NEARLY_ALL:
+                continue
+        yield encoding.column
 
 
 def _spreads(model: Model) -> dict[str, float]:

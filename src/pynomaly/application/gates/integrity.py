@@ -23,6 +23,8 @@ __all__ = ["batch_invariant", "certified", "data_validated", "distinct_scores", 
 TOLERANCE = 1e-9
 """Largest deviation of a score between two ways to compute it (design: float64 to 1e-9)."""
 
+_PLACE = "place in the hold-out"
+
 
 def data_validated(report: ValidationReport | None, fingerprint: str) -> GateResult:
     """Pass if the very snapshot the model was trained on was validated and not rejected."""
@@ -131,18 +133,37 @@ def batch_invariant(
     )
 
 
-def distinct_scores(scores: NDArray[np.float64], threshold: float) -> GateResult:
-    """Block a model that gives most rows the same score: it cannot rank."""
-    share = len(np.unique(scores)) / len(scores)
+def distinct_scores(
+    challenger: Contender, holdout: pa.Table, scores: NDArray[np.float64], threshold: float
+) -> GateResult:
+    """Block a model that gives most rows the same score: it cannot rank.
+
+    It counts pairs of different rows that have different scores.  Rows that are the same have the
+    same score, and a histogram has as many scores as it has cells, however many rows there are: a
+    share of rows with a score of their own would block a sound model for the size of its data.
+
+    Args:
+        challenger: To be released.
+        holdout: Conformed rows.
+        scores: (n,) of them.
+        threshold: Least share of pairs.
+    """
+    names = list(challenger.model.schema.names)
+    places = holdout.select(names).append_column(_PLACE, pa.array(np.arange(len(holdout))))
+    firsts = places.group_by(names).aggregate([(_PLACE, "min")]).column(f"{_PLACE}_min")
+    n = len(firsts)
+    if n < 2:
+        return GateResult(
+            "distinct_scores", "inconclusive", None, None, threshold, len(holdout),
+            f"All {len(holdout):,} held-out rows are the same, so there is nothing to rank.",
+        )  # fmt: skip
+    _, times = np.unique(scores[firsts.to_numpy()], return_counts=True)
+    share = 1.0 - float((times * (times - 1.0)).sum()) / (n * (n - 1.0))
     return GateResult(
-        "distinct_scores",
-        "pass" if share >= threshold else "block",
-        share,
-        None,
-        threshold,
-        len(scores),
-        f"{share:.1%} of held-out rows have a score of their own (at least {threshold:.0%}).",
-    )
+        "distinct_scores", "pass" if share >= threshold else "block", share, None, threshold, n,
+        f"Of {n:,} different held-out rows it tells {share:.1%} of all pairs apart, with "
+        f"{len(times):,} different scores (at least {threshold:.0%}).",
+    )  # fmt: skip
 
 
 def _deviation(left: NDArray[np.float64], right: NDArray[np.float64]) -> float:

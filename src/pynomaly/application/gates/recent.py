@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
+from itertools import takewhile
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -30,6 +32,9 @@ LARGEST_PARTITION = 512 * 2**20
 """Bytes; a partition counts only once all of it was read and found unchanged."""
 
 KNOWN_BATCHES = 50
+"""Of the newest, or as many as reach back a day: batches may come every minute."""
+
+_MOST_BATCHES = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +96,7 @@ class ReadRecent:
     def __call__(self, pipeline: Pipeline) -> Recent:
         """Return at most ``replay_batches`` of the pipeline's batches with at most 200,000 rows."""
         wanted = pipeline.release.replay_batches
-        scored = _each_content_once(self.records.batches(pipeline.name, KNOWN_BATCHES))
+        scored = _latest(_each_content_once(self.records.batches(pipeline.name, _MOST_BATCHES)))
         read, unread = [], []
         for batch in scored[:wanted]:
             try:
@@ -152,6 +157,16 @@ class ReadRecent:
         for piece in self.reader.read(spec, partition):
             ids = row_ids(partition.name, piece.numbers)
             yield piece.table.add_column(0, pa.field(ROW_ID, pa.string()), ids)
+
+
+def _latest(batches: Sequence[ScoredBatch]) -> tuple[ScoredBatch, ...]:
+    """Return the newest batches, a day of them at least."""
+
+    def younger_than_a_day(batch: ScoredBatch) -> bool:
+        return batches[0].scored_at - batch.scored_at < timedelta(days=1)
+
+    day = sum(1 for _ in takewhile(younger_than_a_day, batches))
+    return tuple(batches[: max(KNOWN_BATCHES, day + 1)])
 
 
 def _each_content_once(batches: Iterable[ScoredBatch]) -> tuple[ScoredBatch, ...]:

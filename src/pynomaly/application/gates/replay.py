@@ -118,11 +118,18 @@ def replay(
     """
     policy = pipeline.release
     unread = f" Not replayed: {'; '.join(recent.unread)}." if recent.unread else ""
-    batches = [batch for batch in recent.read if len(batch.rows)]
-    for batch in batches[:1]:
-        for contender, decision in ((challenger, pipeline.decision), (champion, serving)):
-            if why := silent(contender, len(batch.rows), decision):
-                return _nothing(f"Nothing to compare: {why}")
+    batches, mute = [], ""
+    for batch in recent.read:
+        n = len(batch.rows)
+        why = silent(challenger, n, pipeline.decision) or silent(champion, n, serving)
+        if why:
+            mute = mute or why
+        elif n:
+            batches.append(batch)
+    if not batches and mute:
+        return _nothing(f"Nothing to compare: {mute}")
+    if mute:
+        unread += f" Some batches are not compared: {mute}"
     if not batches:
         return _nothing(
             f"No scored batch can be replayed.{unread}"
