@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
+from pynomaly.application.card_page import CardPage, Section, Table
 from pynomaly.application.collect_evidence import VersionFacts
 from pynomaly.domain.detectors import detector
 from pynomaly.domain.errors import ConfigurationError
 from pynomaly.domain.releases import Release, ReleaseEvent
 
-__all__ = ["CardPage", "Section", "Table", "model_card"]
+__all__ = ["model_card"]
 
 _NOT_RECORDED = "not recorded"
 
@@ -20,51 +21,6 @@ _LABEL_METRICS = {
     "holdout_average_precision": "Average precision on labelled held-out rows",
 }
 """Of the training run; no interval is kept with them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Rows for people.
-
-    Args:
-        columns: Headings.
-        rows: Cells of any plain type.
-    """
-
-    columns: tuple[str, ...]
-    rows: tuple[tuple[object, ...], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """A part of the card.
-
-    Args:
-        title: Heading.
-        sentences: Paragraphs.
-        facts: Name and value.
-        table: Under them.
-    """
-
-    title: str
-    sentences: tuple[str, ...] = ()
-    facts: tuple[tuple[str, object], ...] = ()
-    table: Table | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class CardPage:
-    """A model card.
-
-    Args:
-        title: Heading.
-        sentence: What stands below it.
-        sections: In order.
-    """
-
-    title: str
-    sentence: str
-    sections: tuple[Section, ...]
 
 
 def model_card(found: VersionFacts) -> CardPage:

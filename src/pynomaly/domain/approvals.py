@@ -7,9 +7,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from pynomaly.domain.errors import UsageError
+from pynomaly.domain.release_book import one, require
 from pynomaly.domain.releases import Approval, Release, gates_digest
 from pynomaly.domain.runs import Actor
-from pynomaly.domain.transitions import Transition, one, require, stopped
+from pynomaly.domain.transitions import Transition, stopped
 
 __all__ = ["approve", "reject"]
 

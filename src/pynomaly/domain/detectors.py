@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 
-from pynomaly.domain.catalogue import (
-    DETECTORS,
+from pynomaly.domain.catalogue import DETECTORS
+from pynomaly.domain.detector_entry import (
     Choice,
     Detector,
     FloatRange,

@@ -7,9 +7,10 @@ from dataclasses import replace
 from datetime import datetime
 
 from pynomaly.domain.errors import ConflictError, UsageError
+from pynomaly.domain.release_book import serving_in
 from pynomaly.domain.releases import ACTIVE, Release
 from pynomaly.domain.runs import Actor
-from pynomaly.domain.transitions import Transition, serving_in, stopped
+from pynomaly.domain.transitions import Transition, stopped
 
 __all__ = ["restorable", "roll_back"]
 

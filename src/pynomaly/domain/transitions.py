@@ -18,7 +18,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from pynomaly.domain.errors import ConflictError, ReleaseBlockedError, UsageError
+from pynomaly.domain.errors import ConflictError, ReleaseBlockedError
+from pynomaly.domain.release_book import one, require, require_champion, serving_in
 from pynomaly.domain.releases import (
     ACTIVE,
     Approval,
@@ -38,11 +39,8 @@ __all__ = [
     "begin",
     "event_of",
     "fail",
-    "one",
     "pause",
-    "require",
     "resume",
-    "serving_in",
     "stopped",
 ]
 
@@ -131,7 +129,7 @@ def begin(
     continues = release.state == "staging" and release.to == "staging"
     if not continues:
         require(release, "candidate", "pending_approval")
-    _require_champion(book, release)
+    require_champion(book, release)
     make_room = _make_room(book, release, actor, at)
     if further and continues:
         steps = further.after(release.rollout) if release.rollout else further
@@ -169,7 +167,7 @@ def advance(
     release = one(book, release_id)
     if not _judged(release, step) or release.to == "staging":
         return ()
-    _require_champion(book, release)
+    require_champion(book, release)
     return _enter(book, release, step + 1, "advance", actor, at, reason)
 
 
@@ -269,51 +267,6 @@ def stopped(release: Release, state: ReleaseState) -> Release:
 def _judged(release: Release, step: int) -> bool:
     """Whether a release is still where it was judged, and may move by itself."""
     return release.state in ("staging", "canary") and release.step == step and not release.paused
-
-
-def serving_in(book: Sequence[Release]) -> Release | None:
-    """Return the release that serves, if any."""
-    return next((release for release in book if release.state == "production"), None)
-
-
-def one(book: Sequence[Release], release_id: str) -> Release:
-    """Return a release by id.
-
-    Raises:
-        UsageError: There is no such release.
-    """
-    for release in book:
-        if release.id == release_id:
-            return release
-    raise UsageError(f"there is no release {release_id}")
-
-
-def require(release: Release, *states: ReleaseState) -> None:
-    """Refuse a release in any other state.
-
-    Raises:
-        ConflictError: It is in another one.
-    """
-    if release.state not in states:
-        raise ConflictError(
-            f"release {release.id} (version {release.version} of '{release.pipeline}') is "
-            f"{release.state.replace('_', ' ')} by now",
-            hint=f"look at it: pynomaly releases show {release.id}",
-        )
-
-
-def _require_champion(book: Sequence[Release], release: Release) -> None:
-    serving = serving_in(book)
-    champion = serving.version if serving else None
-    # The same model may serve with another policy by now: one that was gated later.
-    again = serving is not None and serving.created_at > release.created_at
-    if champion != release.champion or again:
-        policy = " with another decision policy" if champion == release.champion else ""
-        raise ConflictError(
-            f"release {release.id} of '{release.pipeline}' was compared with champion "
-            f"{release.champion or 'none'}, but now version {champion or 'none'} serves{policy}",
-            hint=f"run `pynomaly release {release.pipeline}` again to compare with it",
-        )
 
 
 def _make_room(

@@ -14,7 +14,7 @@ from pynomaly.application.ports.learning import Trial
 from pynomaly.domain.quality import ValidationReport
 
 if TYPE_CHECKING:
-    from pynomaly.application.model_card import CardPage
+    from pynomaly.application.card_page import CardPage
     from pynomaly.domain.detection import Detection
     from pynomaly.domain.profiles import Profile
     from pynomaly.domain.releases import Release

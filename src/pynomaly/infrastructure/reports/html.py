@@ -20,7 +20,7 @@ from pynomaly.version import __version__
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-    from pynomaly.application.model_card import CardPage
+    from pynomaly.application.card_page import CardPage
     from pynomaly.application.ports.reporting import RunReport
     from pynomaly.domain.detection import Detection
     from pynomaly.domain.profiles import Profile

@@ -12,7 +12,7 @@ from pynomaly.domain.releases import Release
 from pynomaly.infrastructure.reports import formats
 
 if TYPE_CHECKING:
-    from pynomaly.application.model_card import CardPage
+    from pynomaly.application.card_page import CardPage
 
 __all__ = ["gates", "model_card", "validation"]
 
