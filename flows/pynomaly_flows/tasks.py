@@ -164,6 +164,7 @@ def _trained(result: TrainedModel) -> Facts:
         "fitted_rows": result.fitted_rows,
         "metrics": dict(result.metrics),
         "labels": result.labels,
+        "verdicts": result.verdicts,
     }
 
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from pynomaly.application.find_challenger import FindChallenger
     from pynomaly.application.gate import GateVersion
     from pynomaly.application.hold_run import BuryLostRuns, HoldRun
-    from pynomaly.application.incidents import FindIncidents
     from pynomaly.application.judge_rollout import JudgeRollout
     from pynomaly.application.keep_scores import PruneScores, VerifyScores
     from pynomaly.application.monitor import MonitorScores
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from pynomaly.application.queries import Queries
     from pynomaly.application.read_scores import ReadScores
     from pynomaly.application.reconcile import ReconcileRegistry
-    from pynomaly.application.record_verdicts import RecordVerdicts
     from pynomaly.application.replay import ReplayRun
     from pynomaly.application.report import WriteRunReport
     from pynomaly.application.score import Compute, ScoreSnapshot
@@ -120,7 +118,9 @@ class Platform(Learning):
         from pynomaly.application.gates.recent import ReadRecent
 
         recent = ReadRecent(self.records, self.ledger, self.partitions, self.datasets)
-        return GateVersion(self.loader, self.datasets, self.kernels, self.records, recent)
+        return GateVersion(
+            self.loader, self.datasets, self.kernels, self.records, recent, self.judgements
+        )
 
     @cached_property
     def reconcile(self) -> ReconcileRegistry:
@@ -240,26 +240,6 @@ class Platform(Learning):
         from pynomaly.application.keep_scores import PruneScores
 
         return PruneScores(self.ledger, self.parts, self.records)
-
-    @cached_property
-    def incidents(self) -> FindIncidents:
-        """Alerts that belong together."""
-        from pynomaly.application.incidents import FindIncidents
-        from pynomaly.application.source_rows import ReadSourceRows
-
-        rows = ReadSourceRows(self.partitions)
-        return FindIncidents(self.ledger, self.parts, self.records, rows, self.verdicts)
-
-    @cached_property
-    def record_verdicts(self) -> RecordVerdicts:
-        """Put on record what people say about rows."""
-        from pynomaly.application.record_verdicts import RecordVerdicts
-        from pynomaly.application.source_rows import ReadSourceRows
-
-        rows = ReadSourceRows(self.partitions)
-        return RecordVerdicts(
-            self.verdicts, self.ledger, self.parts, rows, self.records, self.datasets
-        )
 
     @cached_property
     def monitor(self) -> MonitorScores:

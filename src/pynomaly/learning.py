@@ -10,7 +10,10 @@ from pynomaly.backends import Backends
 from pynomaly.version import __version__
 
 if TYPE_CHECKING:
+    from pynomaly.application.incidents import FindIncidents
+    from pynomaly.application.judgements import CollectJudgements
     from pynomaly.application.profile import ProfileDataset, ProfileSource
+    from pynomaly.application.record_verdicts import RecordVerdicts
     from pynomaly.application.register import RegisterModel
     from pynomaly.application.train import FitModel
     from pynomaly.application.tune import TuneDetector
@@ -20,7 +23,7 @@ __all__ = ["Learning"]
 
 
 class Learning(Backends):
-    """Use cases that look at data and learn from it."""
+    """Use cases that look at data and at what people say about it, and learn from both."""
 
     @cached_property
     def validate(self) -> ValidateData:
@@ -59,6 +62,33 @@ class Learning(Backends):
         return TuneDetector(self.datasets, choose)
 
     @cached_property
+    def incidents(self) -> FindIncidents:
+        """Alerts that belong together."""
+        from pynomaly.application.incidents import FindIncidents
+        from pynomaly.application.source_rows import ReadSourceRows
+
+        rows = ReadSourceRows(self.partitions)
+        return FindIncidents(self.ledger, self.parts, self.records, rows, self.verdicts)
+
+    @cached_property
+    def judgements(self) -> CollectJudgements:
+        """What people said about rows, and which wait for it."""
+        from pynomaly.application.judgements import CollectJudgements
+
+        return CollectJudgements(self.verdicts, self.incidents)
+
+    @cached_property
+    def record_verdicts(self) -> RecordVerdicts:
+        """Put on record what people say about rows."""
+        from pynomaly.application.record_verdicts import RecordVerdicts
+        from pynomaly.application.source_rows import ReadSourceRows
+
+        rows = ReadSourceRows(self.partitions)
+        return RecordVerdicts(
+            self.verdicts, self.ledger, self.parts, rows, self.records, self.datasets
+        )
+
+    @cached_property
     def train(self) -> FitModel:
         """Fit, calibrate and freeze a model."""
         from pynomaly.application.fit import FitScorer
@@ -66,7 +96,12 @@ class Learning(Backends):
 
         fit = FitScorer(self.fitter, self.label_fitter, self.kernels)
         return FitModel(
-            self.datasets, fit, self.model_store, self._artifacts / "models", self._revision
+            self.datasets,
+            fit,
+            self.model_store,
+            self._artifacts / "models",
+            self._revision,
+            self.judgements,
         )
 
     def _revision(self) -> dict[str, str]:

@@ -153,3 +153,26 @@ def test_rows_without_ids_are_called_by_their_values(scored: Path, cli: Cli) -> 
     Path("tuesday.csv").unlink()
     gone = cli("incidents", "show", "payments", str(first["id"]))
     assert "cannot be judged" in gone.out
+
+
+def test_training_learns_from_verdicts_and_gates_look_at_them(scored: Path, cli: Cli) -> None:
+    listed = cli("incidents", "list", "payments", "--limit", "1000", "--json").json
+    alerts = [alert for incident in listed["incidents"] for alert in incident["alerts"]]
+    rows = pd.DataFrame([alert["ids"] for alert in alerts])
+    rows["verdict"] = "anomaly"
+    rows[:-1].to_csv("reviewed.csv", index=False)  # one of them still waits
+    assert cli("verdicts", "record", "payments", "--from", "reviewed.csv").code == 0
+
+    trained = cli("train", "payments", *DIRECT).json["steps"]["train"]
+    metrics = trained["metrics"]
+    assert metrics["verdicts_standing"] == len(alerts) - 1
+    assert metrics["verdicts_anomalies_taught"] >= metrics["verdicts_added"] > 0
+    assert metrics["labels_used"] == 1.0
+    assert f"Of {len(alerts) - 1} verdicts" in trained["verdicts"]
+
+    path = scored / "conf/pipelines/payments.yaml"
+    path.write_text(path.read_text() + "release: {min_gate_rows: 100}\n")
+    released = cli("release", "payments", *DIRECT).json
+    gates = {gate["gate"]: gate for gate in released["steps"]["gate"]["gates"]}
+    assert gates["contamination"]["verdict"] == "pass"
+    assert gates["contamination"]["n"] == len(alerts)

@@ -52,10 +52,10 @@ def require_ordinary_rows(rows: pa.Table, pipeline: Pipeline) -> None:
     known = 0 if labels is None else int(np.sum(labels == 1))
     ordinary = len(rows) - known
     if known and ordinary < MIN_ORDINARY_ROWS:
+        by = f"their label in '{pipeline.label_column}'" if pipeline.label_column else "verdict"
         raise NotTrainableError(
-            f"{known:,} of {len(rows):,} rows to learn from are anomalies by their label in "
-            f"'{pipeline.label_column}': {ordinary} are left to tell what is ordinary, "
-            f"{MIN_ORDINARY_ROWS} are the least",
+            f"{known:,} of {len(rows):,} rows to learn from are anomalies by {by}: {ordinary} are "
+            f"left to tell what is ordinary, {MIN_ORDINARY_ROWS} are the least",
             hint="1 means anomaly, 0 normal, empty unknown: check that the labels are not the other "
             "way round, or give more rows that are normal or unknown",
         )

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pynomaly.application.ensemble import fit_detector
 from pynomaly.application.ports.learning import DetectorFitter, Kernels, LabelFitter
 from pynomaly.application.preprocessing import MIN_TRAINING_ROWS, encode, fit_preprocessing
+from pynomaly.application.roles import fitted_rows, taught_rows
 from pynomaly.application.scoring_rows import score_members
 from pynomaly.application.split import known_labels
 from pynomaly.application.supervised import LabelledRows, Supervised, fit_head, fit_supervised
@@ -76,14 +77,14 @@ class FitScorer:
             NotTrainableError: Too few rows, or no column that varies.
             IntegrityError: Frozen scores differ from what was fitted.
         """
-        preprocessing = fit_preprocessing(rows, pipeline.features)
-        X = encode(preprocessing, rows)
-        members = self._members(X, preprocessing, pipeline, choice)
-        labels = known_labels(rows, pipeline)
+        ordinary = fitted_rows(rows)
+        preprocessing = fit_preprocessing(ordinary, pipeline.features)
+        members = self._members(encode(preprocessing, ordinary), preprocessing, pipeline, choice)
+        labelled = self._labelled(rows, pipeline, preprocessing, members)
         supervised = Supervised(None, "")
-        if labels is not None:
+        if labelled is not None:
             supervised = fit_supervised(
-                LabelledRows.scored(X, labels, members, self.kernels, preprocessing.floors),
+                labelled,
                 fitter=self.label_fitter,
                 kernels=self.kernels,
                 seed=pipeline.training.seed,
@@ -96,7 +97,7 @@ class FitScorer:
         """Return a scorer of a part of the rows, with a head where the one of all rows has one.
 
         Args:
-            part: Some of the rows, with all known anomalies.
+            part: Some of the rows, with the known anomalies that may be learnt from.
             pipeline: As before.
             choice: As before.
             whole: Fitted on all rows.
@@ -105,18 +106,37 @@ class FitScorer:
             NotTrainableError: The part teaches nothing.
             IntegrityError: Frozen scores differ from what was fitted.
         """
+        ordinary = fitted_rows(part)
         # Of a handful of rows the whole table's encoding has to do.
-        own = len(part) >= MIN_TRAINING_ROWS
-        preprocessing = fit_preprocessing(part, pipeline.features) if own else whole.preprocessing
-        X = encode(preprocessing, part)
-        members = self._members(X, preprocessing, pipeline, choice)
+        own = len(ordinary) >= MIN_TRAINING_ROWS
+        preprocessing = (
+            fit_preprocessing(ordinary, pipeline.features) if own else whole.preprocessing
+        )
+        members = self._members(encode(preprocessing, ordinary), preprocessing, pipeline, choice)
         head = None
         if whole.head is not None:
-            labels = known_labels(part, pipeline)
-            assert labels is not None  # a head came from them
-            rows = LabelledRows.scored(X, labels, members, self.kernels, preprocessing.floors)
-            head = fit_head(rows, self.label_fitter, pipeline.training.seed)
+            labelled = self._labelled(part, pipeline, preprocessing, members)
+            assert labelled is not None  # a head came from them
+            # Judged rows of the part that is scored are missing here, which must not change what
+            # the label-free score weighs.
+            parts = fit_head(labelled, self.label_fitter, pipeline.training.seed).parts
+            head = Head(parts, whole.head.weight)
         return FittedScorer(preprocessing, members, head, self.kernels)
+
+    def _labelled(
+        self,
+        rows: pa.Table,
+        pipeline: Pipeline,
+        preprocessing: Preprocessing,
+        members: tuple[Member, ...],
+    ) -> LabelledRows | None:
+        """Return what a head may learn from; None where nothing is labelled or judged."""
+        known = taught_rows(rows)
+        labels = known_labels(known, pipeline)
+        if labels is None:
+            return None
+        X = encode(preprocessing, known)
+        return LabelledRows.scored(X, labels, members, self.kernels, preprocessing.floors)
 
     def _members(
         self, X: Floats, preprocessing: Preprocessing, pipeline: Pipeline, choice: Choice

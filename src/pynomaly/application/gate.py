@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +13,7 @@ from pynomaly.application.gates.battery import judge
 from pynomaly.application.gates.contender import Contender
 from pynomaly.application.gates.context import GateContext
 from pynomaly.application.gates.recent import ReadRecent, Recent
+from pynomaly.application.judgements import Judgements, nothing_said
 from pynomaly.application.ports.data import DatasetStore
 from pynomaly.application.ports.learning import Kernels
 from pynomaly.application.ports.records import Records
@@ -43,6 +44,7 @@ class GateVersion:
     kernels: Kernels
     records: Records
     recent: ReadRecent
+    judgements: Callable[[Pipeline], Judgements] = nothing_said
 
     def __call__(
         self,
@@ -141,6 +143,8 @@ class GateVersion:
                     fingerprint=version.training_fingerprint,
                     model_bytes=sum(path.stat().st_size for path in folder.rglob("*")),
                     recent=self.recent(pipeline) if champion else Recent(),
+                    trained_at=self._trained_at(version),
+                    judgements=self.judgements(pipeline),
                 )
             )
         undecided = [gate.gate for gate in gates if gate.verdict == "inconclusive"]
@@ -152,6 +156,11 @@ class GateVersion:
             )  # fmt: skip
             return (*gates, allowed)
         return gates
+
+    def _trained_at(self, version: ModelVersion) -> datetime:
+        """Return when the run that trained a version began, else when it was registered."""
+        run = self.records.run(version.run_id)
+        return run.started_at if run else version.created_at
 
 
 def require_passed(release: Release) -> None:

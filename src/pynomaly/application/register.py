@@ -167,6 +167,7 @@ def _description(
             f"{validated.dataset.quarantined:,} rows quarantined",
             f"- chosen in {len(choice.trials)} trials by {choice.objective.replace('_', ' ')}",
             f"- labels: {trained.labels or 'none'}",
+            *([f"- verdicts: {trained.verdicts}"] if trained.verdicts else []),
             *measured,
             f"- run `{run_id}`: `pynomaly report {run_id}`",
             "",

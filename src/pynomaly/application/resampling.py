@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pynomaly.application.roles import verdicts_of
 from pynomaly.application.split import fold_of_rows, known_anomalies_apart
 from pynomaly.domain.errors import NotTrainableError
 from pynomaly.domain.pipelines import Pipeline
@@ -36,11 +37,13 @@ class CrossFit:
 class Resampling:
     """Fits again on parts of the rows.
 
-    Known anomalies are no ordinary rows: they calibrate nothing, and every part has them all.
+    Anomalies of the label column are no ordinary rows: they calibrate nothing, and every part has
+    them all.  Judged rows calibrate, and teach nothing that scores them.
 
     Args:
-        ordinary: Rows that are not known to be anomalies; in time order where ``blocked``.
-        anomalies: Rows that are.
+        ordinary: Rows that calibrate, whether or not they are fitted on; in time order where
+            ``blocked``.
+        anomalies: Rows that every part has and that calibrate nothing.
         fit: Fits everything that shapes a score.
         seed: Of random folds.
         blocked: Whether folds are runs of neighbouring rows: a row's neighbours in time would
@@ -54,15 +57,20 @@ class Resampling:
     blocked: bool
 
     @classmethod
-    def of(cls, rows: pa.Table, pipeline: Pipeline, fit: Fit) -> Resampling:
+    def of(
+        cls, rows: pa.Table, pipeline: Pipeline, fit: Fit, added: pa.Table | None = None
+    ) -> Resampling:
         """Divide rows by what a pipeline's label column says of them.
 
         Args:
             rows: Conformed; in time order where the pipeline has a time column.
             pipeline: Names label, time column and seed.
             fit: Called for every part.
+            added: Judged rows from elsewhere, which teach and are no sample of anything.
         """
         ordinary, anomalies = known_anomalies_apart(rows, pipeline)
+        if added is not None:
+            anomalies = pa.concat_tables([anomalies, added])
         blocked = pipeline.time_column is not None
         return cls(ordinary, anomalies, fit, pipeline.training.seed, blocked)
 
@@ -79,13 +87,26 @@ class Resampling:
         """
         n = len(self.ordinary)
         fold = fold_of_rows(n, folds, self.seed, blocked=self.blocked)
+        said = verdicts_of(self.ordinary)
+        judged = np.zeros(n, dtype=np.bool_) if said is None else said == 1
+        if not self.blocked:  # else some fold might have none, or all
+            fold[judged] = np.arange(judged.sum()) % folds
         scores, scorers = np.empty(n), []
         for k in range(folds):
             inside = fold == k
-            others = self.ordinary.filter(pa.array(~inside))
+            taught = ~inside
+            if not (judged & taught).any() and not self._teaches_anomalies:
+                taught |= judged  # nothing else teaches what the model was taught
+            others = self.ordinary.filter(pa.array(taught))
             scorers.append(self._fitted(pa.concat_tables([others, self.anomalies])))
             scores[inside] = scorers[k](self.ordinary.filter(pa.array(inside)))
         return CrossFit(scores, tuple(scorers))
+
+    @property
+    def _teaches_anomalies(self) -> bool:
+        """Whether any row that every part has is an anomaly."""
+        said = verdicts_of(self.anomalies)
+        return bool(len(self.anomalies) if said is None else (said != 0).any())
 
     def _fitted(self, part: pa.Table) -> Scorer:
         try:

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pynomaly.application.ports.data import DatasetStore
+from pynomaly.application.roles import verdicts_of
 from pynomaly.domain.datasets import Dataset
 from pynomaly.domain.errors import NotTrainableError
 from pynomaly.domain.pipelines import Pipeline
@@ -85,17 +86,29 @@ def oldest_first(times: pa.ChunkedArray) -> NDArray[np.int64]:
 
 
 def known_labels(table: pa.Table, pipeline: Pipeline) -> NDArray[np.float64] | None:
-    """Return (n,) labels with NaN for unknown; None where the pipeline has no label column."""
-    if pipeline.label_column is None:
-        return None
-    labels = table.column(pipeline.label_column).to_numpy()
-    return np.asarray(labels, dtype=np.float64)
+    """Return (n,) labels with NaN for unknown; None where there is neither label nor verdict.
+
+    What somebody said of a row counts for more than what its label column says.
+    """
+    labels = None
+    if pipeline.label_column is not None:
+        labels = np.asarray(table.column(pipeline.label_column).to_numpy(), dtype=np.float64)
+    said = verdicts_of(table)
+    if said is None:
+        return labels
+    return said if labels is None else np.where(np.isnan(said), labels, said)
 
 
 def known_anomalies_apart(table: pa.Table, pipeline: Pipeline) -> tuple[pa.Table, pa.Table]:
-    """Return the rows that are not known to be anomalies, and those that are."""
-    labels = known_labels(table, pipeline)
+    """Return the rows that calibrate, and the anomalies of the label column, which do not.
+
+    Rows that were judged calibrate like all others: they were judged because they scored high, and
+    without them every retraining would take rows for strange that were not before.
+    """
+    labels, said = known_labels(table, pipeline), verdicts_of(table)
     known = np.zeros(len(table), dtype=np.bool_) if labels is None else labels == 1
+    if said is not None:
+        known &= np.isnan(said)
     return table.filter(pa.array(~known)), table.filter(pa.array(known))
 
 

@@ -16,9 +16,12 @@ from numpy.typing import NDArray
 from pynomaly.application.calibration import calibrate_on_unseen_rows, require_ordinary_rows
 from pynomaly.application.configuration import effective_configuration
 from pynomaly.application.fit import FitScorer, FittedScorer
+from pynomaly.application.judgements import Judgements, nothing_said
+from pynomaly.application.lesson import prepare_lesson
 from pynomaly.application.ports.data import DatasetStore
 from pynomaly.application.ports.learning import Kernels, ModelStore, Trial
 from pynomaly.application.resampling import Resampling
+from pynomaly.application.roles import fitted_rows
 from pynomaly.application.scoring_rows import score_table
 from pynomaly.application.split import known_anomalies_apart, known_labels, training_rows
 from pynomaly.application.tune import Choice
@@ -48,6 +51,7 @@ class TrainedModel:
         fitted_rows: Rows it was fitted on.
         metrics: Measured on held-out rows; label metrics only where labels exist.
         labels: What labels did for the model and why, for people; empty where there are none.
+        verdicts: What became of rows that were judged or wait for it; empty where there are none.
     """
 
     folder: str
@@ -58,13 +62,14 @@ class TrainedModel:
     fitted_rows: int
     metrics: Mapping[str, float] = field(default_factory=dict)
     labels: str = ""
+    verdicts: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class FitModel:
     """Fit the chosen detector, let labels shape its score, calibrate it, and write its folder.
 
-    Labels count as far as they prove that they should; rows that calibrate are ordinary ones that
+    Verdicts are labels.  Labels count as far as they prove that they should; rows that calibrate are ordinary ones that
     fitting has not seen.
 
     Args:
@@ -73,6 +78,7 @@ class FitModel:
         store: Writes folders.
         models_folder: Where.
         revision: Tells what code fits, as far as that is known (:class:`ModelCard`).
+        judgements: Tells what people said about rows, and which wait for it.
     """
 
     datasets: DatasetStore
@@ -80,6 +86,7 @@ class FitModel:
     store: ModelStore
     models_folder: Path
     revision: Callable[[], Mapping[str, str]] = dict
+    judgements: Callable[[Pipeline], Judgements] = nothing_said
 
     def __call__(
         self, pipeline: Pipeline, dataset: Dataset, choice: Choice, run_id: str
@@ -97,8 +104,10 @@ class FitModel:
             IntegrityError: Frozen scores differ from the fitted detector's.
         """
         rows = training_rows(pipeline, dataset, self.datasets)
-        require_ordinary_rows(rows.fit, pipeline)
-        scorer, supervised = self.fit(rows.fit, pipeline, choice)
+        lesson = prepare_lesson(rows, pipeline, self.judgements(pipeline))
+        require_ordinary_rows(lesson.rows, pipeline)
+        scorer, supervised = self.fit(lesson.to_fit, pipeline, choice)
+        fitted = len(fitted_rows(lesson.rows))
 
         def refit(part: pa.Table) -> FittedScorer:
             return self.fit.again(part, pipeline, choice, scorer)
@@ -108,7 +117,7 @@ class FitModel:
         kept, calibration = calibrate_on_unseen_rows(
             ordinary,
             scorer,
-            Resampling.of(rows.fit, pipeline, refit),
+            Resampling.of(lesson.rows, pipeline, refit, lesson.added),
             wanted=calibration_rows_wanted(pipeline.decision),
         )
         if len(kept) < len(ordinary):
@@ -124,19 +133,21 @@ class FitModel:
                 detector=choice.detector,
                 params=choice.params,
                 training_fingerprint=dataset.snapshot.fingerprint.content,
-                training_rows=len(rows.fit),
+                training_rows=fitted,
                 seed=pipeline.training.seed,
                 library_versions=self.fit.fitter.library_versions(),
-                labels=supervised.reason,
+                labels=" ".join(filter(None, (supervised.reason, lesson.sentence))),
                 configuration=effective_configuration(pipeline),
                 revision=self.revision(),
                 trials=tuple(_tried(trial) for trial in choice.trials),
+                verdicts=lesson.counts,
             ),
             pipeline.features,
             scorer.preprocessing,
             scorer.members,
             calibration,
             scorer.head,
+            lesson.seen,
         )
         folder, digest = self._save(model, _golden(model, holdout, self.fit.kernels))
         # Named after the model: a run taken up again never changes what gates of another read.
@@ -148,7 +159,7 @@ class FitModel:
             staged.uri,
             choice.detector,
             choice.params,
-            len(rows.fit),
+            fitted,
             {
                 **_metrics(
                     score_table(model, holdout, self.fit.kernels),
@@ -156,8 +167,10 @@ class FitModel:
                     known_labels(holdout, pipeline),
                 ),
                 **supervised.metrics,
+                **{f"verdicts_{name}": float(count) for name, count in lesson.counts.items()},
             },
             supervised.reason,
+            lesson.sentence,
         )
 
     def _save(self, model: Model, golden: pa.Table) -> tuple[Path, str]:

@@ -7,8 +7,10 @@ from typing import Literal
 
 __all__ = [
     "EXPECTED_SCORE",
+    "FITTED",
     "ROW_ID",
     "SCORED_COLUMNS",
+    "VERDICT",
     "Column",
     "ColumnKind",
     "Dataset",
@@ -34,6 +36,12 @@ SCORED_COLUMNS = (
 
 EXPECTED_SCORE = "expected_score"
 """Column of golden rows that holds the score to reproduce."""
+
+VERDICT = "pynomaly_verdict"
+"""Column of rows to learn from: 1 = judged an anomaly, 0 = judged normal, NaN = no verdict."""
+
+FITTED = "pynomaly_fitted"
+"""Column of rows to learn from: whether what is ordinary is learnt from the row."""
 
 ColumnKind = Literal["numeric", "categorical", "boolean", "datetime", "id", "text", "constant"]
 

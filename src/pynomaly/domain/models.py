@@ -30,6 +30,7 @@ __all__ = [
     "Normalisation",
     "NumericEncoding",
     "Preprocessing",
+    "Seen",
     "TimeEncoding",
 ]
 
@@ -211,6 +212,19 @@ class Calibration:
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """Which rows shaped a model, each by the first 64 bits of the digest that calls it.
+
+    Args:
+        fitted: (n,) uint64 ascending; rows that what is ordinary was learnt from.
+        taught: (k,) uint64 ascending; rows whose verdict a head learnt from.
+    """
+
+    fitted: NDArray[np.uint64]
+    taught: NDArray[np.uint64]
+
+
+@dataclass(frozen=True, slots=True)
 class ModelCard:
     """What a person or an auditor asks about a model first.
 
@@ -228,6 +242,8 @@ class ModelCard:
         revision: Of what ran: ``pynomaly`` (its version), ``pynomaly_revision`` and
             ``project_revision`` as far as they could be told.
         trials: Tuning table: ``number detector params value`` of each, value None where it failed.
+        verdicts: How many rows verdicts and open alerts concerned, by what became of them; empty
+            where there were none.
     """
 
     pipeline: str
@@ -242,6 +258,7 @@ class ModelCard:
     configuration: Mapping[str, Any] = field(default_factory=dict)
     revision: Mapping[str, str] = field(default_factory=dict)
     trials: tuple[Mapping[str, Any], ...] = ()
+    verdicts: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +272,7 @@ class Model:
         members: At least one.
         calibration: For p-values.
         head: What labels taught; None where the score is label-free.
+        seen: Which rows it was made of; None where it was trained before that was kept.
     """
 
     card: ModelCard
@@ -263,3 +281,4 @@ class Model:
     members: tuple[Member, ...]
     calibration: Calibration
     head: Head | None = None
+    seen: Seen | None = None

@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pynomaly.domain.datasets import EXPECTED_SCORE, ROW_ID, SCORED_COLUMNS, Schema
+from pynomaly.domain.datasets import (
+    EXPECTED_SCORE,
+    FITTED,
+    ROW_ID,
+    SCORED_COLUMNS,
+    VERDICT,
+    Schema,
+)
 from pynomaly.domain.deployments import DeployedFlow, Schedule, TriggerPolicy
 from pynomaly.domain.errors import ConfigurationError
 from pynomaly.domain.rollouts import RolloutPolicy
@@ -152,8 +159,8 @@ class ReleasePolicy:
             narrower than in the champion's training rows.
         max_precision_drop: With labels, block when average precision certainly dropped by more
             than this (upper bound of the paired difference), review when it may have.
-        max_recall_drop: With labels, block when the share of known anomalies that is found
-            certainly dropped by more than this, review when it did so perhaps by chance.
+        max_recall_drop: With labels or verdicts, block when the share of known anomalies that is
+            found certainly dropped by more than this, review when it did so perhaps by chance.
         min_positives: Below this many known anomalies what labels say is advice: review at most.
         max_call_millis: Time to score one row alone, median of repetitions, milliseconds.
         max_row_micros: Time per row of a batch, median of repetitions, microseconds.
@@ -260,7 +267,8 @@ class Pipeline:
     def __post_init__(self) -> None:
         """Refuse names that our own outputs need."""
         ours = [name for name in self.id_columns if name in SCORED_COLUMNS]
-        ours += [name for name in self.schema.names if name in (ROW_ID, EXPECTED_SCORE)]
+        reserved = (ROW_ID, EXPECTED_SCORE, VERDICT, FITTED)
+        ours += [name for name in self.schema.names if name in reserved]
         if ours:
             raise ConfigurationError(
                 f"pipeline '{self.name}': column '{ours[0]}' is named like one of our outputs",

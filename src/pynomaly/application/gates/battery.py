@@ -26,7 +26,7 @@ from pynomaly.application.gates.integrity import (
 )
 from pynomaly.application.gates.labels import known_anomalies, label_precision
 from pynomaly.application.gates.replay import replay
-from pynomaly.application.split import known_labels
+from pynomaly.application.gates.verdicts import contamination, known_rows
 from pynomaly.domain.gates import GateResult
 
 __all__ = ["NAMES", "judge"]
@@ -35,7 +35,7 @@ NAMES = frozenset(
     {
         "data_validated", "certified", "schema_declared", "schema_compatible", "golden_rows", "batch_invariant",
         "distinct_scores", "injected_recall", "alert_rate", "alerts_per_day", "average_precision",
-        "known_anomalies", "training_rows", "column_scales", "rank_agreement", "recent_recall",
+        "contamination", "known_anomalies", "training_rows", "column_scales", "rank_agreement", "recent_recall",
         "recent_alert_rate", "replay", "latency", "throughput", "model_size",
         "inconclusive_allowed",
     }
@@ -95,14 +95,13 @@ def _own(context: GateContext) -> Iterator[GateResult]:
     yield alerts_per_day(
         challenger, holdout, context.recent, policy, decision, first=champion is None
     )
-    if context.pipeline.label_column not in holdout.column_names:
-        return  # none, or named only after the rows were held out
-    labels = known_labels(holdout, context.pipeline)
-    if labels is not None:
+    if (clean := contamination(challenger, context.judgements, context.trained_at)) is not None:
+        yield clean
+    if (known := known_rows(context)) is not None:
         for gate in (label_precision, known_anomalies):
-            judged = gate(challenger, champion, holdout, labels, policy, seed)
+            judged = gate(challenger, champion, known.rows, known.labels, policy, seed)
             if judged:
-                yield judged
+                yield replace(judged, sentence=f"{judged.sentence}{known.told}")
 
 
 def _with_champion(context: GateContext) -> Iterator[GateResult]:

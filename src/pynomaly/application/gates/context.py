@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from pynomaly.application.gates.contender import Contender
 from pynomaly.application.gates.recent import Recent
+from pynomaly.application.judgements import Judgements
 from pynomaly.domain.gates import GateResult
 from pynomaly.domain.pipelines import DecisionPolicy, Pipeline
 from pynomaly.domain.quality import ValidationReport
@@ -33,6 +35,8 @@ class GateContext:
         fingerprint: Content digest of its training snapshot.
         model_bytes: Size of its folder.
         recent: What production scored last.
+        trained_at: When training of the challenger began; what was said later it could not know.
+        judgements: What people said about rows, and which wait for it.
     """
 
     pipeline: Pipeline
@@ -45,6 +49,8 @@ class GateContext:
     fingerprint: str
     model_bytes: int
     recent: Recent
+    trained_at: datetime
+    judgements: Judgements
 
 
 Gate = Callable[[GateContext], GateResult]

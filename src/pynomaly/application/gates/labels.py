@@ -108,7 +108,7 @@ def known_anomalies(
     theirs = found(champion)
     difference = own - theirs
     # The upper bound of the difference is the lower one of its negative.
-    upper = -paired_lower_bound(-difference, rng=np.random.default_rng(seed))
+    upper = 0.0 - paired_lower_bound(-difference, rng=np.random.default_rng(seed))
     verdict: Verdict = "pass"
     if upper < -policy.max_recall_drop:
         verdict = _at_most(positives, policy)

@@ -24,6 +24,7 @@ from pynomaly.domain.models import (
     Normalisation,
     NumericEncoding,
     Preprocessing,
+    Seen,
     TimeEncoding,
 )
 
@@ -41,6 +42,7 @@ _ENCODINGS: Mapping[str, type[NumericEncoding | CategoricalEncoding | TimeEncodi
 _KINDS = {encoding: kind for kind, encoding in _ENCODINGS.items()}
 _COMBINATION = "weighted_mean_of_normalised"
 _REFERENCES, _CALIBRATION = "preprocessing.references", "calibration.scores"
+_SEEN = {"fitted": "seen.fitted", "taught": "seen.taught"}
 
 
 def to_document(model: Model) -> tuple[bytes, Arrays]:
@@ -58,6 +60,7 @@ def to_document(model: Model) -> tuple[bytes, Arrays]:
             "configuration": dict(model.card.configuration),
             "revision": dict(model.card.revision),
             "trials": [dict(trial) for trial in model.card.trials],
+            "verdicts": dict(model.card.verdicts),
         },
         "schema": [asdict(column) for column in model.schema.columns],
         "preprocessing": {
@@ -76,6 +79,9 @@ def to_document(model: Model) -> tuple[bytes, Arrays]:
         if model.head is None
         else {"parts": _entries("head", model.head.parts, arrays), "weight": model.head.weight},
     }
+    if model.seen is not None:
+        arrays |= {key: getattr(model.seen, name) for name, key in _SEEN.items()}
+        document["seen"] = _SEEN
     text = json.dumps(document, sort_keys=True, indent=1, allow_nan=False)
     return text.encode(), arrays
 
@@ -145,6 +151,7 @@ def _model(document: dict[str, Any], take: Callable[[str], NDArray[Any]]) -> Mod
         _members(document["members"], take, "member", {*CATALOGUE, *families()}),
         Calibration(take(document["calibration"]["scores"]).astype(np.float64)),
         _head(document["head"], take),
+        _seen(document.get("seen"), take),
     )
 
 
@@ -181,6 +188,12 @@ def _head(entry: dict[str, Any] | None, take: Callable[[str], NDArray[Any]]) -> 
     return Head(
         _members(entry["parts"], take, "part of a head", CLASSIFIERS), float(entry["weight"])
     )
+
+
+def _seen(entry: dict[str, str] | None, take: Callable[[str], NDArray[Any]]) -> Seen | None:
+    if entry is None:
+        return None  # trained before that was kept
+    return Seen(*(take(entry[name]).astype(np.uint64) for name in _SEEN))
 
 
 def _encoding(entry: dict[str, Any]) -> Encoding:

@@ -62,7 +62,8 @@ def _trained(facts: Facts) -> str:
     known = [f"{n.replace('_', ' ')} {number(measured[n])}" for n in _QUALITY if n in measured]
     # The whole sentence, with its numbers, is in the model card and in the document.
     said, _, _ = facts.get("labels", "").partition(":")
-    return ", ".join([text, *known]) + (f". {said}" if said else "")
+    sentences = filter(None, (", ".join([text, *known]), said))
+    return ". ".join(sentences) + (f". {facts['verdicts']}" if facts.get("verdicts") else "")
 
 
 def _registered(facts: Facts) -> str:

@@ -1,0 +1,55 @@
+"""What is known of a pipeline's rows, and what still waits for an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from pynomaly.application.incidents import FindIncidents
+from pynomaly.application.ports.verdicts import Verdicts
+from pynomaly.domain.pipelines import Pipeline
+from pynomaly.domain.verdicts import Verdict, standing
+
+__all__ = ["CollectJudgements", "Judgements", "nothing_said"]
+
+
+@dataclass(frozen=True, slots=True)
+class Judgements:
+    """Verdicts and open alerts of a pipeline.
+
+    Args:
+        verdicts: That stand.
+        waiting: Digests of flagged rows without a verdict, and since when they are flagged.
+    """
+
+    verdicts: tuple[Verdict, ...] = ()
+    waiting: Mapping[str, datetime] = field(default_factory=dict)
+
+
+def nothing_said(_: Pipeline) -> Judgements:
+    """Return the judgements of a pipeline nobody has scored or judged a row of."""
+    return Judgements()
+
+
+@dataclass(frozen=True, slots=True)
+class CollectJudgements:
+    """Look up what people said, and what they have not looked at yet.
+
+    Args:
+        verdicts: What they said.
+        incidents: Finds open alerts.
+    """
+
+    verdicts: Verdicts
+    incidents: FindIncidents
+
+    def __call__(self, pipeline: Pipeline) -> Judgements:
+        """Return the judgements of a pipeline as they are now."""
+        waiting = {
+            alert.row: alert.scored_at
+            for incident in self.incidents(pipeline)
+            for alert in incident.alerts
+            if alert.said is None and alert.row is not None
+        }
+        return Judgements(standing(self.verdicts.of(pipeline.name)), waiting)
