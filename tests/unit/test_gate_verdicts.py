@@ -63,14 +63,14 @@ def test_review_goes_on_to_a_person_and_block_to_nobody() -> None:
     asking = Release(
         "r1", "run1", "payments", 4, 3, "candidate", "review", (gate("review"),), datetime.now(UTC)
     )
-    blocked = Release(
-        "r2", "run1", "payments", 4, 3, "blocked", "block", (gate("block"),), datetime.now(UTC)
-    )
+    gates = (gate("block"), gate("inconclusive", "rank_agreement"), gate("pass", "latency"))
+    blocked = Release("r2", "run1", "payments", 4, 3, "blocked", "block", gates, datetime.now(UTC))
 
     require_passed(asking)
     assert "says review" in review_asked(asking)
-    with pytest.raises(ReleaseBlockedError):
+    with pytest.raises(ReleaseBlockedError) as caught:
         require_passed(blocked)
+    assert "--override injected_recall --override rank_agreement --reason" in str(caught.value.hint)
 
 
 ADA = Actor("ada")

@@ -180,17 +180,21 @@ def require_passed(release: Release) -> None:
         else "nothing serves yet"
     )
     hint = "mend the data or the training policy and train again"
-    standing = [g.gate for g in release.gates if g.verdict == "block" and g.override is None]
-    if not INTEGRITY_GATES.intersection(standing):
-        hint += (
-            f"; or override knowingly: pynomaly release {release.pipeline} --version "
-            f"{release.version} {' '.join(f'--override {name}' for name in standing)} --reason …"
-        )
     if release.verdict == "inconclusive":
         hint = (
             f"train on more rows, or lower the gate's demand knowingly in "
             f"conf/pipelines/{release.pipeline}.yaml, under `release:`, e.g. `min_gate_rows: 500`; "
             "`allow_inconclusive: true` lets every inconclusive gate through"
+        )
+    # Those that could not decide as well: they would be in the way next.
+    ways: tuple[Verdict, ...] = ("block", "inconclusive")
+    if any(g.gate == "inconclusive_allowed" for g in release.gates):
+        ways = ("block",)
+    standing = [g.gate for g in release.gates if g.verdict in ways and g.override is None]
+    if not INTEGRITY_GATES.intersection(standing):
+        hint += (
+            f"; or override knowingly: pynomaly release {release.pipeline} --version "
+            f"{release.version} {' '.join(f'--override {name}' for name in standing)} --reason …"
         )
     raise ReleaseBlockedError(
         f"version {release.version} of '{release.pipeline}' was not promoted ({serving}): "
