@@ -9,8 +9,10 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from pynomaly.domain.evaluation import (
     average_precision,
     paired_lower_bound,
+    precision_interval,
     recall_at_budget,
     roc_auc,
+    roc_auc_interval,
 )
 
 
@@ -30,6 +32,24 @@ def test_metrics_agree_with_scikit_learn_with_and_without_ties(
     assert average_precision(labels, scores) == pytest.approx(
         average_precision_score(labels, scores), abs=1e-12
     )
+
+
+def test_intervals_of_label_metrics_hold_what_is_true_about_as_often_as_they_say() -> None:
+    rng = np.random.default_rng(1)
+    labels = np.repeat([0, 1], [160, 40])
+    area, precision = 0.7602, 0.462  # of so many from N(0, 1) and N(1, 1)
+
+    found = np.zeros(2)
+    for _ in range(300):
+        scores = np.concatenate([rng.normal(0, 1, 160), rng.normal(1, 1, 40)])
+        low, high = roc_auc_interval(roc_auc(labels, scores), 40, 160)
+        found[0] += low <= area <= high
+        low, high = precision_interval(average_precision(labels, scores), 40)
+        found[1] += low <= precision <= high
+
+    assert np.all((found >= 276) & (found <= 300))
+    assert precision_interval(1.0, 5)[0] < 0.6  # five found are no proof that all will be
+    assert roc_auc_interval(0.0, 5, 200)[0] == 0.0
 
 
 def test_metrics_refuse_labels_of_one_kind() -> None:

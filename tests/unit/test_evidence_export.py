@@ -155,6 +155,16 @@ def test_what_training_kept_is_on_record(tmp_path: Path) -> None:
         trials=(trial,),
         labels="Labels taught nothing.",
     )
+    quality = {
+        "holdout_roc_auc": 0.9, "holdout_roc_auc_lower": 0.8, "holdout_roc_auc_upper": 0.95,
+        "holdout_average_precision": 0.5,
+    }  # fmt: skip
+    platform.records.start_run(
+        Run("run-1", "check", "train", "direct", Actor("ada"), "running", NOW)
+    )
+    platform.records.add_step(
+        StepRecord("run-1", "train", "completed", NOW, NOW, {"metrics": quality})
+    )
     parts = platform.parts()
     assert '"k": 5' in parts["training/configuration.json"]
     assert '"project_revision": "git b"' in parts["training/environment.json"]
@@ -163,4 +173,6 @@ def test_what_training_kept_is_on_record(tmp_path: Path) -> None:
     assert "It does not look at note, secret." in card
     assert "The fraud desk calls the customer." in card
     assert "Labels taught nothing." in card
+    assert "0.9000, between 0.8000 and 0.9500 (95 % interval)" in card.replace("\\", "")
+    assert "0.5000, no interval recorded" in card  # a model of old
     assert "tuning table" not in card

@@ -97,6 +97,9 @@ def test_the_run_and_the_model_card_say_what_labels_did(taught):
     assert trained.labels.startswith("Labels shape the score")
     assert trained.metrics["labels_used"] == 1.0
     assert trained.metrics["known_anomalies"] > 5
+    precision = trained.metrics["holdout_average_precision"]
+    assert trained.metrics["holdout_average_precision_lower"] < precision
+    assert precision <= trained.metrics["holdout_average_precision_upper"]
 
 
 @pytest.mark.parametrize("ordinary", [0, 1, 9])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 
 from pynomaly.application.card_page import CardPage, Section, Table
@@ -20,7 +20,7 @@ _LABEL_METRICS = {
     "holdout_roc_auc": "ROC-AUC on labelled held-out rows",
     "holdout_average_precision": "Average precision on labelled held-out rows",
 }
-"""Of the training run; no interval is kept with them."""
+"""Of the training run."""
 
 
 def model_card(found: VersionFacts) -> CardPage:
@@ -140,7 +140,7 @@ def _training(found: VersionFacts) -> Section:
 def _quality(found: VersionFacts) -> Section:
     metrics = found.step("train").get("metrics", {})
     facts: list[tuple[str, object]] = [
-        (name, f"{metrics[key]:.4f}, no interval recorded")
+        (name, _with_interval(metrics, key))
         for key, name in _LABEL_METRICS.items()
         if key in metrics
     ]
@@ -167,6 +167,13 @@ def _quality(found: VersionFacts) -> Section:
         "is the end of the confidence interval that counts against the model."
     )
     return Section("Quality", tuple(sentences), tuple(facts), _gates(last))
+
+
+def _with_interval(metrics: Mapping[str, float], key: str) -> str:
+    if f"{key}_lower" not in metrics:
+        return f"{metrics[key]:.4f}, no interval recorded"  # of old
+    low, high = metrics[f"{key}_lower"], metrics[f"{key}_upper"]
+    return f"{metrics[key]:.4f}, between {low:.4f} and {high:.4f} (95 % interval)"
 
 
 def _gates(release: Release) -> Table:

@@ -27,7 +27,12 @@ from pynomaly.application.split import known_anomalies_apart, known_labels, trai
 from pynomaly.application.tune import Choice
 from pynomaly.domain.datasets import EXPECTED_SCORE, Dataset
 from pynomaly.domain.decision import calibration_rows_wanted
-from pynomaly.domain.evaluation import average_precision, roc_auc
+from pynomaly.domain.evaluation import (
+    average_precision,
+    precision_interval,
+    roc_auc,
+    roc_auc_interval,
+)
 from pynomaly.domain.models import Calibration, Model, ModelCard
 from pynomaly.domain.pipelines import Pipeline
 
@@ -219,7 +224,16 @@ def _metrics(scores: Floats, calibration: Calibration, labels: Floats | None) ->
     if labels is not None:
         known = ~np.isnan(labels)
         y = labels[known].astype(int)
-        if 0 < y.sum() < len(y):
-            metrics["holdout_roc_auc"] = roc_auc(y, scores[known])
-            metrics["holdout_average_precision"] = average_precision(y, scores[known])
+        positives, negatives = int(y.sum()), int((1 - y).sum())
+        if positives and negatives:
+            area, precision = roc_auc(y, scores[known]), average_precision(y, scores[known])
+            metrics |= _bounded("roc_auc", area, roc_auc_interval(area, positives, negatives))
+            interval = precision_interval(precision, positives)
+            metrics |= _bounded("average_precision", precision, interval)
     return metrics
+
+
+def _bounded(name: str, value: float, interval: tuple[float, float]) -> dict[str, float]:
+    low, high = interval
+    key = f"holdout_{name}"
+    return {key: value, f"{key}_lower": low, f"{key}_upper": high}

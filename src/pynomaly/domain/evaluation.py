@@ -8,14 +8,19 @@ from numpy.typing import NDArray
 __all__ = [
     "average_precision",
     "paired_lower_bound",
+    "precision_interval",
     "rank_correlation",
     "ratio_interval",
     "recall_at_budget",
     "roc_auc",
+    "roc_auc_interval",
     "share_lower_bound",
 ]
 
 Floats = NDArray[np.float64]
+
+_TWO_SIDED = 1.96
+"""Normal quantile of a two-sided 95 % interval."""
 
 
 def roc_auc(labels: NDArray[np.int_], scores: Floats) -> float:
@@ -57,6 +62,59 @@ def average_precision(labels: NDArray[np.int_], scores: Floats) -> float:
     precision = true_positives / (step_ends + 1)
     recall = true_positives / hits.sum()
     return float(np.sum(np.diff(recall, prepend=0.0) * precision))
+
+
+def roc_auc_interval(area: float, positives: int, negatives: int) -> tuple[float, float]:
+    """Return the 95 % interval of an area under the ROC curve.
+
+    Unlike the bootstrap it has a width where few anomalies happen to be ranked without a fault.
+
+    Source: method 5 of Newcombe (2006), Statistics in Medicine 25: the areas from which the observed
+    one is at most 1.96 of their standard errors (Hanley & McNeil, 1982) away.
+
+    Args:
+        area: Observed, 0–1.
+        positives: Anomalies, at least 1.
+        negatives: Normal rows, at least 1.
+
+    >>> [round(bound, 3) for bound in roc_auc_interval(1.0, 5, 200)]
+    [0.806, 1.0]
+    """
+    rows = (positives + negatives) / 2 - 1
+
+    def likely(a: float) -> bool:
+        spread = 1 + rows * (1 - a) / (2 - a) + rows * a / (1 + a)
+        error = float(np.sqrt(a * (1 - a) * spread / (positives * negatives)))
+        return abs(area - a) <= _TWO_SIDED * error
+
+    def outermost(outside: float) -> float:
+        inside = area
+        for _ in range(50):
+            middle = (inside + outside) / 2
+            inside, outside = (middle, outside) if likely(middle) else (inside, middle)
+        return outside
+
+    return outermost(0.0), outermost(1.0)
+
+
+def precision_interval(precision: float, positives: int) -> tuple[float, float]:
+    """Return the 95 % interval of an average precision.
+
+    Source: Boyd, Eng & Page (2013), who treat it as a share of the anomalies; the interval of that
+    share is Wilson's (1927).  In simulations of 5 to 200 anomalies it held the truth in 90 to 99 % of
+    cases.
+
+    Args:
+        precision: Observed, 0–1.
+        positives: Anomalies, at least 1.
+
+    >>> [round(bound, 3) for bound in precision_interval(0.5, 40)]
+    [0.352, 0.648]
+    """
+    return (
+        share_lower_bound(precision, positives, z=_TWO_SIDED),
+        1 - share_lower_bound(1 - precision, positives, z=_TWO_SIDED),
+    )
 
 
 def rank_correlation(left: Floats, right: Floats) -> tuple[float, float] | None:
