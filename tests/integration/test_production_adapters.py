@@ -1,5 +1,6 @@
 """The same chain with PostgreSQL for records and S3 for data in and out."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ def test_the_lifecycle_runs_on_postgresql_and_s3(
     s3_bucket: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "conf").mkdir()
@@ -45,3 +47,13 @@ def test_the_lifecycle_runs_on_postgresql_and_s3(
     assert pq.read_table("down.parquet").num_rows == 600
     assert not (tmp_path / ".pynomaly/pynomaly.db").exists()
     assert main(["status", "p"]) == 0
+
+    capsys.readouterr()
+    assert main(["replay", document["run_id"], "--json"]) == 0
+    (replayed,) = json.loads(capsys.readouterr().out)["batches"]
+    assert (replayed["rows"], replayed["differing"]) == (600, 0)
+    # An object that was replaced is no longer what was scored.
+    body = frame(300, 3).to_csv(index=False).encode()
+    s3.put_object(Bucket=s3_bucket, Key="rows/part-2.csv", Body=body)
+    assert main(["replay", document["run_id"]]) == 6
+    assert "part-2.csv" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 import pytest
 
 from pynomaly import operations
+from pynomaly.infrastructure.s3.client import connect
 from pynomaly.settings import load_settings
 from pynomaly_flows.watching import SourceWatch
 
@@ -91,6 +92,35 @@ def test_the_first_file_of_an_empty_folder_has_arrived(watch, announced, folder)
     watch.look()
     watch.look()
     assert announced == ARRIVED
+
+
+@pytest.mark.integration
+def test_objects_that_arrive_or_are_replaced_under_a_prefix_are_announced(
+    watch, announced, folder, s3_bucket
+):
+    s3 = connect()
+    source = FILE.replace("source: in", f"source: s3://{s3_bucket}/in/")
+    (folder / "conf/pipelines/payments.yaml").write_text(source)
+    s3.put_object(Bucket=s3_bucket, Key="in/first.csv", Body=b"a\n1\n")
+    s3.put_object(Bucket=s3_bucket, Key="beside.csv", Body=b"a\n1\n")
+    watch.look()
+    s3.put_object(Bucket=s3_bucket, Key="beside.csv", Body=b"a\n2\n")
+    watch.look()
+    watch.look()
+    assert announced == []
+    for key, body in (("in/second.csv", b"a\n2\n"), ("in/first.csv", b"a\n3\n")):
+        s3.put_object(Bucket=s3_bucket, Key=key, Body=body)
+        for _ in range(3):
+            watch.look()
+    assert announced == ARRIVED * 2
+    # A bucket that is not there for a while has not become empty.
+    path = folder / "conf/pipelines/payments.yaml"
+    path.write_text(source.replace(s3_bucket, "no-such-bucket"))
+    watch.look()
+    path.write_text(source)
+    for _ in range(3):
+        watch.look()
+    assert announced == ARRIVED * 2
 
 
 def test_a_source_that_cannot_be_listed_for_a_while_is_not_taken_for_new(
