@@ -38,7 +38,7 @@ def lifecycle(
     """
     output = Output(out, overwrite)
     with recorded_run("run", pipeline, run_id) as run:
-        validated = validate(run.job, data, plan(run.job, data))
+        validated = validate(run.job, data, plan(run.job, data, output=output))
         run.profile = profile(run.job, validated.dataset)
         choice = tune(run.job, validated.dataset)
         trained = train(run.job, validated.dataset, choice)

@@ -232,7 +232,7 @@ class Platform(Learning):
         """Compare stored scores with the ledger."""
         from pynomaly.application.keep_scores import VerifyScores
 
-        return VerifyScores(self.ledger, self.parts)
+        return VerifyScores(self.ledger, self.parts, self.settings.home / "scores")
 
     @cached_property
     def prune_scores(self) -> PruneScores:
@@ -246,7 +246,13 @@ class Platform(Learning):
         """Judge the newest scored batch."""
         from pynomaly.application.monitor import MonitorScores
 
-        return MonitorScores(self.records, self.ledger, self.read_scores, self.loader)
+        return MonitorScores(
+            self.records,
+            self.ledger,
+            self.read_scores,
+            self.loader,
+            self.settings.home / "scores",
+        )
 
     @cached_property
     def top_alerts(self) -> TopAlerts:

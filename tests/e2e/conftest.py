@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from command_line import Cli, Outcome, frame, payments
+from pynomaly.infrastructure.sqlalchemy.ledger import SqlLedger
 from pynomaly.presentation.cli.main import main
 
 
@@ -84,8 +85,11 @@ def champion(champion_project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
 @pytest.fixture
 def scoring_project(as_trained: Path, tmp_path: Path) -> Path:
-    """A copy for one test."""
-    return _copy(as_trained, tmp_path / "project")
+    """A copy for one test, in which nothing was scored yet."""
+    project = _copy(as_trained, tmp_path / "project")
+    ledger = SqlLedger(f"sqlite:///{project}/.pynomaly/pynomaly.db")
+    ledger.forget([entry.key for entry in ledger.entries("payments")])
+    return project
 
 
 def _copy(project: Path, to: Path) -> Path:

@@ -17,9 +17,13 @@ import pytest
 from command_line import frame
 from pynomaly.application.validate import Validated
 from pynomaly.bootstrap import Platform, build
-from pynomaly.domain.errors import PartitionsFailedError, SourceChangedError
+from pynomaly.domain.errors import (
+    PartitionsFailedError,
+    SourceChangedError,
+    UnsupportedFormatError,
+)
 from pynomaly.domain.identifiers import new_id
-from pynomaly.domain.ledger import Entry, Output, Plan
+from pynomaly.domain.ledger import Output, Plan
 from pynomaly.domain.pipelines import DecisionPolicy, Pipeline, SourceSpec
 from pynomaly.domain.runs import ScoredBatch
 from pynomaly.settings import load_settings
@@ -53,14 +57,10 @@ class Source:
     def scored(self, validated: Validated, run_id: str = "run") -> ScoredBatch:
         return self.platform.score(self.pipeline, self.spec, validated, run_id, self.output)
 
-    def current(self) -> list[Entry]:
-        """What of it is in force; the project has scored its training data as well."""
-        entries = self.platform.read_scores.current("payments")
-        return [one for one in entries if one.partition.source.startswith(self.spec.uri)]
-
     def read(self) -> Counter[str]:
         """How often each row is in force."""
-        tables = self.platform.read_scores.rows(self.current(), ["txn_id"])
+        entries = self.platform.read_scores.current("payments")
+        tables = self.platform.read_scores.rows(entries, ["txn_id"])
         return Counter(pa.concat_tables(tables).column("txn_id").to_pylist())
 
 
@@ -243,9 +243,29 @@ def test_every_row_in_force_is_read_wherever_it_was_written(folder: Folder, tmp_
     folder.score(folder.plan())
     assert folder.read() == once(0, 150)
     assert {e.attempts for e in folder.platform.ledger.entries("payments") if e.outcome} == {1}
-    folder.platform.read_scores.write(folder.current(), str(tmp_path / "all.csv"), overwrite=False)
+    scores = folder.platform.read_scores
+    scores.write(scores.current("payments"), str(tmp_path / "all.csv"), overwrite=False)
     assert len(pd.read_csv(tmp_path / "all.csv")) == 150
     assert folder.platform.verify_scores("payments").damaged == ()
+
+
+def test_a_name_like_that_of_a_file_becomes_a_folder_only_where_that_is_said(
+    folder: Folder, tmp_path: Path
+) -> None:
+    folder.write("a.parquet", ROWS[:50])
+    place = tmp_path / "scores.xlsx"
+    folder.output = Output(str(place))
+    with pytest.raises(
+        UnsupportedFormatError, match=r"scores\.xlsx is named like a file"
+    ) as refusal:
+        folder.plan(incremental=False)
+    assert f"{place}/" in str(refusal.value.hint)
+    assert not place.exists()
+
+    folder.output = Output(f"{place}/")
+    folder.score(folder.plan())
+    folder.output = Output(str(place))  # it is one now
+    assert folder.plan().partitions == ()
 
 
 @pytest.mark.parametrize("form", ["parquet", "csv"])

@@ -117,6 +117,8 @@ def test_score_passes_output_and_overwrite(project, launched):
     }
     assert main(["score", "payments", "--out", "s3://bucket/s.csv"]) == 0
     assert launched["params"]["out"] == "s3://bucket/s.csv"
+    assert main(["score", "payments", "--out", "scores.v2/"]) == 0  # said to be a folder
+    assert launched["params"]["out"] == str(project / "elsewhere" / "scores.v2") + "/"
 
 
 def test_score_options_lie_over_the_settings_of_scoring(project, launched):

@@ -117,10 +117,25 @@ def test_repairing_a_pipeline_leaves_another_one_in_the_same_place_alone(scores:
     scores.work(scores.open("payments", "d1"))
     scores.work(scores.open("logins", "d2"))
 
-    found = VerifyScores(scores.ledger, scores.store)("payments", repair=True)
+    found = VerifyScores(scores.ledger, scores.store, Path(scores.target).parent)(
+        "payments", repair=True
+    )
 
     assert (found.partitions, found.orphans) == (1, ())
     assert scores.read("logins") == rows("d2")
+
+
+def test_a_damaged_part_is_told_with_the_command_that_writes_it_anew(scores: Scores) -> None:
+    job = scores.open("payments", "d1", "d2")
+    scores.work(job)
+    (_, second) = scores.ledger.entries_of(job)
+    assert second.outcome is not None
+    Path(second.outcome.parts[0].uri).unlink()
+
+    (damage,) = VerifyScores(scores.ledger, scores.store, Path("/home/scores"))("payments").damaged
+
+    assert damage.key == second.key
+    assert damage.again == f"pynomaly score payments --data data --out {scores.target}"
 
 
 def test_pruning_leaves_what_a_job_has_committed_so_far(scores: Scores) -> None:
@@ -150,7 +165,9 @@ def test_parts_kept_for_their_age_alone_are_no_orphans_to_others(scores: Scores)
     assert scores.ledger.jobs("payments") == ()
     scores.work(scores.open("logins", "d3"))
 
-    found = VerifyScores(scores.ledger, scores.store)("logins", repair=True)
+    found = VerifyScores(scores.ledger, scores.store, Path(scores.target).parent)(
+        "logins", repair=True
+    )
 
     assert second.outcome.parts[0].uri not in found.orphans
     assert Path(second.outcome.parts[0].uri).exists()
@@ -218,7 +235,10 @@ def test_what_a_job_given_up_has_committed_is_removed_once_it_is_a_week_old(scor
     scores.ledger.give_back(held, "corrupt")
     assert prune("payments", versions=1).partitions == 1
     assert scores.read("payments") == rows("d1", "d2")
-    assert VerifyScores(scores.ledger, scores.store)("payments").orphans == ()
+    assert (
+        VerifyScores(scores.ledger, scores.store, Path(scores.target).parent)("payments").orphans
+        == ()
+    )
     assert prune("payments", versions=1, days=30).partitions == 0
 
 
@@ -256,7 +276,7 @@ def test_looking_after_scores_asks_as_often_whatever_there_is(tmp_path: Path) ->
         )
 
     def verify() -> object:
-        return VerifyScores(scores.ledger, scores.store)("payments")
+        return VerifyScores(scores.ledger, scores.store, Path(scores.target).parent)("payments")
 
     scores.work(scores.open("payments", "d"))
     few = asked(prune), asked(verify)
@@ -279,5 +299,8 @@ def test_verifying_reads_nothing_of_pipelines_in_other_places(scores: Scores) ->
             return super().entries(pipeline)
 
     scores.ledger.__class__ = Watched
-    assert VerifyScores(scores.ledger, scores.store)("payments").partitions == 1
+    assert (
+        VerifyScores(scores.ledger, scores.store, Path(scores.target).parent)("payments").partitions
+        == 1
+    )
     assert set(read) == {"payments"}

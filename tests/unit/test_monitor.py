@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -65,8 +66,9 @@ class World:
         loader: Any = SimpleNamespace(version=lambda _, v: v, load=lambda _: self.model)
         store: Any = self.parts
         self.look = MonitorScores(
-            self.records, self.ledger, ReadScores(self.ledger, store, store, self.records), loader
-        )
+            self.records, self.ledger, ReadScores(self.ledger, store, store, self.records), loader,
+            Path("/home/scores"),
+        )  # fmt: skip
         self.batches = 0
 
     def score(
@@ -357,8 +359,12 @@ def test_a_last_batch_that_is_damaged_or_gone_is_an_error() -> None:
         world.monitor()
     world.parts.tables[name] = table
     world.ledger.reset(name, "damaged")
-    with pytest.raises(UsageError, match="no longer complete"):
+    with pytest.raises(UsageError, match="no longer complete") as refusal:
         world.monitor()
+    # As it was scored, not from the pipeline's own source.
+    assert str(refusal.value.hint).startswith(
+        "score it again: pynomaly score payments --data b001 "
+    )
 
 
 def test_nothing_scored_is_an_error_that_says_what_to_do() -> None:

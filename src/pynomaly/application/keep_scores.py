@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from pynomaly.application.in_force import score_versions
 from pynomaly.application.ports.ledger import Ledger
 from pynomaly.application.ports.partitions import PartStore
 from pynomaly.application.ports.records import Records
+from pynomaly.application.score_again import score_again
 from pynomaly.domain.ledger import Entry
 
 __all__ = ["Damage", "PruneScores", "Pruned", "Verification", "VerifyScores"]
@@ -26,11 +28,13 @@ class Damage:
         key: Of the partition.
         partition: File and extent, for people.
         problem: What is wrong with which part.
+        again: The command of the newest job that asked for it; None where no job does any more.
     """
 
     key: str
     partition: str
     problem: str
+    again: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +58,17 @@ class Verification:
 
 @dataclass(frozen=True, slots=True)
 class VerifyScores:
-    """Compare everything stored with the ledger, byte for byte and row for row."""
+    """Compare everything stored with the ledger, byte for byte and row for row.
+
+    Args:
+        ledger: Knows what was committed.
+        store: Keeps its parts.
+        scores_folder: For outputs nobody gave a place.
+    """
 
     ledger: Ledger
     store: PartStore
+    scores_folder: Path
 
     def __call__(self, pipeline: str, *, repair: bool = False) -> Verification:
         """Verify every version of a pipeline's scores that is still kept.
@@ -73,7 +84,8 @@ class VerifyScores:
         sharing = {name for target in targets for name in self.ledger.pipelines(target)}
         everybodys = [entry for name in sorted(sharing) for entry in self.ledger.entries(name)]
         committed = [e for e in everybodys if e.outcome is not None and e.pipeline == pipeline]
-        damaged = tuple(damage for entry in committed if (damage := self._damage(entry)))
+        damaged = [damage for entry in committed if (damage := self._damage(entry))]
+        commands = self._commands(pipeline, {damage.key for damage in damaged})
         known = {part.uri for e in everybodys if e.outcome for part in e.outcome.parts}
         busy = [f"{e.key[:32]}-{e.fence}" for e in everybodys if e.state == "leased"]
         orphans = tuple(
@@ -87,7 +99,20 @@ class VerifyScores:
             for damage in damaged:
                 self.ledger.reset(damage.key, damage.problem)
         rows = sum(entry.outcome.rows_scored for entry in committed if entry.outcome is not None)
-        return Verification(len(committed), rows, damaged, orphans, repair)
+        told = tuple(replace(damage, again=commands.get(damage.key)) for damage in damaged)
+        return Verification(len(committed), rows, told, orphans, repair)
+
+    def _commands(self, pipeline: str, keys: set[str]) -> dict[str, str]:
+        """Return, by key, the command of the newest job that asked for it."""
+        found: dict[str, str] = {}
+        for job in self.ledger.jobs(pipeline, _ALL_JOBS):
+            if keys <= found.keys():
+                break
+            command = score_again(pipeline, job.source_uri, job.target, self.scores_folder)
+            for entry in self.ledger.entries_of(job.id):
+                if entry.key in keys:
+                    found.setdefault(entry.key, command)
+        return found
 
     def _damage(self, entry: Entry) -> Damage | None:
         assert entry.outcome is not None  # committed

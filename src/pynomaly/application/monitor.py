@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +16,7 @@ from pynomaly.application.champion import ModelLoader
 from pynomaly.application.ports.ledger import Ledger
 from pynomaly.application.ports.records import Records
 from pynomaly.application.read_scores import ReadScores
+from pynomaly.application.score_again import score_again
 from pynomaly.domain.decision import policy_version, score_threshold
 from pynomaly.domain.drift import calibration_counts, count_p_values, shift
 from pynomaly.domain.errors import IntegrityError, UsageError
@@ -51,12 +53,14 @@ class MonitorScores:
         ledger: Knows the partitions of a batch.
         scores: Reads them.
         loader: Fetches the model that scored, for its calibration.
+        scores_folder: For outputs nobody gave a place.
     """
 
     records: Records
     ledger: Ledger
     scores: ReadScores
     loader: ModelLoader
+    scores_folder: Path
 
     def __call__(self, pipeline: Pipeline) -> Monitoring:
         """Compare the newest batch with its model's calibration and with earlier batches.
@@ -82,7 +86,10 @@ class MonitorScores:
             raise UsageError(
                 f"the newest batch of '{pipeline.name}' ({batch.snapshot_uri}, scored "
                 f"{batch.scored_at:%Y-%m-%d %H:%M} UTC) is no longer complete",
-                hint=f"score it again: pynomaly score {pipeline.name}",
+                hint="score it again: "
+                + score_again(
+                    pipeline.name, batch.snapshot_uri, batch.output_uri, self.scores_folder
+                ),
             )
         notes: list[str] = []
         comparable = list(_comparable(batches, batch, model, notes))

@@ -9,9 +9,9 @@ from pynomaly.application.champion import ModelLoader
 from pynomaly.application.ports.ledger import Ledger
 from pynomaly.application.ports.partitions import PartitionReader, PartStore
 from pynomaly.application.ports.records import Records
-from pynomaly.application.read_scores import is_file
+from pynomaly.application.read_scores import is_file, looks_like_a_file
 from pynomaly.domain.decision import policy_version
-from pynomaly.domain.errors import SourceChangedError
+from pynomaly.domain.errors import SourceChangedError, UnsupportedFormatError
 from pynomaly.domain.increments import INCREMENT, reach
 from pynomaly.domain.ledger import Output, Partition, Plan, ScoreVersion
 from pynomaly.domain.pipelines import Pipeline, SourceSpec
@@ -149,17 +149,20 @@ class PlanScoring:
                 to its end counts as new, so that it ends by itself (and is not scored again).
 
         Raises:
+            UnsupportedFormatError: The output is named like a file of a kind we do not write.
             NoChampionError: ``incremental``, and nothing has been promoted.
             SourceNotFoundError: Missing, or access denied.
             MalformedSourceError: No usable table.
         """
+        output = output or Output()
+        self._refuse_misnamed(output)
         key = pipeline.id_columns[0] if len(pipeline.id_columns) == 1 else None
         if not incremental:
             return self.reader.plan(
                 spec, partition_rows=self.partition_rows, key=key, watermark=spec.watermark
             )
         version = score_version(*self.loader.champion(pipeline))
-        target = parts_target(self.store, self.scores_folder, pipeline.name, output or Output())
+        target = parts_target(self.store, self.scores_folder, pipeline.name, output)
         besides = run_id if run_id and not self.records.batches_of(run_id) else None
         above = None
         if spec.watermark is not None:
@@ -187,6 +190,18 @@ class PlanScoring:
         # Files without a row alone are no batch; they end their scores with the next that has one.
         has_rows = any(partition.rows != 0 for partition in partitions)
         return replace(plan, partitions=partitions if has_rows else ())
+
+    def _refuse_misnamed(self, output: Output) -> None:
+        """Refuse what would become a folder although it is named like a file."""
+        if output.out is None or not looks_like_a_file(output.out):
+            return
+        target = self.store.resolve(output.out)
+        if not (self.ledger.wrote(target) or self.store.occupied(target)):
+            raise UnsupportedFormatError(
+                f"{output.out} is named like a file, but not like one that scores are written to",
+                hint="name a file .parquet, .csv or .jsonl; if a folder is meant, end it with a "
+                f"slash: {output.out}/",
+            )
 
     def _in_force(
         self, pipeline: Pipeline, version: ScoreVersion, target: str | None = None

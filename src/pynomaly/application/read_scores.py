@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,9 +18,10 @@ from pynomaly.domain.ledger import Entry, Part
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["ReadScores", "is_file"]
+__all__ = ["ReadScores", "is_file", "looks_like_a_file"]
 
 _FILES = (".parquet", ".csv", ".jsonl")
+_EXTENSION = re.compile(r"[^.]\.[A-Za-z][A-Za-z0-9]{0,7}\Z")
 
 
 def is_file(out: str) -> bool:
@@ -29,6 +31,23 @@ def is_file(out: str) -> bool:
     (True, False)
     """
     return out.lower().endswith(_FILES)
+
+
+def looks_like_a_file(out: str) -> bool:
+    """Whether an output names neither a file we can write nor, plainly, a folder or a table.
+
+    >>> looks_like_a_file("scored.xlsx"), looks_like_a_file("s3://lake/scored.csv.gz")
+    (True, True)
+    >>> looks_like_a_file("scores.v2/"), looks_like_a_file("2026.11"), is_file("scored.csv")
+    (False, False, True)
+    """
+    scheme, separator, rest = out.rpartition("://")
+    if separator and scheme.lower() != "s3":
+        return False
+    *folders, name = rest.split("/")
+    # An s3:// URL of a bucket alone is a folder whatever its name.
+    is_bucket = bool(separator) and not folders
+    return not is_bucket and not is_file(out) and _EXTENSION.search(name) is not None
 
 
 @dataclass(frozen=True, slots=True)

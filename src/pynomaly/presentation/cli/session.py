@@ -74,9 +74,12 @@ class Session:
         from pynomaly_flows.launch import launch
 
         load_pipeline(pipeline, self.settings)  # a typo should not wait for an engine to start
+        typed = params.get("out")
         for name in ("data", "out"):
             if isinstance(uri := params.get(name), str):
                 params[name] = resolve_uri(uri, Path.cwd())
+        if isinstance(out := params.get("out"), str) and str(typed).endswith("/"):
+            params["out"] = f"{out.rstrip('/')}/"  # said to be a folder
         with progress(self.steps) as on_event:
             return launch(
                 flow, pipeline, self.settings, engine=engine, params=params, on_event=on_event

@@ -30,4 +30,4 @@ def command(session: Session, pipeline: str, data: str | None, engine: EngineCho
     from pynomaly.presentation.cli.render.runs import run_lines
 
     document = session.launch("validate", pipeline, engine, data=data)
-    session.present(document, run_lines(document))
+    session.present(document, run_lines(document, data))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -151,8 +152,8 @@ def sentence(step: str, facts: Facts) -> str:
     return _SENTENCES[step](facts) if step in _SENTENCES else "done"
 
 
-def run_lines(document: Facts) -> Iterator[RenderableType]:
-    """Yield what a run's document tells, ending with commands to try."""
+def run_lines(document: Facts, data: str | None = None) -> Iterator[RenderableType]:
+    """Yield what a run's document tells, ending with commands to try, on the same ``--data``."""
     steps: Mapping[str, Facts] = document["steps"]
     seconds = document.get("seconds")
     took = f" in {seconds:.1f} s" if seconds is not None else ""
@@ -166,7 +167,7 @@ def run_lines(document: Facts) -> Iterator[RenderableType]:
         yield _alerts_table(alerts)
     for title, place in _places(document, steps):
         yield f"{title:<12} {clean(place)}"
-    if commands := list(_next(document, steps)):
+    if commands := list(_next(document, steps, data)):
         yield "\nNext:"
         yield from (f"  {command}" for command in commands)
 
@@ -241,11 +242,11 @@ def _places(document: Facts, steps: Mapping[str, Facts]) -> Iterator[tuple[str, 
         yield "report", path
 
 
-def _next(document: Facts, steps: Mapping[str, Facts]) -> Iterator[str]:
+def _next(document: Facts, steps: Mapping[str, Facts], data: str | None) -> Iterator[str]:
     name = document["pipeline"]
     command = document["command"]
     if command in ("validate", "profile"):
-        yield f"pynomaly run {name}"
+        yield f"pynomaly run {name}" + (f" --data {shlex.quote(data)}" if data else "")
     if command == "train" and "register" in steps:
         yield f"pynomaly release {name} --version {steps['register']['version']}"
     if command in ("run", "score") and "score" in steps:

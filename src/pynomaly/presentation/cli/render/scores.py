@@ -56,7 +56,9 @@ def verify_lines(pipeline: str, found: Facts) -> Iterator[RenderableType]:
     if found["orphans"] and not found["repaired"]:
         yield f"\nRemove them: pynomaly scores verify {pipeline} --repair"
     if found["damaged"]:
-        yield f"\nWrite them anew: pynomaly score {pipeline}"
+        yield "\nWrite them anew:"
+        commands = (item["again"] or f"pynomaly score {pipeline}" for item in found["damaged"])
+        yield from (f"  {clean(command)}" for command in dict.fromkeys(commands))
 
 
 def prune_lines(pipeline: str, removed: Facts) -> Iterator[RenderableType]:
