@@ -95,6 +95,29 @@ def test_parquet_gives_back_what_was_written(place):
     assert (writer.rows, writer.uri) == (3, f"{place.root}/o.parquet")
 
 
+def test_a_digest_is_announced_before_its_bytes_are_there(place):
+    place.put("o.csv", b"before")
+    told = []
+
+    def announce(digest):
+        told.append((digest, place.read("o.csv")))
+
+    with SINKS.writer(f"{place.root}/o.csv", overwrite=True, announce=announce) as writer:
+        writer.write(TABLE)
+    assert told == [(writer.digest, b"before")]
+    assert hashlib.sha256(place.read("o.csv")).hexdigest() == writer.digest
+
+    def fail(digest):
+        raise OSError("the records do not answer")
+
+    with (
+        pytest.raises(OSError, match="do not answer"),
+        SINKS.writer(f"{place.root}/o.csv", overwrite=True, announce=fail) as writer,
+    ):
+        writer.write(TABLE.slice(1))
+    assert hashlib.sha256(place.read("o.csv")).hexdigest() == told[0][0]
+
+
 def test_json_lines_hold_lists_and_name_what_json_cannot_say(place):
     write(place, "o.jsonl", TABLE)
     rows = [

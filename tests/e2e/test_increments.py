@@ -18,6 +18,7 @@ from command_line import frame
 from pynomaly.application.validate import Validated
 from pynomaly.bootstrap import Platform, build
 from pynomaly.domain.errors import (
+    OutputExistsError,
     PartitionsFailedError,
     SourceChangedError,
     UnsupportedFormatError,
@@ -88,6 +89,10 @@ class Folder(Source):
 
     def write(self, name: str, rows: pd.DataFrame) -> None:
         (rows.to_csv if name.endswith(".csv") else rows.to_parquet)(self.folder / name, index=False)
+
+
+def killed(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
 
 
 def once(start: int, stop: int) -> Counter[str]:
@@ -171,11 +176,19 @@ def test_an_increment_fills_a_new_place_from_the_first_row(table: Table, tmp_pat
     assert table.read() == once(0, 120)
 
 
-@pytest.mark.parametrize("plan_is_kept", [True, False])
-@pytest.mark.parametrize("kind", ["table", "folder"])
+@pytest.mark.parametrize(
+    ("kind", "plan_is_kept", "dies_in"),
+    [
+        ("table", True, "copy"),
+        ("table", False, "add_batch"),
+        ("folder", True, "add_batch"),
+        ("folder", False, "copy"),
+    ],
+)
 def test_an_increment_killed_after_its_last_commit_ends_when_it_is_taken_up_again(
     kind: str,
     plan_is_kept: bool,
+    dies_in: str,
     request: pytest.FixtureRequest,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -187,16 +200,16 @@ def test_an_increment_killed_after_its_last_commit_ends_when_it_is_taken_up_agai
     else:
         source.write("a.parquet", ROWS[:100])
 
-    def killed(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(type(source.platform.read_scores), "copy", killed)
+    platform = source.platform
+    owner = platform.read_scores if dies_in == "copy" else platform.records
+    monkeypatch.setattr(type(owner), dies_in, killed)
     plan = source.plan(run_id="the run")
     with pytest.raises(KeyboardInterrupt):
         source.score(plan, "the run")
     monkeypatch.undo()
     assert source.platform.records.batches_of("the run") == ()
     assert source.plan(run_id="another run").partitions == ()
+    assert (tmp_path / "scored.csv").exists() == (dies_in == "add_batch")
     # Prefect keeps the plan for the run, without Prefect it is made anew.
     again = plan if plan_is_kept else source.plan(run_id="the run")
 
@@ -205,6 +218,26 @@ def test_an_increment_killed_after_its_last_commit_ends_when_it_is_taken_up_agai
     assert [b.rows_scored for b in source.platform.records.batches_of("the run")] == [100]
     assert {e.attempts for e in source.platform.ledger.entries("payments") if e.outcome} == {1}
     assert source.plan(run_id="the run").partitions == ()
+
+
+def test_a_file_that_was_copied_before_its_batch_was_recorded_is_ours(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "scored.csv"
+    folder.output = Output(str(out))
+    folder.write("a.parquet", ROWS[:50])
+    with monkeypatch.context() as dying:
+        dying.setattr(type(folder.platform.records), "add_batch", killed)
+        with pytest.raises(KeyboardInterrupt):
+            folder.score(folder.plan(incremental=False))
+    assert len(pd.read_csv(out)) == 50
+
+    folder.write("b.parquet", ROWS[50:100])  # another run finds other data
+    assert folder.score(folder.plan(incremental=False)) == 100
+    assert len(pd.read_csv(out)) == 100
+    out.write_text(out.read_text() + "somebody else's line\n")
+    with pytest.raises(OutputExistsError, match="it was left as it is"):
+        folder.score(folder.plan(incremental=False))
 
 
 def test_files_that_are_gone_or_without_rows_have_no_scores_after_a_full_job(

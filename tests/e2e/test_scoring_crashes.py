@@ -51,13 +51,13 @@ def test_forty_killed_workers_lose_and_repeat_no_row(scoring_project: Path) -> N
     assert not [one.printed for one in killed + crowd if one.printed]  # of a locked database, say
 
     assert read_ids(project) == sorted(ids)
-    assert attempts(project) > states(project)["committed"] == 401  # some died over a partition
+    assert attempts(project) > states(project)["committed"] == 400  # some died over a partition
     repaired = run(project, "scores", "verify", "payments", "--repair")
     assert repaired["damaged"] == []
     assert half_written(project) == []
     again = run(project, "scores", "verify", "payments")
     assert (again["damaged"], again["orphans"]) == ([], [])
-    assert again["rows"] == len(ids) + 800  # those of the run that trained the champion
+    assert again["rows"] == len(ids)
 
 
 def test_two_identical_jobs_share_the_work(scoring_project: Path) -> None:
@@ -69,7 +69,7 @@ def test_two_identical_jobs_share_the_work(scoring_project: Path) -> None:
     same = ("rows_in", "rows_scored", "rows_quarantined", "rows_flagged", "output_uri")
     assert [first[name] for name in same] == [second[name] for name in same]
     assert read_ids(project) == sorted(ids)
-    assert attempts(project) == states(project)["committed"] == 21  # each was leased just once
+    assert attempts(project) == states(project)["committed"] == 20  # each was leased just once
     found = run(project, "scores", "verify", "payments")
     assert (found["damaged"], found["orphans"]) == ([], [])
 

@@ -106,7 +106,7 @@ class ReadScores:
         """Copy the rows of committed partitions into one file and return its digest.
 
         Raises:
-            OutputExistsError: The file is there and is not what we wrote last.
+            OutputExistsError: The file is there and is not what we wrote.
             IntegrityError: A part is missing or damaged.
         """
         self.refuse_foreign(out, overwrite=overwrite)
@@ -136,8 +136,12 @@ class ReadScores:
 
         Of columns that only some jobs kept, none is copied.
         """
-        replaceable = overwrite or self._is_ours(out)
-        with self.sinks.writer(out, overwrite=replaceable) as output:
+
+        def announce(digest: str) -> None:
+            self.records.add_output(out, digest)
+
+        replaceable = overwrite or self._is_ours(self.sinks.digest(out), out)
+        with self.sinks.writer(out, overwrite=replaceable, announce=announce) as output:
             columns = self._columns(parts)
             for table in self.store.read(parts, columns.names):
                 output.write(table.cast(columns))
@@ -147,19 +151,18 @@ class ReadScores:
         """Refuse, before anything is scored, a file that we did not write.
 
         Raises:
-            OutputExistsError: It is there, and is not what we wrote last.
+            OutputExistsError: It is there, and is not what we wrote.
         """
-        if overwrite or self._is_ours(out) or self.sinks.digest(out) is None:
+        if overwrite or (found := self.sinks.digest(out)) is None or self._is_ours(found, out):
             return
         raise OutputExistsError(
             f"{out} exists already; it was left as it is",
             hint="choose another name, or allow replacing it with --overwrite",
         )
 
-    def _is_ours(self, out: str) -> bool:
-        """Whether what is there now is, byte for byte, what we wrote there last."""
-        written = self.records.wrote(out)
-        return written is not None and written == self.sinks.digest(out)
+    def _is_ours(self, digest: str | None, out: str) -> bool:
+        """Whether what is there now is, byte for byte, what we wrote there."""
+        return digest is not None and self.records.wrote(out, digest)
 
 
 def _parts(entries: Sequence[Entry]) -> list[Part]:

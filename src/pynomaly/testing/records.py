@@ -39,6 +39,7 @@ class InMemoryRecords:
         self._events: list[ReleaseEvent] = []
         self._seen: dict[tuple[str, int], dict[str, Comparison]] = {}
         self._batches: dict[str, ScoredBatch] = {}
+        self._outputs: set[tuple[str, str]] = set()
         self._lock = threading.RLock()
 
     def start_run(self, run: Run) -> None:
@@ -203,12 +204,13 @@ class InMemoryRecords:
         found = (batch for batch in self._batches.values() if batch.run_id == run_id)
         return _newest(found, lambda batch: batch.scored_at)
 
-    def wrote(self, output_uri: str) -> str | None:
-        """Return the digest we last wrote to this output, or None if we never did."""
-        found = (batch for batch in self._batches.values() if batch.output_uri == output_uri)
-        for batch in _newest(found, lambda batch: batch.scored_at):
-            return batch.output_digest
-        return None
+    def add_output(self, output_uri: str, digest: str) -> None:
+        """Note that a file is about to be written; it may be noted already."""
+        self._outputs.add((output_uri, digest))
+
+    def wrote(self, output_uri: str, digest: str) -> bool:
+        """Whether we have written, or were about to write, a file of this digest there."""
+        return (output_uri, digest) in self._outputs
 
     def pipelines(self) -> tuple[str, ...]:
         """Return names of all pipelines with a run, in alphabetical order."""

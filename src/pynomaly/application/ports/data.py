@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -128,12 +128,16 @@ class OutputWriter(Protocol):
 class OutputSinks(Protocol):
     """Opens outputs users asked for: Parquet, CSV or JSON lines, local or S3."""
 
-    def writer(self, uri: str, *, overwrite: bool) -> AbstractContextManager[OutputWriter]:
+    def writer(
+        self, uri: str, *, overwrite: bool, announce: Callable[[str], None] | None = None
+    ) -> AbstractContextManager[OutputWriter]:
         """Open ``uri`` for writing, format by extension.
 
         Args:
             uri: Path or ``s3://`` URL ending in .parquet, .csv, .jsonl.
             overwrite: Whether an existing object may be replaced.
+            announce: Told the digest (sha256, hex) when all is written and nothing is visible yet;
+                not where nothing was written.
 
         Raises:
             OutputExistsError: Something is there and ``overwrite`` is false; its bytes untouched.

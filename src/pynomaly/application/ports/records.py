@@ -108,8 +108,18 @@ class Records(Protocol):
     def batches_of(self, run_id: str) -> tuple[ScoredBatch, ...]:
         """Return the batches a run scored, newest first."""
 
-    def wrote(self, output_uri: str) -> str | None:
-        """Return the digest we last wrote to this output, or None if we never did."""
+    def add_output(self, output_uri: str, digest: str) -> None:
+        """Note that a file is about to be written; it may be noted already.
+
+        Said before the file appears, so that whatever happens next it is known to be ours.
+
+        Args:
+            output_uri: Where.
+            digest: sha256 of its bytes, hex.
+        """
+
+    def wrote(self, output_uri: str, digest: str) -> bool:
+        """Whether we have written, or were about to write, a file of this digest there."""
 
     def pipelines(self) -> tuple[str, ...]:
         """Return names of all pipelines with a run."""

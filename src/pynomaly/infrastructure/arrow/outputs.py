@@ -50,14 +50,16 @@ class TableSinks:
     local: Target
     s3: Target
 
-    def writer(self, uri: str, *, overwrite: bool) -> AbstractContextManager[OutputWriter]:
+    def writer(
+        self, uri: str, *, overwrite: bool, announce: Callable[[str], None] | None = None
+    ) -> AbstractContextManager[OutputWriter]:
         """Open ``uri`` for writing, format by extension.
 
         A writer that is given no table (or, as JSON lines, no row) leaves nothing: ``rows`` is 0
         and ``digest`` empty.
         """
         encode = choose_encoder(uri)
-        return _writing(uri, self._target(uri), encode, overwrite=overwrite)
+        return _writing(uri, self._target(uri), encode, overwrite=overwrite, announce=announce)
 
     def digest(self, uri: str) -> str | None:
         """Return sha256 (hex) of what is at ``uri`` now, or None if nothing is."""
@@ -151,6 +153,7 @@ def _writing(
     encode: Callable[[BinaryIO, pa.Schema], Encoder],
     *,
     overwrite: bool,
+    announce: Callable[[str], None] | None = None,
 ) -> Iterator[OutputWriter]:
     with target(uri, overwrite=overwrite) as handle:
         digesting = Digesting(handle, uri)
@@ -160,7 +163,9 @@ def _writing(
         finally:
             # Also on failure: a Parquet writer left open would write when it is collected.
             writer.finish()
-    writer.digest = digesting.hexdigest()
+        writer.digest = digesting.hexdigest()
+        if announce is not None and writer.digest:
+            announce(writer.digest)
 
 
 class _Writer:

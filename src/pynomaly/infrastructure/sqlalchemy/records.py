@@ -31,6 +31,7 @@ from pynomaly.infrastructure.sqlalchemy.tables import (
     reports,
     runs,
     steps,
+    written_outputs,
 )
 
 __all__ = ["SqlRecords"]
@@ -198,11 +199,19 @@ class SqlRecords:
         query = sa.select(batches).where(batches.c.run_id == run_id)
         return tuple(map(rows.batch, self._all(query, batches.c.scored_at, batches.c.seq)))
 
-    def wrote(self, output_uri: str) -> str | None:
-        """Return the digest we last wrote to this output, or None if we never did."""
-        query = sa.select(batches.c.output_digest).where(batches.c.output_uri == output_uri)
-        found = self._one(query.order_by(batches.c.scored_at.desc(), batches.c.seq.desc()).limit(1))
-        return found.output_digest if found else None
+    def add_output(self, output_uri: str, digest: str) -> None:
+        """Note that a file is about to be written; it may be noted already."""
+        with self._database.write() as connection:
+            values = {"output_uri": output_uri, "digest": digest}
+            insert = insert_into(connection, written_outputs).values(values)
+            connection.execute(insert.on_conflict_do_nothing())
+
+    def wrote(self, output_uri: str, digest: str) -> bool:
+        """Whether we have written, or were about to write, a file of this digest there."""
+        query = sa.select(written_outputs).where(
+            written_outputs.c.output_uri == output_uri, written_outputs.c.digest == digest
+        )
+        return self._one(query) is not None
 
     def pipelines(self) -> tuple[str, ...]:
         """Return names of all pipelines with a run, in alphabetical order."""

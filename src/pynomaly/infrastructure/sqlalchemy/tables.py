@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 __all__ = ["UtcDateTime", "batches", "job_partitions", "jobs", "metadata", "model_versions",
            "observations", "partitions", "release_events", "releases", "reports", "run_leases",
-           "runs", "steps", "verdicts"]  # fmt: skip
+           "runs", "steps", "verdicts", "written_outputs"]  # fmt: skip
 
 
 class UtcDateTime(sa.TypeDecorator[datetime]):
@@ -236,7 +236,13 @@ batches = sa.Table(
         ["pipeline", "model_version"], ["model_versions.pipeline", "model_versions.version"]
     ),
     sa.Index(None, "pipeline", "scored_at"),
-    sa.Index(None, "output_uri", "scored_at"),
+)
+
+written_outputs = sa.Table(
+    "written_outputs",
+    metadata,
+    sa.Column("output_uri", sa.Text, primary_key=True),
+    sa.Column("digest", sa.Text, primary_key=True),
 )
 
 jobs = sa.Table(
