@@ -233,6 +233,8 @@ def test_rows_without_a_fence_row_are_found(target):
     table = target.partition("#")[2]
     with engine.begin() as connection:
         connection.exec_driver_sql(f"DELETE FROM {table}_parts WHERE rows = 4")
+        theirs = f"INSERT INTO {table} (_part, _row) VALUES ('entered by hand', 1)"
+        connection.exec_driver_sql(theirs)
     assert {item.uri for item in STORE.stored(target)} == {kept.uri, stray.uri}
     STORE.remove(stray.uri)
     assert {item.uri for item in STORE.stored(target)} == {kept.uri}

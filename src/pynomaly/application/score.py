@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pynomaly.application.batch_line import draw_lines
+from pynomaly.application.batch_rows import rows_that_fit
 from pynomaly.application.champion import ModelLoader
 from pynomaly.application.find_challenger import FindChallenger
 from pynomaly.application.plan_scoring import (
@@ -45,15 +45,12 @@ from pynomaly.domain.errors import (
 )
 from pynomaly.domain.identifiers import new_id
 from pynomaly.domain.ledger import Entry, Output, ScoreJob, partition_key
-from pynomaly.domain.models import Model
 from pynomaly.domain.pipelines import Pipeline, SourceSpec
 from pynomaly.domain.runs import ScoredBatch
 
 __all__ = ["Compute", "ScoreSnapshot"]
 
 Numbers = NDArray[np.int64]
-_SLACK_MIB = 48  # Parquet encoders, fragmentation
-_LEAST_BATCH = 1_000
 
 
 class Compute(Protocol):
@@ -137,9 +134,12 @@ class ScoreSnapshot:
         target = self._target(pipeline, output)
         refuse_overtaken(self.ledger, plan, pipeline, version, target, besides=run_id)
         refused = refused_rows(self.datasets, validated.dataset.quarantine_uri)
+        batch_rows = rows_that_fit(
+            self.batch_rows, self.memory_mib, self.workers, len(columns), model
+        )
         work = PartitionWork(
             pipeline, spec, model, version, Line(np.inf, last=-1), target,
-            kept, output.partition_by, self._batch_rows(len(columns), model),
+            kept, output.partition_by, batch_rows,
             self.challenger(pipeline, registered),
         )  # fmt: skip
         work, firsts = self._lines(work, validated, refused)
@@ -174,28 +174,6 @@ class ScoreSnapshot:
         done = _Done(on_rows, self.ledger.progress(job.id).rows_in)
         self.compute(JobWork(job.id, work, slices), done.add)
         return self._conclude(pipeline, job, validated, output)
-
-    def _batch_rows(self, columns: int, model: Model) -> int:
-        """Return how many rows a batch may have.
-
-        Raises:
-            ConfigurationError: The process is as large already as it may become.
-        """
-        if self.memory_mib is None:
-            return self.batch_rows
-        # Per worker: a batch being read, one at work (as read, as declared, as a matrix and its
-        # block of scores) and one being written, which also holds texts.
-        row = 4 * 8 * columns + 3 * 8 * len(model.preprocessing.features) + 3 * 250
-        used = peak_memory() >> 20
-        rows = (self.memory_mib - used - _SLACK_MIB) * 2**20 // (row * self.workers)
-        if rows < _LEAST_BATCH:
-            raise ConfigurationError(
-                f"{self.memory_mib} MiB are too little: the process needs {used} MiB before it "
-                f"scores a row, and {self.workers} workers with batches of {_LEAST_BATCH:,} rows "
-                f"{_SLACK_MIB + row * _LEAST_BATCH * self.workers // 2**20} MiB more",
-                hint="allow more memory, or fewer workers",
-            )
-        return min(self.batch_rows, rows)
 
     def _target(self, pipeline: Pipeline, output: Output) -> str:
         """Return where the parts go."""
@@ -278,16 +256,6 @@ class ScoreSnapshot:
         )
         self.records.add_batch(batch)
         return batch
-
-
-def peak_memory() -> int:
-    """Return the largest size this process has had so far, in bytes; 0 where nobody can tell."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 @dataclass(slots=True)

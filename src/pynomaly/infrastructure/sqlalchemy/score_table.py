@@ -131,7 +131,7 @@ class TableParts:
         return None
 
     def stored(self, target: str) -> Iterator[StoredPart]:
-        """Find every fence row, then rows that have none: somebody else wrote or removed them."""
+        """Find every fence row, then rows named like a part that have none: it was removed."""
         table = ScoreTarget.parse(target)
         if not table.exists:
             return
@@ -148,7 +148,7 @@ class TableParts:
         for name, size, moment in known:
             stored_at = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
             yield StoredPart(f"{table}/{name}", size, stored_at)
-        for name in stray:
+        for name in filter(NAME.fullmatch, stray):  # the others somebody else has written
             yield StoredPart(f"{table}/{name}", 0, _LONG_AGO)
 
     def remove(self, uri: str) -> None:

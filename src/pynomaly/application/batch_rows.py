@@ -1,0 +1,55 @@
+"""How many rows may be in memory at once."""
+
+from __future__ import annotations
+
+import sys
+
+from pynomaly.domain.errors import ConfigurationError
+from pynomaly.domain.models import Model
+
+__all__ = ["rows_that_fit"]
+
+_SLACK_MIB = 48  # Parquet encoders, fragmentation
+_LEAST_BATCH = 1_000
+
+
+def rows_that_fit(
+    wanted: int, memory_mib: int | None, workers: int, columns: int, model: Model
+) -> int:
+    """Return how many rows a batch may have.
+
+    Args:
+        wanted: At most so many.
+        memory_mib: That the process must stay within; None for no bound.
+        workers: Partitions in progress at once.
+        columns: Of the source.
+        model: To score with.
+
+    Raises:
+        ConfigurationError: The process is as large already as it may become.
+    """
+    if memory_mib is None:
+        return wanted
+    # Per worker: a batch being read, one at work (as read, as declared, as a matrix and its
+    # block of scores) and one being written, which also holds texts.
+    row = 4 * 8 * columns + 3 * 8 * len(model.preprocessing.features) + 3 * 250
+    used = _peak_memory() >> 20
+    rows = (memory_mib - used - _SLACK_MIB) * 2**20 // (row * workers)
+    if rows < _LEAST_BATCH:
+        raise ConfigurationError(
+            f"{memory_mib} MiB are too little: the process needs {used} MiB before it "
+            f"scores a row, and {workers} workers with batches of {_LEAST_BATCH:,} rows "
+            f"{_SLACK_MIB + row * _LEAST_BATCH * workers // 2**20} MiB more",
+            hint="allow more memory, or fewer workers",
+        )
+    return min(wanted, rows)
+
+
+def _peak_memory() -> int:
+    """Return the largest size this process has had so far, in bytes; 0 where nobody can tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
