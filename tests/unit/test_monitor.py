@@ -348,6 +348,7 @@ def test_earlier_batches_that_were_pruned_or_damaged_are_left_out_and_mentioned(
         "an earlier batch was left out: b002 is gone",
         "1 earlier batch was left out: its scores are no longer kept",
     )
+    assert found.earlier == 1
     assert "1,000 rows of earlier batches" in found.findings[3].sentence
 
 

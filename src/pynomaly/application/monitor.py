@@ -107,7 +107,7 @@ class MonitorScores:
             policy_version=batch.policy_version,
             rows=last.alerts.n,
             flagged=last.alerts.count,
-            earlier=len(comparable),
+            earlier=earlier.batches if earlier else 0,
             reasons=tuple(last.reasons.most_common(_REASONS)),
             findings=tuple(findings),
             notes=tuple(notes),
@@ -199,12 +199,14 @@ class _Counted:
         by_p_value: (n + 1,) counts of the same rows.
         others: Rows that another model version answered.
         reasons: Alerts by the column that explains most of each.
+        batches: How many.
     """
 
     alerts: Share
     by_p_value: NDArray[np.int64]
     others: int
     reasons: Counter[str]
+    batches: int = 1
 
     def plus(self, other: _Counted) -> _Counted:
         return _Counted(
@@ -212,6 +214,7 @@ class _Counted:
             self.by_p_value + other.by_p_value,
             self.others + other.others,
             self.reasons + other.reasons,
+            self.batches + other.batches,
         )
 
 

@@ -109,7 +109,7 @@ class Monitoring:
         policy_version: That flagged it.
         rows: Scored by that version.
         flagged: Alerts among them.
-        earlier: Earlier batches of the same model and policy that were compared with.
+        earlier: Earlier batches of the same model and policy whose scores were compared with.
         reasons: The columns that explain most alerts, with how many; the most frequent first.
         findings: Every comparison that could be made.
         notes: What was not compared, and why.
