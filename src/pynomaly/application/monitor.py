@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from pynomaly.application.champion import ModelLoader
+from pynomaly.application.counted_scores import Counted, first_reasons
 from pynomaly.application.ports.ledger import Ledger
 from pynomaly.application.ports.records import Records
 from pynomaly.application.read_scores import ReadScores
@@ -119,7 +118,7 @@ class MonitorScores:
         known = (pipeline.decision, *(release.decision for release in releases))
         return next((p for p in known if p and policy_version(p) == batch.policy_version), None)
 
-    def _counted(self, batch: ScoredBatch, n_calibration: int) -> _Counted | None:
+    def _counted(self, batch: ScoredBatch, n_calibration: int) -> Counted | None:
         """Count a batch's rows by p-value; None where some of them are no longer kept."""
         entries = self.ledger.entries_of(batch.id)
         kept = sum(entry.outcome.rows_scored for entry in entries if entry.outcome is not None)
@@ -134,14 +133,14 @@ class MonitorScores:
             alerts = table.column("is_anomaly").to_numpy() & own
             flagged += int(np.sum(alerts))
             others += int(np.sum(~own))
-            reasons.update(_first_reasons(table.column("reasons").filter(pa.array(alerts))))
-        return _Counted(Share(flagged, int(counts.sum())), counts, others, reasons)
+            reasons.update(first_reasons(table.column("reasons").filter(pa.array(alerts))))
+        return Counted(Share(flagged, int(counts.sum())), counts, others, reasons)
 
     def _earlier(
         self, batches: Sequence[ScoredBatch], n_calibration: int, notes: list[str]
-    ) -> _Counted | None:
+    ) -> Counted | None:
         """Count the rows of several batches together; None where there is none."""
-        total: _Counted | None = None
+        total: Counted | None = None
         gone = 0
         for batch in batches:
             try:
@@ -190,43 +189,6 @@ class MonitorScores:
         yield judge_warnings(failed, len(report.results), batch.rows_in)
 
 
-@dataclass(frozen=True, slots=True)
-class _Counted:
-    """Rows of one or several batches.
-
-    Args:
-        alerts: Flagged rows among those of the model.
-        by_p_value: (n + 1,) counts of the same rows.
-        others: Rows that another model version answered.
-        reasons: Alerts by the column that explains most of each.
-        batches: How many.
-    """
-
-    alerts: Share
-    by_p_value: NDArray[np.int64]
-    others: int
-    reasons: Counter[str]
-    batches: int = 1
-
-    def plus(self, other: _Counted) -> _Counted:
-        return _Counted(
-            Share(self.alerts.count + other.alerts.count, self.alerts.n + other.alerts.n),
-            self.by_p_value + other.by_p_value,
-            self.others + other.others,
-            self.reasons + other.reasons,
-            self.batches + other.batches,
-        )
-
-
-def _first_reasons(reasons: pa.ChunkedArray) -> Mapping[str, int]:
-    """Count the first reason's column of some alerts; of tables, where reasons are text, none."""
-    if not pa.types.is_list(reasons.type):
-        return {}
-    given = reasons.filter(pc.greater(pc.fill_null(pc.list_value_length(reasons), 0), 0))
-    columns = pc.struct_field(pc.list_element(given, 0), "column")
-    return {str(item["values"]): item["counts"] for item in pc.value_counts(columns).to_pylist()}
-
-
 def _comparable(
     batches: Sequence[ScoredBatch], last: ScoredBatch, model: Model, notes: list[str]
 ) -> Iterator[ScoredBatch]:
@@ -254,8 +216,8 @@ def _alerts(
     policy: DecisionPolicy | None,
     batch: ScoredBatch,
     model: Model,
-    last: _Counted,
-    earlier: _Counted | None,
+    last: Counted,
+    earlier: Counted | None,
     notes: list[str],
 ) -> Iterator[Finding]:
     """Judge how many rows were flagged."""
@@ -290,7 +252,7 @@ def _calibration_above(policy: DecisionPolicy, model: Model) -> int | None:
 
 
 def _scores(
-    batch: ScoredBatch, model: Model, last: _Counted, earlier: _Counted | None, notes: list[str]
+    batch: ScoredBatch, model: Model, last: Counted, earlier: Counted | None, notes: list[str]
 ) -> Iterator[Finding]:
     """Judge where the scores lie."""
     if last.others:

@@ -12,8 +12,8 @@ import numpy as np
 from pynomaly.application.batch_line import draw_lines
 from pynomaly.application.champion import ModelLoader, deciding
 from pynomaly.application.compare_parts import ComparedParts, Difference, divided_by
-from pynomaly.application.configuration import decision_of
 from pynomaly.application.contest import Challenger
+from pynomaly.application.past_decision import past_decision
 from pynomaly.application.past_source import moved, past_source
 from pynomaly.application.plan_scoring import score_version
 from pynomaly.application.ports.data import DatasetStore
@@ -23,7 +23,7 @@ from pynomaly.application.ports.partitions import PartitionReader, PartStore
 from pynomaly.application.ports.records import Records
 from pynomaly.application.refused_rows import refused_rows, refused_within
 from pynomaly.application.score_partition import PartitionWork, ScorePartition
-from pynomaly.domain.decision import Line, policy_version
+from pynomaly.domain.decision import Line
 from pynomaly.domain.errors import (
     IntegrityError,
     SourceChangedError,
@@ -31,13 +31,11 @@ from pynomaly.domain.errors import (
 )
 from pynomaly.domain.ledger import Entry, Lease, ScoreJob
 from pynomaly.domain.models import Model
-from pynomaly.domain.pipelines import DecisionPolicy, Pipeline
+from pynomaly.domain.pipelines import Pipeline
 from pynomaly.domain.releases import ModelVersion
 from pynomaly.domain.runs import Run, ScoredBatch
 
 __all__ = ["ReplayRun", "Replayed"]
-
-_ALL = 1_000_000
 
 Progress = Callable[[int, int], None]
 
@@ -160,7 +158,7 @@ class ReplayRun:
                 hint="somebody changed the records of the version or of the job",
             )
         model = self._verified(registered)
-        decision, policy_from = self._decision(job, pipeline, model)
+        decision, policy_from = past_decision(self.records, job, pipeline, model)
         spec = past_source(self.reader, job, pipeline, data)
         if data is not None:
             entries = moved(self.reader, entries, spec)
@@ -238,33 +236,6 @@ class ReplayRun:
             release.id, seen.step, release.rollout, self._verified(version),
             score_version(decided, version), decided.decision, Line(np.inf, last=-1),
         )  # fmt: skip
-
-    def _decision(
-        self, job: ScoreJob, pipeline: Pipeline, model: Model
-    ) -> tuple[DecisionPolicy, str]:
-        """Return the policy that was in force, of which the ledger keeps the digest."""
-        wanted = job.version.policy_version
-        for policy, origin in self._policies(job, pipeline, model):
-            if policy_version(policy) == wanted:
-                return policy, origin
-        raise UsageError(
-            f"the decision policy {wanted}, with which the run was scored, is neither that of a "
-            f"release of version {job.version.model_version} nor in the configuration of "
-            f"'{job.pipeline}', nor was the model trained under it",
-            hint=f"set it again in conf/pipelines/{job.pipeline}.yaml, under `decision:`, and "
-            "replay; the version control of that file knows it",
-        )
-
-    def _policies(
-        self, job: ScoreJob, pipeline: Pipeline, model: Model
-    ) -> Iterator[tuple[DecisionPolicy, str]]:
-        for release in self.records.releases(job.pipeline, _ALL):
-            if release.version == job.version.model_version and release.decision is not None:
-                yield release.decision, f"release {release.id}"
-        yield pipeline.decision, "the configuration"
-        trained = decision_of(model.card.configuration)
-        if trained is not None:
-            yield trained, "the configuration when the model was trained"
 
     def _compare(
         self,
