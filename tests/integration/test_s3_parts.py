@@ -4,24 +4,36 @@ Faults are real: a proxy in front of the server answers 503 or resets connection
 """
 
 import http.client
+import io
 import os
 import socket
 import struct
 import subprocess
 import sys
 import threading
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 from urllib.parse import urlsplit
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pynomaly import adapters
+from pynomaly.application.score_partition import PartitionWork, ScorePartition
+from pynomaly.application.score_work import JobWork, Slice, Workers
+from pynomaly.domain.decision import Line
 from pynomaly.domain.errors import ConfigurationError, IntegrityError, OutputNotWritableError
+from pynomaly.domain.identifiers import new_id
+from pynomaly.domain.ledger import Entry, ScoreJob, ScoreVersion, partition_key
+from pynomaly.domain.pipelines import Pipeline, SourceSpec
 from pynomaly.infrastructure.arrow import partfiles
 from pynomaly.infrastructure.s3.client import connect
 from pynomaly.infrastructure.s3.targets import open_s3_target
+from pynomaly.testing import InMemoryLedger
+from small_model import KERNELS, SCHEMA, Champion, rows
 
 pytestmark = [pytest.mark.integration, pytest.mark.s3]
 
@@ -119,6 +131,7 @@ def flaky(moto_bucket, monkeypatch):
         target=f"s3://{moto_bucket}/scores",
         store=adapters.part_store(),
         fail=lambda kind, request, times: plan.append([kind, request, times]),
+        heal=plan.clear,
         seen=seen,
         slept=slept,
         objects=lambda: [
@@ -207,6 +220,88 @@ def test_faults_that_stay_leave_nothing(flaky, kind, request_, table, says):
     assert os.environ["AWS_SECRET_ACCESS_KEY"] not in str(caught.value)
     tries = [request for request in flaky.seen if all(w in request for w in request_.split())]
     assert len(tries) == 6
+
+
+class Job:
+    """200 rows on flaky S3, in four partitions that two threads score into flaky S3."""
+
+    def __init__(self, flaky):
+        self.ledger, self.reader, self.champion = (
+            InMemoryLedger(),
+            adapters.partition_reader(),
+            Champion(),
+        )
+        self.work = ScorePartition(self.reader, flaky.store, KERNELS)
+        self.spec = SourceSpec(f"s3://{flaky.bucket}/in.parquet")
+        self.flaky = flaky
+        self.put(rows(200, seed=2))
+        self.plan = self.reader.plan(self.spec, partition_rows=50)
+
+    def put(self, table):
+        handle = io.BytesIO()
+        pq.write_table(table.drop_columns("row_id"), handle, row_group_size=50)
+        connect().put_object(Bucket=self.flaky.bucket, Key="in.parquet", Body=handle.getvalue())
+
+    def run(self, target):
+        """Work off what is left of the plan; returns the job's id."""
+        version = ScoreVersion(1, "m", "p")
+        pipeline = Pipeline("p", self.spec, SCHEMA)
+        now = datetime.now(UTC)
+        one = ScoreJob(new_id(now), "run", "p", self.spec.uri, "f", version, target, now)
+        entries = [
+            Entry(
+                partition_key(of, version, {"target": target}), of, "p", version, target, "pending"
+            )
+            for of in self.plan.partitions
+        ]
+        self.ledger.open_job(one, entries)
+        common = PartitionWork(
+            pipeline,
+            self.spec,
+            self.champion.model,
+            version,
+            Line(np.inf, last=-1),
+            target,
+            (),
+            None,
+            64,
+        )
+        slices = {entry.key: Slice(np.array([], dtype=np.int64)) for entry in entries}
+        Workers(self.ledger, self.work, 2, 60.0)(JobWork(one.id, common, slices), lambda _: None)
+        return one.id
+
+    def ids(self):
+        """Ids of the rows that readers see, in order."""
+        entries = self.ledger.current("p", ScoreVersion(1, "m", "p"))
+        parts = [part for entry in entries for part in entry.outcome.parts]
+        tables = self.flaky.store.read(parts, ["row_id"])
+        return [row for table in tables for row in table.column("row_id").to_pylist()]
+
+
+def test_a_job_on_a_bucket_that_fails_shows_whole_parts_alone_and_goes_on_later(flaky):
+    job = Job(flaky)
+    flaky.fail("503", "PUT scores", 1_000)
+    with pytest.raises(OutputNotWritableError):
+        job.run(flaky.target)
+    assert (job.ids(), flaky.objects()) == ([], ["in.parquet"])
+
+    flaky.heal()
+    flaky.fail("503", "PUT scores", 2)
+    flaky.fail("reset while sending", "PUT scores", 1)
+    flaky.fail("answer lost", "GET in.parquet", 1)
+    done = job.run(flaky.target)
+    assert job.ids() == [f"in.parquet#{n}" for n in range(1, 201)]
+    assert job.ledger.progress(done).committed == 4
+    assert len(flaky.objects()) == 1 + 4
+
+    # What is replaced before it is read is no longer what was planned; the old rows stay.
+    job.put(rows(200, seed=3))
+    changed = job.run(f"{flaky.target}/elsewhere")
+    assert {entry.error.split(":")[0] for entry in job.ledger.entries_of(changed)} == {
+        "SourceChangedError"
+    }
+    assert job.ids() == [f"in.parquet#{n}" for n in range(1, 201)]
+    assert len(flaky.objects()) == 1 + 4
 
 
 def test_an_upload_that_cannot_even_be_aborted_is_found_and_removed_later(flaky):
