@@ -150,6 +150,9 @@ def test_rows_without_ids_are_called_by_their_values(scored: Path, cli: Cli) -> 
     for incident in (first, same):
         shown = cli("incidents", "show", "payments", str(incident["id"]), "--json").json
         assert shown["state"] == "confirmed"
+    Path("reviewed.csv").write_text("row,verdict,source\nmonday.csv#7,normal,monday.csv\n")
+    reviewed = cli("verdicts", "record", "payments", "--from", "reviewed.csv", "--json").json
+    assert reviewed["recorded"][0]["ids"] == {"row_id": "monday.csv#7"}
     Path("tuesday.csv").unlink()
     gone = cli("incidents", "show", "payments", str(first["id"]))
     assert "cannot be judged" in gone.out
@@ -163,6 +166,9 @@ def test_training_learns_from_verdicts_and_gates_look_at_them(scored: Path, cli:
     rows[:-1].to_csv("reviewed.csv", index=False)  # one of them still waits
     assert cli("verdicts", "record", "payments", "--from", "reviewed.csv").code == 0
 
+    path = scored / "conf/pipelines/payments.yaml"
+    quick = path.read_text().replace("trials: 2", "trials: 1, detectors: [ecod]")
+    path.write_text(f"{quick}release: {{min_gate_rows: 100}}\n")
     trained = cli("train", "payments", *DIRECT).json["steps"]["train"]
     metrics = trained["metrics"]
     assert metrics["verdicts_standing"] == len(alerts) - 1
@@ -170,8 +176,6 @@ def test_training_learns_from_verdicts_and_gates_look_at_them(scored: Path, cli:
     assert metrics["labels_used"] == 1.0
     assert f"Of {len(alerts) - 1} verdicts" in trained["verdicts"]
 
-    path = scored / "conf/pipelines/payments.yaml"
-    path.write_text(path.read_text() + "release: {min_gate_rows: 100}\n")
     released = cli("release", "payments", *DIRECT).json
     gates = {gate["gate"]: gate for gate in released["steps"]["gate"]["gates"]}
     assert gates["contamination"]["verdict"] == "pass"

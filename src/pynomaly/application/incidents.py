@@ -16,8 +16,8 @@ from pynomaly.application.ports.partitions import PartStore
 from pynomaly.application.ports.records import Records
 from pynomaly.application.ports.verdicts import Verdicts
 from pynomaly.application.row_names import digests
-from pynomaly.application.source_rows import ReadSourceRows, ids_of
-from pynomaly.domain.errors import ConfigurationError, IntegrityError, PynomalyError, UsageError
+from pynomaly.application.source_rows import ReadSourceRows, called_so, ids_of
+from pynomaly.domain.errors import IntegrityError, PynomalyError, UsageError
 from pynomaly.domain.incidents import Alert, Incident, group
 from pynomaly.domain.ledger import Entry
 from pynomaly.domain.pipelines import Pipeline
@@ -91,8 +91,9 @@ class FindIncidents:
             assert entry.outcome is not None  # committed
             if entry.outcome.rows_flagged:
                 try:
-                    found = list(self._flagged(pipeline, entry, position))
-                except (IntegrityError, ConfigurationError):
+                    same = called_so(self.store, entry, pipeline)
+                    found = list(self._flagged(pipeline, entry, position)) if same else []
+                except IntegrityError:
                     found = []
                 for alert in self._called(pipeline, entry, found):
                     row = alert.row

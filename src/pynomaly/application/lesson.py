@@ -55,11 +55,12 @@ class Lesson:
         count = self.counts
         told = []
         if count["standing"]:
+            added, judging = count["added"], count["kept_to_judge"]
             told.append(
                 f"Of {count['standing']:,} verdicts {count['anomalies_taught']:,} teach what an "
-                f"anomaly is and {count['normal_taught']:,} what is normal, {count['added']:,} of "
-                f"them from outside the training table; {count['kept_to_judge']:,} judge models "
-                "and teach nothing."
+                f"anomaly is and {count['normal_taught']:,} what is normal"
+                + (f", {added:,} of them from outside the training table" if added else "")
+                + (f"; {judging:,} judge models and teach nothing." if judging else ".")
             )
         if count["unreadable"]:
             told.append(f"{count['unreadable']:,} cannot be read as the columns are now.")

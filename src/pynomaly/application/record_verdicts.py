@@ -13,9 +13,9 @@ from pynomaly.application.ports.partitions import PartStore
 from pynomaly.application.ports.records import Records
 from pynomaly.application.ports.verdicts import Verdicts
 from pynomaly.application.row_names import cells, digests
-from pynomaly.application.source_rows import Ids, ReadSourceRows, ids_of, with_ids
+from pynomaly.application.source_rows import Ids, ReadSourceRows, called_so, ids_of, with_ids
 from pynomaly.domain.datasets import ROW_ID
-from pynomaly.domain.errors import ConfigurationError, UsageError
+from pynomaly.domain.errors import UsageError
 from pynomaly.domain.identifiers import new_id
 from pynomaly.domain.ledger import Entry
 from pynomaly.domain.pipelines import Pipeline
@@ -88,6 +88,7 @@ class RecordVerdicts:
             UsageError: No scored row is called so, or several rows are; nothing is recorded.
             SourceNotFoundError: The source of a row is gone, so its values cannot be kept.
             SourceChangedError: It is no longer what was scored.
+            IntegrityError: Stored scores are missing or damaged.
         """
         _refuse_contradictions(pipeline, statements)
         found = self._rows(pipeline, statements)
@@ -171,13 +172,9 @@ class RecordVerdicts:
     def _scored(self, pipeline: Pipeline, entry: Entry, about: Iterable[Ids]) -> set[Ids]:
         wanted = set(about)
         scored: set[Ids] = set()
-        if not wanted or entry.outcome is None:
-            return scored
-        try:
+        if wanted and entry.outcome is not None and called_so(self.store, entry, pipeline):
             for table in self.store.read(entry.outcome.parts, list(pipeline.keys)):
                 scored |= set(ids_of(with_ids(table, pipeline, wanted), pipeline))
-        except ConfigurationError:
-            return set()  # other columns were the pipeline's keys then
         return scored
 
     def _unknown(self, pipeline: Pipeline, missing: Sequence[Statement]) -> UsageError:

@@ -11,14 +11,14 @@ import pyarrow.compute as pc
 
 from pynomaly.application.conform import conform
 from pynomaly.application.planned_source import row_ids
-from pynomaly.application.ports.partitions import PartitionReader
+from pynomaly.application.ports.partitions import PartitionReader, PartStore
 from pynomaly.domain.datasets import ROW_ID
 from pynomaly.domain.errors import ConfigurationError
 from pynomaly.domain.increments import INCREMENT
-from pynomaly.domain.ledger import Partition
+from pynomaly.domain.ledger import Entry, Partition
 from pynomaly.domain.pipelines import Pipeline, SourceSpec
 
-__all__ = ["Ids", "ReadSourceRows", "ids_of", "with_ids"]
+__all__ = ["Ids", "ReadSourceRows", "called_so", "ids_of", "with_ids"]
 
 Ids = tuple[str, ...]
 """Values of a pipeline's keys, in their order."""
@@ -73,6 +73,23 @@ class ReadSourceRows:
             "and addresses are kept without passwords",
             hint=f"name it again in conf/pipelines/{pipeline.name}.yaml, under `source:`",
         )
+
+
+def called_so(store: PartStore, entry: Entry, pipeline: Pipeline) -> bool:
+    """Whether the rows of a committed partition were scored under the keys that count now.
+
+    Args:
+        store: Holds its parts.
+        entry: Committed.
+        pipeline: Names the keys.
+
+    Raises:
+        IntegrityError: A part is missing or damaged.
+    """
+    parts = entry.outcome.parts if entry.outcome is not None else ()
+    for table in store.read(parts[:1], batch_rows=1):
+        return set(pipeline.keys) <= set(table.column_names)
+    return False
 
 
 def ids_of(table: pa.Table, pipeline: Pipeline) -> list[Ids]:

@@ -1,4 +1,8 @@
-"""Verdicts that somebody wrote into a table: ids, ``verdict``, and perhaps ``reason``, ``source``."""
+"""Verdicts that somebody wrote into a table: ids, ``verdict``, and perhaps ``reason``, ``source``.
+
+Rows of a pipeline without id columns stand in a column ``row``: ``row_id`` is a name that no source
+may use.
+"""
 
 from __future__ import annotations
 
@@ -25,14 +29,16 @@ def statements_in(source: Source, pipeline: Pipeline) -> tuple[Statement, ...]:
     Rows without a verdict are left out: nobody has looked at them yet.
 
     Args:
-        source: Opened; has the pipeline's keys and ``verdict``, perhaps ``reason`` and ``source``.
+        source: Opened; has the pipeline's id columns, or ``row``, and ``verdict``, perhaps
+            ``reason`` and ``source``.
         pipeline: Names the keys.
 
     Raises:
         MalformedSourceError: A column is missing, or a row says something else.
     """
     names = [name for name, _ in source.columns]
-    wanted = (*pipeline.keys, "verdict")
+    calling = pipeline.id_columns or ("row",)
+    wanted = (*calling, "verdict")
     missing = [name for name in wanted if name not in names]
     if missing:
         raise MalformedSourceError(
@@ -45,7 +51,7 @@ def statements_in(source: Source, pipeline: Pipeline) -> tuple[Statement, ...]:
         if batch.malformed:
             line = batch.malformed[0]
             raise MalformedSourceError(f"line {line.line}: {line.reason}")
-        keys = zip(*(_texts(batch.table, name) for name in pipeline.keys), strict=True)
+        keys = zip(*(_texts(batch.table, name) for name in calling), strict=True)
         said, reasons, sources = (
             _texts(batch.table, name) for name in ("verdict", "reason", "source")
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -220,4 +221,6 @@ def _in_file(session: Session, pipeline: Pipeline, file: str) -> Iterator[Statem
         raise UsageError(
             f"{file} holds no verdict", hint="the column `verdict` says anomaly or normal"
         )
-    yield from found
+    for statement in found:
+        place = statement.source and resolve_uri(statement.source, Path.cwd())
+        yield replace(statement, source=place)
