@@ -18,6 +18,7 @@ from pynomaly_flows.steps import Facts, step
 if TYPE_CHECKING:
     from pynomaly.application.judge_rollout import Judged
     from pynomaly.application.ports.learning import Trial
+    from pynomaly.application.score import Scored
     from pynomaly.application.train import TrainedModel
     from pynomaly.application.tune import Choice
     from pynomaly.application.validate import Validated
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from pynomaly.domain.profiles import Profile
     from pynomaly.domain.releases import ModelVersion, Release
     from pynomaly.domain.rollouts import Stage, Strategy
-    from pynomaly.domain.runs import ScoredBatch
 
 __all__ = [
     "gate",
@@ -245,25 +245,29 @@ def promote(
     return release
 
 
-def _scored(result: ScoredBatch) -> Facts:
+def _scored(result: Scored) -> Facts:
+    batch, challenger, absent = result.batch, result.challenger, result.absent
     return {
-        "batch_id": result.id,
-        "model_version": result.model_version,
-        "policy_version": result.policy_version,
-        "rows_in": result.rows_in,
-        "rows_scored": result.rows_scored,
-        "rows_quarantined": result.rows_quarantined,
-        "rows_flagged": result.rows_flagged,
-        "output_uri": result.output_uri,
-        "quarantine_uri": result.quarantine_uri,
+        "batch_id": batch.id,
+        "model_version": batch.model_version,
+        "policy_version": batch.policy_version,
+        "rows_in": batch.rows_in,
+        "rows_scored": batch.rows_scored,
+        "rows_quarantined": batch.rows_quarantined,
+        "rows_flagged": batch.rows_flagged,
+        "output_uri": batch.output_uri,
+        "quarantine_uri": batch.quarantine_uri,
+        "challenger": challenger and challenger.model_version,
+        "rows_by_challenger": result.answered,
+        "challenger_absent": asdict(absent) if absent else None,
     }
 
 
 @step(summary=_scored)
 def score(
     job: Job, data: str | None, validated: Validated, output: Output, attempt: int = 1
-) -> ScoredBatch:
-    """Score the validated rows with the champion, each exactly once."""
+) -> Scored:
+    """Score the validated rows with what serves, each exactly once."""
     pipeline = _pipeline(job)
     return platform().score(
         pipeline,
@@ -281,6 +285,7 @@ def _judged(result: Judged | None) -> Facts:
     return {
         "release_id": result.release.id,
         "version": result.release.version,
+        "champion": result.release.champion,
         "strategy": result.release.rollout.strategy if result.release.rollout else None,
         "step": result.step,
         "share": result.share,

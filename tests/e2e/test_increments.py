@@ -56,7 +56,7 @@ class Source:
         return self.scored(self.validate(plan, run_id), run_id).rows_scored
 
     def scored(self, validated: Validated, run_id: str = "run") -> ScoredBatch:
-        return self.platform.score(self.pipeline, self.spec, validated, run_id, self.output)
+        return self.platform.score(self.pipeline, self.spec, validated, run_id, self.output).batch
 
     def read(self) -> Counter[str]:
         """How often each row is in force."""

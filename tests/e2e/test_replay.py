@@ -70,7 +70,8 @@ def decide(project: Path, policy: str) -> None:
 
 def release(cli: Cli) -> str:
     """Let the champion serve with the configured policy; returns the release's id."""
-    done = cli("release", "payments", "--engine", "direct", "--accept-review", "--json")
+    at_once = ("--strategy", "direct", "--accept-review")
+    done = cli("release", "payments", "--engine", "direct", *at_once, "--json")
     assert done.code == 0, done.err
     return str(done.json["steps"]["promote"]["release_id"])
 

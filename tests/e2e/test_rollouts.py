@@ -84,11 +84,13 @@ def test_a_canary_serves_step_by_step_and_is_taken_back_in_one(project: Path, cl
     }  # fmt: skip
 
     score = ("score", "payments", "--data", "day.csv", "--out", "day.parquet", *DIRECT, "--json")
-    rollout = cli(*score).json["steps"]["rollout"]
+    steps = cli(*score).json["steps"]
+    rollout = steps["rollout"]
 
     table = pq.read_table("day.parquet")
     answered = Counter(table["model_version"].to_pylist())
     assert answered == {1: 3_000 - rollout["answered"], 2: rollout["answered"]}
+    assert steps["score"]["rows_by_challenger"] == rollout["answered"]
     assert answered[2] == pytest.approx(600, abs=100)
     assert (rollout["verdict"], rollout["state"]) == ("advance", "production")
     assert serving(cli) == 2
@@ -103,13 +105,14 @@ def test_a_canary_serves_step_by_step_and_is_taken_back_in_one(project: Path, cl
     assert set(pq.read_table("day.parquet")["model_version"].to_pylist()) == {1}
 
 
-def test_a_challenger_that_flags_four_times_as_much_rolls_itself_back(
-    project: Path, cli: Cli
-) -> None:
-    configure(project, decision="{budget: 0.20}")  # a policy is released like a model
+def test_a_policy_that_flags_four_times_as_much_rolls_itself_back(project: Path, cli: Cli) -> None:
+    configure(project, decision="{budget: 0.20}")  # the policy alone is released, like a model
     frame(6_000, 80).to_csv("day.csv", index=False)
-    # The replay of recent batches shows the load to come; somebody accepts it all the same.
-    assert cli("release", "payments", *DIRECT).code == 5
+    # The gates show the load to come; somebody accepts it all the same.
+    waiting = cli("release", "payments", "--version", "1", *DIRECT, "--json")
+    assert waiting.code == 5
+    assert "gate alert_rate says review" in waiting.error
+    assert "By the new decision policy the champion would flag" in waiting.error
     assert cli("releases", "approve", on_its_way(cli)).code == 0
     assert cli("release", "payments", "--resume", *DIRECT).code == 0
     release = on_its_way(cli)
@@ -125,6 +128,7 @@ def test_a_challenger_that_flags_four_times_as_much_rolls_itself_back(
         6_000, "roll_back", "rolled_back",
     )  # fmt: skip
     assert "certainly more than 2 times" in rollout["sentence"]
+    assert 0 < rollout["answered"] < 600
     assert serving(cli) == 1
     assert cli("releases", "watch", release).code == 4
 
@@ -188,7 +192,7 @@ def test_scoring_that_began_under_a_model_ends_under_it(project: Path, cli: Cli)
         if not released:
             released.append(cli("release", "payments", *DIRECT).code)
 
-    batch = platform.score(pipeline, spec, validated, "run", Output(), release_meanwhile)
+    batch = platform.score(pipeline, spec, validated, "run", Output(), release_meanwhile).batch
 
     assert released == [0]
     assert serving(cli) == 2

@@ -17,7 +17,10 @@ import pytest
 from distributed import LocalCluster
 
 from command_line import frame
+from pynomaly.application.contest import Challenger
+from pynomaly.application.plan_scoring import score_version
 from pynomaly.bootstrap import build, scoring_workers
+from pynomaly.domain.decision import Line
 from pynomaly.domain.errors import (
     ConfigurationError,
     MissingExtraError,
@@ -25,6 +28,7 @@ from pynomaly.domain.errors import (
     PartitionsFailedError,
 )
 from pynomaly.domain.ledger import Output
+from pynomaly.domain.rollouts import RolloutPolicy, plan_rollout
 from pynomaly.infrastructure.dask import DaskCompute
 from pynomaly.presentation.cli.main import main
 from pynomaly.settings import RecordsSettings, load_settings
@@ -85,15 +89,15 @@ def dask_compute(platform, cluster):
     return make
 
 
-def score(platform, out, compute, on_rows=lambda _: None, data="new.parquet"):
+def score(platform, out, compute, on_rows=lambda _: None, data="new.parquet", **changes):
     """Score a file of the project; returns the job's partitions."""
     pipeline = platform.pipeline("payments")
     source = pipeline.source.at(str(platform.settings.project / data))
     plan = platform.plan_scoring(pipeline, source)
     validated = platform.validate(pipeline, source, "run", plan)
-    use_case = replace(platform.score, compute=compute)
-    batch = use_case(pipeline, source, validated, "run", Output(str(out)), on_rows)
-    return platform.ledger.entries_of(batch.id)
+    use_case = replace(platform.score, compute=compute, **changes)
+    scored = use_case(pipeline, source, validated, "run", Output(str(out)), on_rows)
+    return platform.ledger.entries_of(scored.batch.id)
 
 
 def rows_of(entries):
@@ -172,6 +176,38 @@ def test_all_workers_killed_at_once_are_replaced_and_the_job_goes_on(
     assert len(killed) == 2
     assert {owner_of(one) for one in entries} - set(killed)
     assert rows_of(entries).equals(expected)
+
+
+def test_a_challenger_answers_and_is_compared_on_a_cluster_as_in_one_process(
+    platform, dask_compute, tmp_path
+):
+    def beside(pipeline, champion):
+        """The model that serves, with twice the budget, answers half of the rows."""
+        policy = replace(pipeline.decision, budget=2 * pipeline.decision.budget)
+        rollout = plan_rollout(
+            RolloutPolicy(canary_shares=(0.5,)), "5a17", to="production", first=False
+        )
+        decided = replace(pipeline, decision=policy)
+        return Challenger(
+            "release-2", 0, rollout, platform.loader.load(champion),
+            score_version(decided, champion), policy, Line(float("inf"), last=-1),
+        )  # fmt: skip
+
+    data = platform.settings.project / "few.parquet"
+    rows = pa.Table.from_pandas(frame(3 * ROWS, 3), preserve_index=False)
+    pq.write_table(rows, data, row_group_size=ROWS)
+    alone, spread = (
+        score(platform, tmp_path / name, compute, data=data.name, challenger=beside)
+        for name, compute in (("alone", platform.workers), ("spread", dask_compute()))
+    )
+
+    assert rows_of(spread).equals(rows_of(alone))
+    assert [one.outcome.observed for one in spread] == [one.outcome.observed for one in alone]
+    assert sum(one.outcome.observed.seen.answered for one in spread) == pytest.approx(
+        1.5 * ROWS, rel=0.1
+    )
+    assert len(set(rows_of(spread)["policy_version"].to_pylist())) == 2
+    assert os.getpid() not in {owner_of(one) for one in spread}
 
 
 def test_the_command_starts_a_cluster_of_its_own_and_finds_what_is_done(

@@ -260,6 +260,23 @@ def test_lost_artifacts_are_reported(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_registry_that_does_not_answer_has_not_lost_the_version(
+    registry: MlflowRegistry,
+    registration: Registration,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    version = registry.register(registration)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and nobody listens
+        nobody = MlflowRegistry(f"http://127.0.0.1:{taken.getsockname()[1]}", tmp_path / "there")
+        with pytest.raises(PynomalyError, match="does not answer") as caught:
+            nobody.download(version, tmp_path / "out")
+    assert not isinstance(caught.value, IntegrityError)
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_artifact_path_must_stay_within_the_run(
     registry: MlflowRegistry, registration: Registration, tmp_path: Path
 ) -> None:

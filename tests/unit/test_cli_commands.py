@@ -9,6 +9,7 @@ import pytest
 
 from pynomaly.domain.profiles import ColumnProfile, Profile
 from pynomaly.presentation.cli.main import main
+from pynomaly.presentation.cli.render import runs
 from pynomaly.presentation.cli.session import Session
 from pynomaly.settings import load_pipeline, load_settings
 from pynomaly_flows.context import Event
@@ -172,6 +173,31 @@ def test_a_run_is_told_step_by_step_and_ends_with_commands_to_try(project, launc
         "validate …",
         "validate: 1,200 rows: 1,190 accepted, 10 quarantined, 1 warning",
     ]
+
+
+@pytest.mark.parametrize(
+    ("facts", "told"),
+    [
+        (
+            {"challenger": 2, "rows_by_challenger": 300},
+            "6,000 rows scored, 5,700 by version 1 and 300 by version 2, 60 flagged",
+        ),
+        (
+            {"challenger": 1, "rows_by_challenger": 300},
+            "6,000 rows scored, 5,700 by version 1 and 300 by version 1 with a new decision "
+            "policy, 60 flagged",
+        ),
+        ({"challenger": 2}, "6,000 rows scored by version 1, 60 flagged"),
+        (
+            {"challenger_absent": {"version": 2, "reason": "MLflow does not answer"}},
+            "6,000 rows scored by version 1, 60 flagged. Version 2 took no part: MLflow does not "
+            "answer",
+        ),
+    ],
+)
+def test_scoring_says_who_answered(facts, told):
+    batch = {"rows_scored": 6_000, "rows_flagged": 60, "model_version": 1}
+    assert runs.sentence("score", batch | facts) == told
 
 
 def test_a_run_as_json_is_the_document_and_nothing_else(project, launched, capsys):

@@ -8,7 +8,6 @@ import pytest
 
 from pynomaly.application.contest import Challenger, Contest
 from pynomaly.application.row_scorer import RowScorer
-from pynomaly.domain.canaries import Comparison
 from pynomaly.domain.decision import draw_line
 from pynomaly.domain.ledger import Partition, ScoreVersion
 from pynomaly.domain.pipelines import DecisionPolicy
@@ -128,7 +127,9 @@ def test_a_column_to_split_by_that_is_gone_costs_nobody_a_score(table, champion)
     answered, by_challenger = contest(table, theirs, 0)
     assert answered is theirs
     assert not by_challenger.any()
-    assert contest.seen == Comparison(rows=400, errors=400)
+    assert (contest.seen.rows, contest.seen.errors) == (400, 400)
+    assert contest.seen.failure.startswith("KeyError: ")
+    assert "customer" in contest.seen.failure
 
 
 def test_a_challenger_that_fails_costs_nobody_a_score(table, champion) -> None:
@@ -138,4 +139,5 @@ def test_a_challenger_that_fails_costs_nobody_a_score(table, champion) -> None:
     answered, by_challenger = contest(table, theirs, 0)
     assert answered is theirs
     assert not by_challenger.any()
-    assert contest.seen == Comparison(rows=400, errors=400)
+    assert (contest.seen.rows, contest.seen.errors) == (400, 400)
+    assert contest.seen.failure

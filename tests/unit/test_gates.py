@@ -98,7 +98,7 @@ def test_an_honest_retrain_on_fresh_data_passes(champion: Contender, holdout: pa
     retrained = contender(rows(2_400, 3), seed=5)
 
     recall = injected_recall(retrained, champion, holdout, POLICY, 0)
-    alerts = alert_rate(retrained, champion, holdout, POLICY, DECISION)
+    alerts = alert_rate(retrained, champion, holdout, POLICY, DECISION, DECISION)
 
     assert recall.verdict == "pass", recall.sentence
     assert alerts.verdict == "pass", alerts.sentence
@@ -229,9 +229,27 @@ def test_alert_volume_far_from_the_champions_is_blocked(
     raw = np.sinh(threshold * member.std + member.mean) - np.sinh(wanted * member.std + member.mean)
     shift = float(raw * member.spread)
 
-    result = alert_rate(replace(champion, kernels=Biased()), champion, holdout, POLICY, DECISION)
+    result = alert_rate(
+        replace(champion, kernels=Biased()), champion, holdout, POLICY, DECISION, DECISION
+    )
 
     assert result.verdict == verdict, result.sentence
+
+
+@pytest.mark.parametrize("budget", [0.01, 0.25])
+def test_a_changed_policy_asks_for_review_and_blocks_no_model_for_it(
+    budget: float, champion: Contender, holdout: pa.Table
+) -> None:
+    new = DecisionPolicy(budget=budget)
+    same = alert_rate(champion, champion, holdout, POLICY, new, DECISION)
+    assert same.verdict == "review", same.sentence
+    assert same.observed == pytest.approx(budget / DECISION.budget, rel=0.5)
+    assert "By the new decision policy the champion would flag" in same.sentence
+
+    # A changed policy excuses no model.
+    silent_model = constant(champion, holdout)
+    bad = alert_rate(silent_model, champion, holdout, POLICY, DECISION, new)
+    assert bad.verdict == "block", bad.sentence
 
 
 @pytest.fixture
@@ -373,7 +391,7 @@ def test_data_that_moved_away_from_the_champion_ask_for_review_not_for_the_old_m
     moved = pa.table({name: rows(1_500, 5).column(name).to_numpy() + 5 for name in SCHEMA.names})
     retrained = contender(moved)
 
-    result = alert_rate(retrained, champion, moved.slice(0, 1_000), POLICY, DECISION)
+    result = alert_rate(retrained, champion, moved.slice(0, 1_000), POLICY, DECISION, DECISION)
 
     assert result.verdict == "review", result.sentence
     assert "data moved" in result.sentence
@@ -386,7 +404,7 @@ def test_a_challenger_that_floods_is_blocked_even_where_the_champion_overruns_it
     calibration = replace(champion.model.calibration, scores=np.full(1_200, -1e9))
     flooding = replace(champion, model=replace(champion.model, calibration=calibration))
 
-    result = alert_rate(flooding, champion, moved, POLICY, DECISION)
+    result = alert_rate(flooding, champion, moved, POLICY, DECISION, DECISION)
 
     assert overrun(champion, champion.score(moved), POLICY, DECISION)
     assert result.verdict == "block", result.sentence
@@ -410,7 +428,7 @@ def test_data_must_be_on_record_as_validated() -> None:
 def test_a_budget_that_the_calibration_rows_cannot_resolve_asks_for_review(
     champion: Contender, holdout: pa.Table
 ) -> None:
-    result = alert_rate(champion, None, holdout, POLICY, DecisionPolicy(budget=1e-5))
+    result = alert_rate(champion, None, holdout, POLICY, DecisionPolicy(budget=1e-5), DECISION)
 
     assert result.verdict == "review"
     assert "flags nothing" in result.sentence
@@ -430,7 +448,7 @@ def test_a_first_model_that_floods_the_newest_rows_asks_for_review(champion: Con
     newest = rows(1_000, 5)
     moved = pa.table({name: pc.add(newest[name], 3.0) for name in newest.column_names})
 
-    result = alert_rate(champion, None, moved, POLICY, DECISION)
+    result = alert_rate(champion, None, moved, POLICY, DECISION, DECISION)
 
     assert result.verdict == "review"
     assert "calibration does not hold" in result.sentence
@@ -441,7 +459,7 @@ def test_top_k_flags_as_many_rows_whatever_the_model(
 ) -> None:
     policy = DecisionPolicy("top_k", k=20)
 
-    result = alert_rate(constant(champion, holdout), champion, holdout, POLICY, policy)
+    result = alert_rate(constant(champion, holdout), champion, holdout, POLICY, policy, policy)
 
     assert result.verdict == "pass"
     assert result.observed == 20 / len(holdout)
@@ -450,8 +468,9 @@ def test_top_k_flags_as_many_rows_whatever_the_model(
 def test_fdr_on_clean_rows_passes_and_a_calibration_too_small_for_it_asks_for_review(
     champion: Contender, holdout: pa.Table
 ) -> None:
-    enough = alert_rate(champion, champion, holdout, POLICY, DecisionPolicy("fdr", q=0.3))
-    small = alert_rate(champion, None, holdout, POLICY, DecisionPolicy("fdr", q=0.001))
+    fdr = DecisionPolicy("fdr", q=0.3)
+    enough = alert_rate(champion, champion, holdout, POLICY, fdr, fdr)
+    small = alert_rate(champion, None, holdout, POLICY, DecisionPolicy("fdr", q=0.001), fdr)
 
     assert enough.verdict == "pass"
     assert small.verdict == "review"

@@ -159,7 +159,7 @@ def test_a_replay_tells_which_alerts_appear_and_disappear_with_reasons(
         assert facts["same_alerts"] <= facts["champion_alerts"] < facts["challenger_alerts"]
 
 
-def test_a_change_of_the_decision_policy_alone_shows_in_a_replay(
+def test_a_change_of_the_decision_policy_alone_shows_on_recent_batches(
     ring: Ring, contenders: list[Contender]
 ) -> None:
     champion = contenders[0]
@@ -167,7 +167,12 @@ def test_a_change_of_the_decision_policy_alone_shows_in_a_replay(
     served_with = DecisionPolicy(budget=0.1)
 
     result = replay(champion, champion, recent(ring), ring.pipeline, served_with)
+    rate = recent_alert_rate(
+        champion, champion, recent(ring), ring.pipeline.release, ring.pipeline.decision, served_with
+    )
 
+    assert rate is not None
+    assert rate.verdict == "review", rate.sentence
     assert result.verdict == "review"
     assert result.details["appear"] == []
     assert len(result.details["disappear"]) == 20  # type: ignore[arg-type]
@@ -198,8 +203,8 @@ def test_a_challenger_at_home_in_other_rows_is_blocked_on_those_of_production(
     ring.scored(payments(3_000, 11))
     found, policy, decision = recent(ring), ring.pipeline.release, ring.pipeline.decision
 
-    good = recent_alert_rate(honest, champion, found, policy, decision)
-    bad = recent_alert_rate(old, champion, found, policy, decision)
+    good = recent_alert_rate(honest, champion, found, policy, decision, decision)
+    bad = recent_alert_rate(old, champion, found, policy, decision, decision)
     contest = recent_recall(honest, champion, found, policy, 0)
 
     assert [result and result.verdict for result in (good, bad, contest)] == [
@@ -208,9 +213,9 @@ def test_a_challenger_at_home_in_other_rows_is_blocked_on_those_of_production(
     assert bad is not None
     assert "rows of the batch scored 2026-03-10 12:00" in bad.sentence
     top = DecisionPolicy("top_k", k=5)
-    assert recent_alert_rate(old, champion, found, policy, top) is None
+    assert recent_alert_rate(old, champion, found, policy, top, decision) is None
     assert recent_recall(old, champion, Recent(), policy, 0) is None
-    assert recent_alert_rate(old, champion, Recent(), policy, decision) is None
+    assert recent_alert_rate(old, champion, Recent(), policy, decision, decision) is None
 
 
 @pytest.mark.parametrize(

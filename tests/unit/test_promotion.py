@@ -262,6 +262,23 @@ class TestRegistry:
         assert registry.aliases("p") == {"production": 1}
         assert registry.tags["p", 2]["release_state"] == "aborted"
 
+    def test_a_version_that_serves_says_so_while_a_policy_for_it_is_on_its_way(
+        self, records, registry, promote, reconcile
+    ) -> None:
+        new = {"id": "r1 again", "decision": DecisionPolicy(budget=0.2)}
+        records.add_release(release(1, None))
+        promote(PIPELINE, "r1", ME)
+        records.add_release(release(1, 1, rollout=CANARY, **new))
+        promote(PIPELINE, "r1 again", ME)
+        reconcile("p")
+        assert registry.aliases("p") == {"production": 1, "canary": 1}
+        assert registry.tags["p", 1]["release_state"] == "production"
+
+        records.move("p", partial(abort, release_id="r1 again", actor=ME, at=NOW, reason=""))
+        reconcile("p")
+        assert registry.aliases("p") == {"production": 1}
+        assert registry.tags["p", 1]["release"] == "r1"
+
     def test_a_first_release_that_nobody_approved_leaves_no_alias(
         self, records, registry, promote, reconcile
     ) -> None:

@@ -69,11 +69,11 @@ def scored(
     )
     report = ValidationReport("r", "p", snapshot, (), 300, 0, 0.05, datetime.now(UTC))
     validated = Validated(report, Dataset("unused", snapshot, 300, None, 0), "", plan)
-    batch = score(
+    found = score(
         Pipeline("p", spec, SCHEMA, decision=policy), spec, validated, "run",
         Output(str(folder / "out.parquet"), overwrite=True),
     )  # fmt: skip
-    return pq.read_table(folder / "out.parquet"), batch.rows_flagged
+    return pq.read_table(folder / "out.parquet"), found.batch.rows_flagged
 
 
 @pytest.fixture(scope="module")

@@ -6,26 +6,25 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from pynomaly import adapters
-from pynomaly.application.contest import Challenger
+from pynomaly.application.find_challenger import Absent, FindChallenger
 from pynomaly.application.judge_rollout import JudgeRollout
-from pynomaly.application.plan_scoring import score_version
 from pynomaly.application.read_scores import ReadScores
-from pynomaly.application.score import ScoreSnapshot
+from pynomaly.application.score import Scored, ScoreSnapshot
 from pynomaly.application.score_partition import ScorePartition
 from pynomaly.application.score_work import Workers
 from pynomaly.application.validate import Validated
 from pynomaly.domain.datasets import Dataset, Snapshot
-from pynomaly.domain.decision import Line
+from pynomaly.domain.errors import IntegrityError, PynomalyError
 from pynomaly.domain.ledger import Output
+from pynomaly.domain.models import Model
 from pynomaly.domain.pipelines import DecisionPolicy, Pipeline, SourceSpec
 from pynomaly.domain.quality import ValidationReport
-from pynomaly.domain.releases import Release
+from pynomaly.domain.releases import ModelVersion, Release
 from pynomaly.domain.rollouts import RolloutPolicy, plan_rollout
 from pynomaly.domain.runs import Actor
 from pynomaly.domain.transitions import advance, begin
@@ -47,6 +46,12 @@ class Beside:
     champion: Champion
     judge: JudgeRollout
     scored: Callable[..., pa.Table]
+    told: list[Scored]
+
+    @property
+    def reason(self) -> str:
+        """Why the release moved last, as `releases show` tells it."""
+        return self.records.events("p", "r2")[-1].reason
 
     @property
     def state(self) -> str:
@@ -57,7 +62,7 @@ class Beside:
 
 @pytest.fixture
 def beside(tmp_path: Path) -> Callable[..., Beside]:
-    def build(policy: DecisionPolicy, **model: object) -> Beside:
+    def build(policy: DecisionPolicy, fetched: Exception | None = None, **model: object) -> Beside:
         champion, records, ledger = Champion(), InMemoryRecords(), InMemoryLedger()
         second = replace(champion.version, version=2, manifest_digest="2")
         rollout = plan_rollout(
@@ -76,23 +81,26 @@ def beside(tmp_path: Path) -> Callable[..., Beside]:
             rule = partial(begin, release_id=release.id, actor=ME, at=now, manifest_digest="")
             records.move("p", rule)
 
-        def challenger(pipeline: Pipeline, _: object) -> Challenger | None:
-            release = records.on_its_way("p")
-            if release is None or release.step is None:
-                return None
-            decided = replace(pipeline, decision=policy)
-            return Challenger(
-                "r2", release.step, rollout, replace(champion.model, **model),
-                score_version(decided, second), policy, Line(np.inf, last=-1),
-            )  # fmt: skip
+        class Loader:
+            """Version 2 is what serves, with some of it changed."""
 
+            def version(self, pipeline: str, version: int) -> ModelVersion:
+                return second
+
+            def load(self, version: ModelVersion) -> Model:
+                if fetched:
+                    raise fetched
+                return replace(champion.model, **model)
+
+        told: list[Scored] = []
         reader, store = adapters.partition_reader(), adapters.part_store()
         sinks = TableSinks(local=open_local_target, s3=open_local_target)
         score = ScoreSnapshot(
             ledger, records, champion, reader, store, ReadScores(ledger, store, sinks, records),  # type: ignore[arg-type]
             ParquetDatasetStore(tmp_path / "staged", open_local_target), KERNELS,
             Workers(ledger, ScorePartition(reader, store, KERNELS), 1, 60.0),
-            challenger, tmp_path / "scores", 1_000, 1, None,  # type: ignore[arg-type]
+            FindChallenger(records, Loader()),  # type: ignore[arg-type]
+            tmp_path / "scores", 1_000, 1, None,
         )  # fmt: skip
 
         def scored(*files: str, out: str = "out.parquet") -> pa.Table:
@@ -105,13 +113,14 @@ def beside(tmp_path: Path) -> Callable[..., Beside]:
             snapshot = Snapshot(plan.uri, plan.fingerprint, plan.columns, count, 1)
             report = ValidationReport("r", "p", snapshot, (), count, 0, 0.05, datetime.now(UTC))
             validated = Validated(report, Dataset("unused", snapshot, count, None, 0), "", plan)
-            score(
+            found = score(
                 Pipeline("p", spec, SCHEMA, decision=SERVING), spec, validated, "run",
                 Output(str(tmp_path / out), overwrite=True),
             )  # fmt: skip
+            told.append(found)
             return pq.read_table(tmp_path / out)
 
-        return Beside(tmp_path, records, champion, JudgeRollout(ledger, records), scored)
+        return Beside(tmp_path, records, champion, JudgeRollout(ledger, records), scored, told)
 
     return build
 
@@ -131,6 +140,8 @@ def test_a_challenger_that_fails_before_its_line_is_drawn_costs_nobody_a_score(b
     judged = rollout.judge("p")
     assert (judged.seen.rows, judged.seen.errors) == (300, 300)
     assert rollout.state == "rolled_back"
+    assert "could not score 300 of 300 rows: " in judged.finding.sentence
+    assert rollout.reason == judged.finding.sentence
 
 
 def test_a_challenger_whose_policy_cannot_decide_the_batch_costs_nobody_a_score(beside) -> None:
@@ -139,6 +150,42 @@ def test_a_challenger_whose_policy_cannot_decide_the_batch_costs_nobody_a_score(
     assert rollout.scored("a.parquet")["model_version"].to_pylist() == [1] * 300
     rollout.judge("p")
     assert rollout.state == "rolled_back"
+    assert "too few calibration rows" in rollout.reason or "calibrated on" in rollout.reason
+
+
+def test_a_registry_that_does_not_answer_leaves_the_rollout_where_it_is(beside) -> None:
+    rollout = beside(SERVING, fetched=PynomalyError("MLflow at http://mlflow does not answer"))
+    put(rollout.folder, "a.parquet", rows(60, seed=2, strange=1))
+
+    assert rollout.scored("a.parquet")["model_version"].to_pylist() == [1] * 60
+
+    (told,) = rollout.told
+    assert told.absent == Absent(
+        2, "MLflow at http://mlflow does not answer; its rollout stays where it is"
+    )
+    assert rollout.judge("p") is None
+    assert rollout.state == "canary"
+
+
+def test_a_challenger_that_is_not_what_was_registered_goes_back_and_that_is_told(beside) -> None:
+    rollout = beside(SERVING, fetched=IntegrityError("version 2 of 'p' is damaged"))
+    put(rollout.folder, "a.parquet", rows(60, seed=2, strange=1))
+
+    assert rollout.scored("a.parquet")["model_version"].to_pylist() == [1] * 60
+
+    (told,) = rollout.told
+    assert told.absent == Absent(2, "version 2 of 'p' is damaged")
+    assert (rollout.state, rollout.reason) == ("rolled_back", "version 2 of 'p' is damaged")
+
+
+def test_a_job_says_how_many_rows_the_challenger_answered(beside) -> None:
+    rollout = beside(SERVING)
+    put(rollout.folder, "a.parquet", rows(60, seed=2, strange=1))
+    policies = rollout.scored("a.parquet")["model_version"].to_pylist()
+    (told,) = rollout.told
+    assert told.challenger is not None
+    assert (told.challenger.model_version, told.answered) == (2, policies.count(2))
+    assert 0 < told.answered < 60
 
 
 def test_rows_count_once_wherever_they_are_scored_to(beside) -> None:

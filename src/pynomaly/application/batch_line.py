@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from pynomaly.application.contest import reason
 from pynomaly.application.ports.learning import Kernels
 from pynomaly.application.ports.partitions import PartitionReader
 from pynomaly.application.refused_rows import refused_within
@@ -55,13 +56,13 @@ def draw_lines(
         return work, firsts
     pipeline = replace(work.pipeline, decision=work.challenger.decision)
     contested = replace(work, pipeline=pipeline, model=work.challenger.model)
-    its_line: Line | None = None
-    its_firsts: dict[int, int] = {}
     try:
         its_line, its_firsts = _draw(contested, partitions, refused, reader, kernels, unread)
-    except Exception:  # whatever it is, it must not reach who asked for scores
+    except Exception as error:  # whatever it is, it must not reach who asked for scores
         if unread:
             raise
+        failed = replace(work.challenger, line=None, failure=reason(error))
+        return replace(work, challenger=failed), firsts
     return replace(work, challenger=replace(work.challenger, line=its_line)), firsts or its_firsts
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from pynomaly.domain.errors import ConfigurationError
 from pynomaly.domain.models import Model
@@ -14,7 +15,7 @@ _LEAST_BATCH = 1_000
 
 
 def rows_that_fit(
-    wanted: int, memory_mib: int | None, workers: int, columns: int, model: Model
+    wanted: int, memory_mib: int | None, workers: int, columns: int, models: Sequence[Model]
 ) -> int:
     """Return how many rows a batch may have.
 
@@ -23,7 +24,7 @@ def rows_that_fit(
         memory_mib: That the process must stay within; None for no bound.
         workers: Partitions in progress at once.
         columns: Of the source.
-        model: To score with.
+        models: That score every row, loaded: the champion, and a challenger if there is one.
 
     Raises:
         ConfigurationError: The process is as large already as it may become.
@@ -31,8 +32,10 @@ def rows_that_fit(
     if memory_mib is None:
         return wanted
     # Per worker: a batch being read, one at work (as read, as declared, as a matrix and its
-    # block of scores) and one being written, which also holds texts.
-    row = 4 * 8 * columns + 3 * 8 * len(model.preprocessing.features) + 3 * 250
+    # block of scores) and one being written, which also holds texts.  What a challenger says is
+    # held beside that, and once more while the answers of both are put together.
+    features = sum(len(model.preprocessing.features) for model in models)
+    row = 4 * 8 * columns + 3 * 8 * features + 3 * 250 * len(models)
     used = _peak_memory() >> 20
     rows = (memory_mib - used - _SLACK_MIB) * 2**20 // (row * workers)
     if rows < _LEAST_BATCH:

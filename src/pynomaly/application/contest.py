@@ -13,6 +13,7 @@ from pynomaly.application.ports.learning import Kernels
 from pynomaly.application.row_scorer import RowScorer, ScoredRows
 from pynomaly.domain.canaries import TAIL, Comparison, Observation, Pairs
 from pynomaly.domain.decision import Line
+from pynomaly.domain.errors import PynomalyError
 from pynomaly.domain.ledger import Partition, ScoreVersion
 from pynomaly.domain.models import Model
 from pynomaly.domain.pipelines import DecisionPolicy
@@ -20,9 +21,12 @@ from pynomaly.domain.rollouts import Rollout
 from pynomaly.domain.splits import chosen
 from pynomaly.domain.witnesses import GROUP_ROWS, evidence, grouped
 
-__all__ = ["Challenger", "Contest"]
+__all__ = ["Challenger", "Contest", "reason"]
 
 _log = logging.getLogger(__name__)
+
+_REASON = 300
+"""Characters kept of why a challenger failed."""
 
 _SEPARATOR = "\x1f"  # between the values of several id columns
 
@@ -39,6 +43,7 @@ class Challenger:
         version: Registered model and decision policy.
         decision: That policy.
         line: Where its policy cuts the batch; None where it could not say.
+        failure: Why it could not.
     """
 
     release_id: str
@@ -48,6 +53,7 @@ class Challenger:
     version: ScoreVersion
     decision: DecisionPolicy
     line: Line | None
+    failure: str = ""
 
     @property
     def share(self) -> float:
@@ -102,17 +108,19 @@ class Contest:
         """
         answers = nobody = np.zeros(len(rows), dtype=np.bool_)
         groups = np.zeros(len(rows), dtype=np.int64)
+        failure = self._challenger.failure
         try:
             own = self._scorer(rows, first) if self._scorer else None
             groups = self._groups(rows)
             if self._challenger.share:
                 answers = self._answers(rows)
-        except Exception:  # noqa: BLE001  whatever it is, it must not reach who asked for scores
+        except Exception as error:  # noqa: BLE001  whatever it is, it must not reach who asked
             _log.warning("release %s failed on rows", self._challenger.release_id, exc_info=True)
-            own = None
+            own, failure = None, reason(error)
         failed = len(rows) if own is None else int((~np.isfinite(own.scores)).sum())
         if own is None or failed:
-            self._rows += Comparison(len(rows), 0, failed)
+            failure = failure or "its score is not a finite number"
+            self._rows += Comparison(len(rows), 0, failed, failure=failure)
             return champion, nobody
         self._rows += Comparison(len(rows), answered=int(answers.sum()))
         self._alerts.add(groups, own.flags, champion.flags)
@@ -137,6 +145,13 @@ class Contest:
             for row in zip(*columns, strict=True)
         )
         return chosen(rollout.salt, names, share)
+
+
+def reason(error: BaseException) -> str:
+    """Return why a challenger failed, in one line for the record of its release."""
+    unexpected = f"{type(error).__name__}: {error}"
+    said = error.message if isinstance(error, PynomalyError) else unexpected
+    return " ".join(said.split())[:_REASON]
 
 
 class _SingledOut:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -87,14 +87,12 @@ class GateVersion:
         challenger = self.loader.version(pipeline.name, version)
         production = self.records.production(pipeline.name)
         champion = production.version if production else None
-        again = production is not None and challenger.version == champion
-        if production and again and deciding(pipeline, production) == pipeline:
+        same = production is not None and deciding(pipeline, production) == pipeline
+        if same and challenger.version == champion:
             raise UsageError(
                 f"version {champion} of '{pipeline.name}' serves already",
                 hint=f"train a newer one: pynomaly train {pipeline.name}",
             )
-        # A model is not compared with itself for weeks: a new policy alone switches at once.
-        rollout = replace(pipeline.rollout, strategy="direct") if again else pipeline.rollout
         gates = overridden(self._gates(pipeline, challenger, production), overrides)
         verdict = combine(gates, allow_inconclusive=pipeline.release.allow_inconclusive)
         release = Release(
@@ -108,9 +106,9 @@ class GateVersion:
             gates=gates,
             created_at=datetime.now(UTC),
             decision=pipeline.decision,
-            rollout=plan_rollout(rollout, new_salt(), to=to, first=champion is None),
+            rollout=plan_rollout(pipeline.rollout, new_salt(), to=to, first=champion is None),
             to=to,
-            needs_approval=verdict == "review" or rollout.approval == "required",
+            needs_approval=verdict == "review" or pipeline.rollout.approval == "required",
             proposer=actor,
         )
         self.records.add_release(release)

@@ -73,17 +73,24 @@ class ReconcileRegistry:
             if release is None:
                 self.registry.remove_alias(pipeline, alias)
             else:
-                self.registry.tag(pipeline, release.version, _tags(release))
+                self._tag(pipeline, release.version, release)
                 self.registry.set_alias(pipeline, alias, release.version)
             moved[alias] = version
         return Reconciled(moved, tuple(sorted(missing)))
 
-    def _tag(self, pipeline: str, version: int) -> None:
-        """Say of a version that loses an alias where its newest release stands."""
-        releases = self.records.releases(pipeline, 1_000_000)
-        newest = next((release for release in releases if release.version == version), None)
-        if newest and self.registry.holds(pipeline, version):
-            self.registry.tag(pipeline, version, _tags(newest))
+    def _tag(self, pipeline: str, version: int, release: Release | None = None) -> None:
+        """Say of a version where it stands, by a release of it; by its newest where None.
+
+        What serves says so, also while another decision policy for it is on its way.
+        """
+        serving = self.records.production(pipeline)
+        if serving and serving.version == version:
+            release = serving
+        if release is None:
+            releases = self.records.releases(pipeline, 1_000_000)
+            release = next((release for release in releases if release.version == version), None)
+        if release and self.registry.holds(pipeline, version):
+            self.registry.tag(pipeline, version, _tags(release))
 
     def _wanted(self, pipeline: str) -> dict[str, Release | None]:
         """Return the release each alias is to point at."""

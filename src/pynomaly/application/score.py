@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from pynomaly.application.batch_line import draw_lines
 from pynomaly.application.batch_rows import rows_that_fit
 from pynomaly.application.champion import ModelLoader
-from pynomaly.application.find_challenger import FindChallenger
+from pynomaly.application.contest import Challenger
+from pynomaly.application.find_challenger import Absent, FindChallenger
 from pynomaly.application.plan_scoring import (
     gone,
     parts_target,
@@ -34,6 +35,7 @@ from pynomaly.application.refused_rows import refused_rows, refused_within
 from pynomaly.application.score_partition import PartitionWork, refuse_kept
 from pynomaly.application.score_work import JobWork, Slice
 from pynomaly.application.validate import Validated
+from pynomaly.domain.canaries import together
 from pynomaly.domain.decision import Line
 from pynomaly.domain.errors import (
     ConfigurationError,
@@ -44,11 +46,11 @@ from pynomaly.domain.errors import (
     SourceChangedError,
 )
 from pynomaly.domain.identifiers import new_id
-from pynomaly.domain.ledger import Entry, Output, ScoreJob, partition_key
+from pynomaly.domain.ledger import Entry, Output, ScoreJob, ScoreVersion, partition_key
 from pynomaly.domain.pipelines import Pipeline, SourceSpec
 from pynomaly.domain.runs import ScoredBatch
 
-__all__ = ["Compute", "ScoreSnapshot"]
+__all__ = ["Compute", "ScoreSnapshot", "Scored"]
 
 Numbers = NDArray[np.int64]
 
@@ -58,6 +60,23 @@ class Compute(Protocol):
 
     def __call__(self, work: JobWork, on_rows: Callable[[int], None]) -> None:
         """Work until every partition of the job is committed or has failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What a job came to.
+
+    Args:
+        batch: As it is on record.
+        challenger: What was rolled out beside the champion.
+        answered: Rows that it answered; the champion answered the others.
+        absent: What would have been, and why it took no part.
+    """
+
+    batch: ScoredBatch
+    challenger: ScoreVersion | None = None
+    answered: int = 0
+    absent: Absent | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +123,7 @@ class ScoreSnapshot:
         run_id: str,
         output: Output,
         on_rows: Callable[[int], None] = lambda _: None,
-    ) -> ScoredBatch:
+    ) -> Scored:
         """Score every accepted row; what the ledger has already is not scored again.
 
         Args:
@@ -134,13 +153,15 @@ class ScoreSnapshot:
         target = self._target(pipeline, output)
         refuse_overtaken(self.ledger, plan, pipeline, version, target, besides=run_id)
         refused = refused_rows(self.datasets, validated.dataset.quarantine_uri)
+        found = self.challenger(pipeline, registered)
+        challenger = found if isinstance(found, Challenger) else None
+        models = [model] if challenger is None else [model, challenger.model]
         batch_rows = rows_that_fit(
-            self.batch_rows, self.memory_mib, self.workers, len(columns), model
+            self.batch_rows, self.memory_mib, self.workers, len(columns), models
         )
         work = PartitionWork(
             pipeline, spec, model, version, Line(np.inf, last=-1), target,
-            kept, output.partition_by, batch_rows,
-            self.challenger(pipeline, registered),
+            kept, output.partition_by, batch_rows, challenger,
         )  # fmt: skip
         work, firsts = self._lines(work, validated, refused)
         job = ScoreJob(
@@ -173,7 +194,16 @@ class ScoreSnapshot:
         self.ledger.open_job(job, entries)
         done = _Done(on_rows, self.ledger.progress(job.id).rows_in)
         self.compute(JobWork(job.id, work, slices), done.add)
-        return self._conclude(pipeline, job, validated, output)
+        batch = self._conclude(pipeline, job, validated, output)
+        if isinstance(found, Absent):
+            return Scored(batch, absent=found)
+        return Scored(batch, challenger.version if challenger else None, self._answered(job))
+
+    def _answered(self, job: ScoreJob) -> int:
+        """Return how many rows a challenger answered."""
+        outcomes = [entry.outcome for entry in self.ledger.entries_of(job.id)]
+        seen = [outcome.observed.seen for outcome in outcomes if outcome and outcome.observed]
+        return together(seen).answered
 
     def _target(self, pipeline: Pipeline, output: Output) -> str:
         """Return where the parts go."""

@@ -69,6 +69,7 @@ class Comparison:
         errors: Rows the challenger could not score; the champion answered them.
         alerts: Rows flagged.
         tail: Rows with a p-value up to :data:`TAIL`.
+        failure: Why it failed first; empty where it did not.
     """
 
     rows: int = 0
@@ -76,6 +77,7 @@ class Comparison:
     errors: int = 0
     alerts: Pairs = Pairs()
     tail: Pairs = Pairs()
+    failure: str = ""
 
     def __add__(self, other: Comparison) -> Comparison:
         """Return both together."""
@@ -85,6 +87,7 @@ class Comparison:
             self.errors + other.errors,
             self.alerts + other.alerts,
             self.tail + other.tail,
+            self.failure or other.failure,
         )
 
 
@@ -133,8 +136,10 @@ def judge(seen: Comparison, rollout: Rollout) -> Finding:
         rollout: With ``max_ratio`` and ``alpha``.
     """
     if seen.errors:
+        why = f": {seen.failure.rstrip('.')}" if seen.failure else ""
         return Finding(
-            "roll_back", f"The challenger could not score {seen.errors:,} of {seen.rows:,} rows."
+            "roll_back",
+            f"The challenger could not score {seen.errors:,} of {seen.rows:,} rows{why}.",
         )
     ratio, told = rollout.max_ratio, []
     # Two looks at two sides: each may be wrong with a quarter of alpha, per step.

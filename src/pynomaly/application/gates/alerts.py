@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,25 +30,29 @@ def alert_rate(
     rows: pa.Table,
     policy: ReleasePolicy,
     decision: DecisionPolicy,
+    serving: DecisionPolicy,
     *,
     gate: str = "alert_rate",
     which: str = "held-out rows",
 ) -> GateResult:
-    """Compare alert volumes on the same rows.
+    """Compare alert volumes on the same rows, each model deciding by its own policy.
 
     The ratio of the two rates is judged by its 95 % interval, so that few alerts alone neither
     block nor ask for review.  Where the champion itself overruns its budget on these rows, the data
     moved away from it, and fewer alerts are what a retrain is for: a person looks.  Many times more
     are not, and block.  A person looks as well where the challenger overruns its own budget; with a
     time column the held-out rows are the newest, and calibration on older ones need not hold on
-    them.  ``top_k`` flags as many rows whatever the model; ``fdr`` takes the rows as one batch.
+    them.  Where only the policy makes the difference, somebody asked for it: a person looks, and
+    only a model that is far off by the same policy blocks.  ``top_k`` flags as many rows whatever
+    the model; ``fdr`` takes the rows as one batch.
 
     Args:
         challenger: To be released.
         champion: What serves, if anything.
         rows: Conformed, that neither was fitted on.
         policy: Holds the thresholds.
-        decision: Flags rows.
+        decision: The challenger's policy.
+        serving: The champion's.
         gate: Name of the result.
         which: What the sentence calls the rows.
     """
@@ -58,9 +63,11 @@ def alert_rate(
             f"The policy flags the {decision.k:,} strangest rows of every batch, whatever the "
             "model.",
         )  # fmt: skip
+    if serving.kind == "top_k":  # says nothing about rows that are no batch of its own
+        serving = decision
     if why := silent(challenger, n, decision):
         return GateResult(gate, "review", 0.0, None, None, n, why)
-    if champion and (why := silent(champion, n, decision)):
+    if champion and (why := silent(champion, n, serving)):
         return GateResult(
             gate, "review", None, None, None, n,
             f"No alerts of the champion to compare with. {why}",
@@ -79,33 +86,65 @@ def alert_rate(
             gate, "pass", own / n, None, None, n,
             f"First model: would flag {own:,} of {n:,} {which} ({own / n:.2%}).",
         )  # fmt: skip
-    scores = champion.score(rows)
-    theirs = champion.alerts(decision, scores)
-    ratio, low, high = ratio_interval(own, theirs)
-    moved = overrun(champion, scores, policy, decision)
-    if moved and low <= policy.alert_rate_block_high:
+    judged = _against(champion, own, rows, policy, decision, serving, gate=gate, which=which)
+    if judged.verdict == "pass" and too_many:
+        return replace(judged, verdict="review", bound=too_many, threshold=decision.budget)
+    return judged
+
+
+def _against(
+    champion: Contender,
+    own: int,
+    rows: pa.Table,
+    policy: ReleasePolicy,
+    decision: DecisionPolicy,
+    serving: DecisionPolicy,
+    *,
+    gate: str,
+    which: str,
+) -> GateResult:
+    """Compare so many alerts with the champion's by its own policy, and by the new one."""
+    n, scores = len(rows), champion.score(rows)
+    theirs = alike = champion.alerts(serving, scores)
+    changed = serving != decision and not silent(champion, n, decision)
+    if changed:
+        alike = champion.alerts(decision, scores)
+    by_model = _compared(own, alike, policy)
+    flood = by_model[0] == "block" and own > alike
+    moved = overrun(champion, scores, policy, serving)
+    if moved and not flood:
         return GateResult(
-            gate, "review", theirs / n, moved, decision.budget, n,
+            gate, "review", theirs / n, moved, serving.budget, n,
             f"The data moved: the champion would flag {theirs:,} of {n:,} {which}, at least "
-            f"{moved:.2%} for a budget of {decision.budget:.2%}; the challenger {own:,}.",
+            f"{moved:.2%} for a budget of {serving.budget:.2%}; the challenger {own:,}.",
         )  # fmt: skip
-    verdict: Verdict = "pass"
-    bound, threshold = (low, policy.alert_rate_review) if ratio >= 1 else (
-        high, 1 / policy.alert_rate_review,
-    )  # fmt: skip
-    if low > policy.alert_rate_block_high:
-        verdict, threshold = "block", policy.alert_rate_block_high
-    elif high < policy.alert_rate_block_low:
-        verdict, threshold = "block", policy.alert_rate_block_low
-    elif low > policy.alert_rate_review or high < 1 / policy.alert_rate_review:
-        verdict = "review"
-    elif too_many:
-        verdict, bound, threshold = "review", too_many, decision.budget
-    return GateResult(
-        gate, verdict, ratio, bound, threshold, n,
+    ratio, low, high = ratio_interval(own, theirs)
+    verdict, bound, threshold = _compared(own, theirs, policy)
+    sentence = (
         f"Would flag {own:,} of {n:,} {which}, the champion {theirs:,}: "
-        f"{ratio:.2f} times as many (between {low:.2f} and {high:.2f}).",
-    )  # fmt: skip
+        f"{ratio:.2f} times as many (between {low:.2f} and {high:.2f})."
+    )
+    if changed:
+        sentence += f" By the new decision policy the champion would flag {alike:,}."
+        if by_model[0] == "block":
+            verdict, bound, threshold = by_model
+        elif verdict == "block":
+            verdict = "review"
+    return GateResult(gate, verdict, ratio, bound, threshold, n, sentence)
+
+
+def _compared(own: int, theirs: int, policy: ReleasePolicy) -> tuple[Verdict, float, float]:
+    """Return what so many alerts instead of so many mean, by which bound and threshold."""
+    ratio, low, high = ratio_interval(own, theirs)
+    if low > policy.alert_rate_block_high:
+        return "block", low, policy.alert_rate_block_high
+    if high < policy.alert_rate_block_low:
+        return "block", high, policy.alert_rate_block_low
+    asks = low > policy.alert_rate_review or high < 1 / policy.alert_rate_review
+    verdict: Verdict = "review" if asks else "pass"
+    if ratio >= 1:
+        return verdict, low, policy.alert_rate_review
+    return verdict, high, 1 / policy.alert_rate_review
 
 
 def recent_alert_rate(
@@ -114,6 +153,7 @@ def recent_alert_rate(
     recent: Recent,
     policy: ReleasePolicy,
     decision: DecisionPolicy,
+    serving: DecisionPolicy,
 ) -> GateResult | None:
     """Compare alert volumes on what production sends now: the newest batch that can be read again.
 
@@ -129,10 +169,10 @@ def recent_alert_rate(
     if newest is None or decision.kind == "top_k":
         return None
     n = len(newest.rows)
-    if silent(challenger, n, decision) or silent(champion, n, decision):
+    if silent(challenger, n, decision) or silent(champion, n, serving):
         return None
     return alert_rate(
-        challenger, champion, newest.rows, policy, decision,
+        challenger, champion, newest.rows, policy, decision, serving,
         gate="recent_alert_rate", which=newest.which,
     )  # fmt: skip
 

@@ -91,7 +91,7 @@ def _own(context: GateContext) -> Iterator[GateResult]:
     yield batch_invariant(challenger, holdout, scores, seed)
     yield distinct_scores(challenger, holdout, scores, policy.min_distinct_scores)
     yield injected_recall(challenger, champion, holdout, policy, seed)
-    yield alert_rate(challenger, champion, holdout, policy, decision)
+    yield alert_rate(challenger, champion, holdout, policy, decision, context.serving)
     yield alerts_per_day(
         challenger, holdout, context.recent, policy, decision, first=champion is None
     )
@@ -113,10 +113,10 @@ def _with_champion(context: GateContext) -> Iterator[GateResult]:
     seed = context.pipeline.training.seed
     yield training_rows(challenger.model, champion.model, policy)
     yield column_scales(challenger.model, champion.model, policy)
-    yield rank_agreement(challenger, champion, context.holdout, policy, decision)
+    yield rank_agreement(challenger, champion, context.holdout, policy, context.serving)
     for judged in (
         recent_recall(challenger, champion, context.recent, policy, seed),
-        recent_alert_rate(challenger, champion, context.recent, policy, decision),
+        recent_alert_rate(challenger, champion, context.recent, policy, decision, context.serving),
     ):
         if judged:
             yield judged

@@ -188,7 +188,7 @@ def rank_agreement(
     champion: Contender,
     holdout: pa.Table,
     policy: ReleasePolicy,
-    decision: DecisionPolicy,
+    serving: DecisionPolicy,
 ) -> GateResult:
     """Block a challenger that ranks ordinary rows quite unlike the champion.
 
@@ -213,7 +213,7 @@ def rank_agreement(
         f"Ranks {n:,} held-out rows like the champion with Spearman's ρ = {rho:.2f} (at most "
         f"{upper:.2f}, at least {policy.min_rank_agreement:.2f} is wanted)."
     )
-    if verdict == "block" and overrun(champion, theirs, policy, decision):
+    if verdict == "block" and overrun(champion, theirs, policy, serving):
         verdict = "review"
         sentence += " The data moved away from the champion, so its ranking is no measure."
     return GateResult("rank_agreement", verdict, rho, upper, policy.min_rank_agreement, n, sentence)

@@ -57,7 +57,12 @@ class ModelRegistry(Protocol):
         """Log one run and create one version."""
 
     def download(self, version: ModelVersion, folder: Path) -> Path:
-        """Fetch the version's model folder into ``folder``; returns the folder's path."""
+        """Fetch the version's model folder into ``folder``; returns the folder's path.
+
+        Raises:
+            IntegrityError: The registry has lost it.
+            PynomalyError: The registry does not answer.
+        """
 
     def artifact(self, version: ModelVersion, name: str) -> bytes:
         """Return an artifact that was logged with a version, as the registry has it now.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from pynomaly.domain.errors import PynomalyError
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-__all__ = ["connect", "is_server", "quiet_mlflow", "redacted", "translated_errors"]
+__all__ = ["connect", "is_server", "quiet_mlflow", "redacted", "translated_errors", "unanswered"]
 
 _QUIET = {
     "DO_NOT_TRACK": "true",
@@ -71,6 +72,28 @@ def connect(tracking_uri: str) -> MlflowClient:
         Path(tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
     with translated_errors(tracking_uri, "open the model registry"):
         return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+
+
+# Named rather than imported: whoever raises them has imported their module.
+_UNANSWERED = (
+    ("requests.exceptions", ("ConnectionError", "Timeout", "RetryError")),
+    ("botocore.exceptions", ("HTTPClientError", "EndpointConnectionError")),
+    ("sqlalchemy.exc", ("OperationalError", "InterfaceError", "TimeoutError")),
+)
+
+
+def unanswered(error: BaseException | None) -> bool:
+    """Return whether MLflow or what it stores in did not answer, rather than said no."""
+    while error is not None:
+        if isinstance(error, ConnectionError | TimeoutError) or any(
+            isinstance(error, getattr(sys.modules[module], name))
+            for module, names in _UNANSWERED
+            if module in sys.modules
+            for name in names
+        ):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pynomaly.domain.errors import IntegrityError, OutputExistsError
+from pynomaly.domain.errors import IntegrityError, OutputExistsError, PynomalyError
 from pynomaly.domain.releases import ModelVersion
 from pynomaly.infrastructure.mlflow import pyfunc, tracking
 from pynomaly.infrastructure.mlflow.client import (
@@ -18,6 +18,7 @@ from pynomaly.infrastructure.mlflow.client import (
     is_server,
     redacted,
     translated_errors,
+    unanswered,
 )
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ class MlflowRegistry:
         Raises:
             OutputExistsError: ``folder`` has content.
             IntegrityError: The registry has lost the version or its files, or serves links.
+            PynomalyError: The registry does not answer.
         """
         from mlflow.exceptions import MlflowException
 
@@ -107,7 +109,15 @@ class MlflowRegistry:
                 fetched = self._fetch(f"{source}/{pyfunc.MODEL_SUBFOLDER}", Path(temporary))
                 folder.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copytree(fetched, folder, dirs_exist_ok=True)
-        except (MlflowException, FileNotFoundError) as error:
+        except (MlflowException, OSError) as error:
+            if unanswered(error):
+                raise PynomalyError(
+                    f"MLflow at {redacted(self._tracking_uri)} does not answer: version "
+                    f"{version.version} of {version.pipeline!r} cannot be fetched now",
+                    hint="check that its server, database and artifact store are up, and run again",
+                ) from error
+            if not isinstance(error, MlflowException | FileNotFoundError):
+                raise
             raise IntegrityError(
                 f"version {version.version} of {version.pipeline!r} cannot be fetched from "
                 f"MLflow at {redacted(self._tracking_uri)}: {error}",

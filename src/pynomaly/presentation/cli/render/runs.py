@@ -79,23 +79,43 @@ def _gated(facts: Facts) -> str:
 
 def _promoted(facts: Facts) -> str:
     previous = facts.get("previous")
-    before = f", before it version {previous}" if previous is not None else ""
     version, state = facts["version"], facts.get("state", "production")
+    who = _challenger(version, previous)
     if state == "staging":
-        return f"version {version} scores silently beside version {previous or 'nothing'}"
+        return f"{who} scores silently beside {_champion(version, previous)}"
     if state == "canary":
         return (
-            f"version {version} answers {share(facts['share'])} of the rows ({facts['strategy']}), "
-            f"version {previous} the others"
+            f"{who} answers {share(facts['share'])} of the rows ({facts['strategy']}), "
+            f"{_champion(version, previous)} the others"
         )
-    return f"version {version} serves{before}"
+    before = f", before it {_champion(version, previous)}" if previous is not None else ""
+    return f"{who} serves{before}"
+
+
+def _challenger(version: int, previous: int | None) -> str:
+    """Return what is released: a version, or a policy for the one that serves."""
+    return f"version {version}" + (" with a new decision policy" if version == previous else "")
+
+
+def _champion(version: int, previous: int | None) -> str:
+    if previous is None:
+        return "nothing"
+    return f"version {previous}" + (" with the present one" if version == previous else "")
 
 
 def _scored(facts: Facts) -> str:
-    return (
-        f"{number(facts['rows_scored'])} rows scored by version {facts['model_version']}, "
-        f"{number(facts['rows_flagged'])} flagged"
-    )
+    rows, version = facts["rows_scored"], facts["model_version"]
+    others = facts.get("rows_by_challenger", 0)
+    by = f"scored by version {version}"
+    if others:
+        by = (
+            f"scored, {number(rows - others)} by version {version} and {number(others)} by "
+            f"{_challenger(facts['challenger'], version)}"
+        )
+    told = f"{number(rows)} rows {by}, {number(facts['rows_flagged'])} flagged"
+    if absent := facts.get("challenger_absent"):
+        told += f". Version {absent['version']} took no part: {absent['reason']}"
+    return told
 
 
 def _monitored(facts: Facts) -> str:
@@ -109,12 +129,12 @@ def _monitored(facts: Facts) -> str:
 def _judged(facts: Facts) -> str:
     if not facts:
         return "nothing to judge"
-    version = facts["version"]
+    who = _challenger(facts["version"], facts.get("champion"))
     went = {
-        "production": f"version {version} serves",
-        "rolled_back": f"version {version} was rolled back",
-        "canary": f"version {version} answers {share(facts['next_share'])} of the rows",
-        "staging": f"version {version} scores silently",
+        "production": f"{who} serves",
+        "rolled_back": f"{who} was rolled back",
+        "canary": f"{who} answers {share(facts['next_share'])} of the rows",
+        "staging": f"{who} scores silently",
     }[facts["state"]]
     answered = f"It answered {number(facts['answered'])} of {number(facts['rows'])} rows."
     return f"{facts['verdict'].replace('_', ' ')}: {went}. {answered} {facts['sentence']}"
