@@ -24,6 +24,7 @@ from pynomaly.domain.models import (
     Normalisation,
     NumericEncoding,
     Preprocessing,
+    Seen,
     TimeEncoding,
 )
 from pynomaly.infrastructure.modelfolder import FolderModelStore
@@ -58,6 +59,7 @@ def _model() -> Model:
             ),
         ),
         Calibration(np.array([-0.5, 0.1, 1e300])),
+        seen=Seen(np.array([1, 2**64 - 1], np.uint64), np.array([7], np.uint64)),
     )  # fmt: skip
 
 
@@ -93,6 +95,18 @@ def test_a_model_comes_back_exactly(saved):
         member.arrays["references"], model.members[0].arrays["references"]
     )
     assert member.arrays["k"].dtype == model.members[0].arrays["k"].dtype
+    np.testing.assert_array_equal(loaded.seen.fitted, model.seen.fitted)
+    np.testing.assert_array_equal(loaded.seen.taught, model.seen.taught)
+
+
+def test_a_model_from_before_it_kept_what_it_saw_comes_back(tmp_path):
+    STORE.save(replace(_model(), seen=None), GOLDEN, tmp_path / "old")
+    document = json.loads((tmp_path / "old" / "model.json").read_text())
+    del document["card"]["verdicts"]
+    (tmp_path / "old" / "model.json").write_text(json.dumps(document))
+    model = STORE.load(tmp_path / "old", _reseal(tmp_path / "old"))
+    assert model.seen is None
+    assert model.card.verdicts == {}
 
 
 def test_golden_rows_come_back(saved):

@@ -145,8 +145,9 @@ def test_alerts_that_are_no_exceptions_any_more_are_fitted_on_and_told():
     waiting = digests(rows.slice(0, 200), PIPELINE)
     lesson = prepare_lesson(
         TrainingRows(rows.slice(0, 900), rows.slice(900)), PIPELINE,
-        Judgements((), dict.fromkeys(waiting, NOON)),
+        Judgements((), dict.fromkeys(waiting, NOON), nameless=3),
     )  # fmt: skip
+    assert "3 flagged rows that wait for a verdict could not be looked for" in lesson.sentence
     assert lesson.rows[FITTED].to_numpy().all()
     assert lesson.counts["waiting_fitted"] == 200
     assert "more than 10%" in lesson.sentence

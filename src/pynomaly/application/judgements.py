@@ -21,10 +21,12 @@ class Judgements:
     Args:
         verdicts: That stand.
         waiting: Digests of flagged rows without a verdict, and since when they are flagged.
+        nameless: Further ones that nothing calls: they have no id, and their source is gone.
     """
 
     verdicts: tuple[Verdict, ...] = ()
     waiting: Mapping[str, datetime] = field(default_factory=dict)
+    nameless: int = 0
 
 
 def nothing_said(_: Pipeline) -> Judgements:
@@ -46,10 +48,15 @@ class CollectJudgements:
 
     def __call__(self, pipeline: Pipeline) -> Judgements:
         """Return the judgements of a pipeline as they are now."""
-        waiting = {
-            alert.row: alert.scored_at
+        open_alerts = [
+            alert
             for incident in self.incidents(pipeline)
             for alert in incident.alerts
-            if alert.said is None and alert.row is not None
-        }
-        return Judgements(standing(self.verdicts.of(pipeline.name)), waiting)
+            if alert.said is None
+        ]
+        waiting = {alert.row: alert.scored_at for alert in open_alerts if alert.row is not None}
+        return Judgements(
+            standing(self.verdicts.of(pipeline.name)),
+            waiting,
+            sum(alert.row is None for alert in open_alerts),
+        )

@@ -74,6 +74,11 @@ class Lesson:
                 f"{count['waiting_fitted']:,} flagged rows that wait for a verdict were fitted on: "
                 f"they are more than {MOST_WAITING:.0%} of the table."
             )
+        if count["waiting_nameless"]:
+            told.append(
+                f"{count['waiting_nameless']:,} flagged rows that wait for a verdict could not be "
+                "looked for: they have no id, and their source is gone or was changed."
+            )
         return " ".join(told)
 
 
@@ -125,6 +130,7 @@ def prepare_lesson(rows: TrainingRows, pipeline: Pipeline, judgements: Judgement
         "unreadable": len(elsewhere) - len(readable),
         "waiting_set_aside": 0 if too_many else int(waiting.sum()),
         "waiting_fitted": int(waiting.sum()) if too_many else 0,
+        "waiting_nameless": judgements.nameless,
     }
     table = rows.fit
     if said or waiting.any():

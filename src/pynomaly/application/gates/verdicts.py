@@ -53,6 +53,8 @@ def contamination(
     opened = [row for row in flagged if waiting[row] < trained_at]
     late = len(fitted) - len(known)
     too_many = challenger.model.card.verdicts.get("waiting_fitted", 0)
+    if judgements.nameless:
+        asked += f" ({judgements.nameless:,} more have no id, and their source is gone)"
     told = f"Of {asked} {len(fitted):,} and {len(flagged):,} were fitted on as ordinary rows"
     if known or (opened and not too_many):
         return GateResult(

@@ -269,6 +269,8 @@ def _next(document: Facts, steps: Mapping[str, Facts], data: str | None) -> Iter
         yield f"pynomaly run {name}" + (f" --data {shlex.quote(data)}" if data else "")
     if command == "train" and "register" in steps:
         yield f"pynomaly release {name} --version {steps['register']['version']}"
+    if command in ("run", "score") and steps.get("score", {}).get("rows_flagged"):
+        yield f"pynomaly incidents list {name}"
     if command in ("run", "score") and "score" in steps:
         yield f"pynomaly scores read {name} --out current.parquet"
     if steps.get("monitor", {}).get("level") == "drift":
