@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -11,9 +10,9 @@ from typing import TYPE_CHECKING
 from pynomaly.domain.detectors import detector
 from pynomaly.domain.gates import Override
 from pynomaly.domain.pipelines import Pipeline, SourceSpec
-from pynomaly_flows import artifacts
+from pynomaly_flows import artifacts, facts
 from pynomaly_flows.context import Event, Job, emit, platform, under_flow_run
-from pynomaly_flows.steps import Facts, step
+from pynomaly_flows.steps import step
 
 if TYPE_CHECKING:
     from pynomaly.application.judge_rollout import Judged
@@ -48,16 +47,7 @@ _PROGRESS_SECONDS = 2.0
 """Between two updates of a progress bar in Prefect's UI; each is a request."""
 
 
-def _planned(result: Plan) -> Facts:
-    return {
-        "data": result.uri,
-        "partitions": len(result.partitions),
-        "bytes": result.size_bytes,
-        "fingerprint": result.fingerprint.content,
-    }
-
-
-@step(summary=_planned)
+@step(summary=facts.planned)
 def plan(
     job: Job,
     data: str | None,
@@ -76,23 +66,7 @@ def plan(
     )
 
 
-def _validated(result: Validated) -> Facts:
-    return {
-        "report_id": result.report.id,
-        "report_path": result.report_path,
-        "verdict": result.report.verdict,
-        "data": result.dataset.snapshot.uri,
-        "fingerprint": result.dataset.snapshot.fingerprint.content,
-        "rows": result.dataset.snapshot.rows,
-        "accepted": result.dataset.rows,
-        "quarantined": result.dataset.quarantined,
-        "quarantine_uri": result.dataset.quarantine_uri,
-        "expectations": len(result.report.results),
-        "warnings": sum(not r.passed for r in result.report.results),
-    }
-
-
-@step(summary=_validated, artifact=artifacts.validation_page)
+@step(summary=facts.validated, artifact=artifacts.validation_page)
 def validate(
     job: Job, data: str | None, plan: Plan, to_score: bool = False, attempt: int = 1
 ) -> Validated:
@@ -102,42 +76,13 @@ def validate(
     return platform().validate(pipeline, spec, job.run_id, plan, to_score=to_score)
 
 
-def _profiled(result: Profile) -> Facts:
-    from pynomaly.application.profile import profile_document
-
-    return {
-        # What the registry keeps of it can be told from anything else by this.
-        "sha256": hashlib.sha256(profile_document(result)).hexdigest(),
-        "rows": result.rows,
-        "sampled_rows": result.sampled_rows,
-        "columns": len(result.columns),
-        "features": sum(c.role == "feature" for c in result.columns),
-        "dropped": {c.name: c.reason for c in result.columns if c.role == "dropped"},
-        "duplicate_rows": result.duplicate_rows,
-        "contamination": list(result.contamination),
-    }
-
-
-@step(summary=_profiled)
+@step(summary=facts.profiled)
 def profile(job: Job, dataset: Dataset) -> Profile:
     """Describe the staged rows column by column."""
     return platform().profile(_pipeline(job), dataset)
 
 
-def _tuned(result: Choice) -> Facts:
-    return {
-        "trials": len(result.trials),
-        "detector": result.detector,
-        "certified": detector(result.detector).certified,
-        "params": dict(result.params),
-        "objective": result.objective,
-        "incumbent": result.trials[0].detector,
-        "incumbent_kept": result.params == result.trials[0].params
-        and result.detector == result.trials[0].detector,
-    }
-
-
-@step(summary=_tuned)
+@step(summary=facts.tuned)
 def tune(job: Job, dataset: Dataset) -> Choice:
     """Choose a detector and its parameters."""
     pipeline = _pipeline(job)
@@ -157,33 +102,13 @@ def _trial_listener(job: Job, pipeline: Pipeline) -> Callable[[Trial], None]:
     return on_trial
 
 
-def _trained(result: TrainedModel) -> Facts:
-    return {
-        "detector": result.detector,
-        "certified": detector(result.detector).certified,
-        "fitted_rows": result.fitted_rows,
-        "metrics": dict(result.metrics),
-        "labels": result.labels,
-        "verdicts": result.verdicts,
-    }
-
-
-@step(summary=_trained)
+@step(summary=facts.trained)
 def train(job: Job, dataset: Dataset, choice: Choice) -> TrainedModel:
     """Fit, freeze and calibrate the model."""
     return platform().train(_pipeline(job), dataset, choice, job.run_id)
 
 
-def _registered(result: ModelVersion) -> Facts:
-    return {
-        "version": result.version,
-        "uri": result.uri,
-        "manifest_digest": result.manifest_digest,
-        "tracking_run_id": result.tracking_run_id,
-    }
-
-
-@step(summary=_registered, artifact=artifacts.model_link)
+@step(summary=facts.registered, artifact=artifacts.model_link)
 def register(
     job: Job, validated: Validated, profile: Profile, choice: Choice, trained: TrainedModel
 ) -> ModelVersion:
@@ -191,18 +116,7 @@ def register(
     return platform().register(_pipeline(job), validated, profile, choice, trained, job.run_id)
 
 
-def _released(result: Release) -> Facts:
-    return {
-        "release_id": result.id,
-        "version": result.version,
-        "champion": result.champion,
-        "verdict": result.verdict,
-        "state": result.state,
-        "gates": [asdict(gate) for gate in result.gates],
-    }
-
-
-@step(summary=_released, artifact=artifacts.gates_pages)
+@step(summary=facts.released, artifact=artifacts.gates_pages)
 def gate(
     job: Job,
     version: int | None,
@@ -220,18 +134,7 @@ def gate(
     return platform().gate(pipeline, version, job.run_id, actor, to=to, overrides=overrides)
 
 
-def _promoted(result: Release) -> Facts:
-    return {
-        "release_id": result.id,
-        "version": result.version,
-        "previous": result.champion,
-        "state": result.state,
-        "strategy": result.rollout.strategy if result.rollout else None,
-        "share": result.share,
-    }
-
-
-@step(summary=_promoted)
+@step(summary=facts.promoted)
 def promote(
     job: Job, release_id: str | None, accept_review: bool = False, attempt: int = 1
 ) -> Release:
@@ -245,25 +148,7 @@ def promote(
     return release
 
 
-def _scored(result: Scored) -> Facts:
-    batch, challenger, absent = result.batch, result.challenger, result.absent
-    return {
-        "batch_id": batch.id,
-        "model_version": batch.model_version,
-        "policy_version": batch.policy_version,
-        "rows_in": batch.rows_in,
-        "rows_scored": batch.rows_scored,
-        "rows_quarantined": batch.rows_quarantined,
-        "rows_flagged": batch.rows_flagged,
-        "output_uri": batch.output_uri,
-        "quarantine_uri": batch.quarantine_uri,
-        "challenger": challenger and challenger.model_version,
-        "rows_by_challenger": result.answered,
-        "challenger_absent": asdict(absent) if absent else None,
-    }
-
-
-@step(summary=_scored)
+@step(summary=facts.scored)
 def score(
     job: Job, data: str | None, validated: Validated, output: Output, attempt: int = 1
 ) -> Scored:
@@ -279,26 +164,7 @@ def score(
     )
 
 
-def _judged(result: Judged | None) -> Facts:
-    if result is None:
-        return {}
-    return {
-        "release_id": result.release.id,
-        "version": result.release.version,
-        "champion": result.release.champion,
-        "strategy": result.release.rollout.strategy if result.release.rollout else None,
-        "step": result.step,
-        "share": result.share,
-        "rows": result.seen.rows,
-        "answered": result.seen.answered,
-        "verdict": result.finding.verdict,
-        "sentence": result.finding.sentence,
-        "state": result.release.state,
-        "next_share": result.release.share,
-    }
-
-
-@step(summary=_judged, artifact=artifacts.rollout_page)
+@step(summary=facts.judged, artifact=artifacts.rollout_page)
 def rollout(job: Job) -> Judged | None:
     """Advance, hold or roll back what is rolled out, by what was seen since its last step."""
     judged = platform().judge_rollout(job.pipeline)
@@ -335,24 +201,7 @@ def _row_listener(job: Job, of: int) -> Callable[[int], None]:
     return on_rows
 
 
-def _monitored(result: Monitoring) -> Facts:
-    return {
-        "level": result.level,
-        "batch_id": result.batch_id,
-        "source": result.source,
-        "scored_at": result.scored_at.isoformat(timespec="seconds"),
-        "model_version": result.model_version,
-        "policy_version": result.policy_version,
-        "rows": result.rows,
-        "flagged": result.flagged,
-        "earlier_batches": result.earlier,
-        "alert_reasons": dict(result.reasons),
-        "findings": [asdict(finding) for finding in result.findings],
-        "notes": list(result.notes),
-    }
-
-
-@step(summary=_monitored, artifact=artifacts.findings_table)
+@step(summary=facts.monitored, artifact=artifacts.findings_table)
 def monitor(job: Job) -> Monitoring:
     """Compare the last scored batch with its calibration and with earlier batches."""
     return platform().monitor(_pipeline(job))
