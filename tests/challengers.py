@@ -11,6 +11,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -18,13 +19,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pynomaly.application.conform import conform
+from pynomaly.application.judgements import Judgements
+from pynomaly.application.row_names import cells, digests
 from pynomaly.application.scoring_rows import score_table
 from pynomaly.application.train import TrainedModel
 from pynomaly.domain.errors import IntegrityError
 from pynomaly.domain.models import CategoricalEncoding, Encoding, Model, NumericEncoding
 from pynomaly.domain.pipelines import Pipeline
 from pynomaly.domain.releases import ModelVersion, Release
+from pynomaly.domain.runs import Actor
 from pynomaly.domain.scores import calibrate
+from pynomaly.domain.verdicts import Verdict
 from ring import KERNELS, LABELLED, Ring, payments
 
 DOCUMENT = Path(__file__).parents[1] / "docs/explanation/label-free-gates.md"
@@ -171,6 +176,20 @@ def known_anomalies(arena: Arena) -> ModelVersion:
     return ring.registered(replace(trained, holdout_uri=writer.uri))
 
 
+def found_anomalies(arena: Arena) -> ModelVersion:
+    """People had found anomalies of one kind, and training took them for ordinary rows."""
+    snapshot = payments(ROWS, 2, attack=0.005)
+    attacked = snapshot.filter(pc.greater(snapshot.column("speed"), 88.0)).slice(0, 30)
+    job, at = arena.ring.pipeline, datetime(2026, 1, 1, tzinfo=UTC)
+    arena.ring.judgements = Judgements(
+        tuple(
+            Verdict(name, job.name, name, {}, "anomaly", values, "s", Actor("ada"), at)
+            for name, values in zip(digests(attacked, job), cells(attacked, job), strict=True)
+        )
+    )
+    return arena.ring.registered(arena.trained(snapshot, seed=5))
+
+
 def labelled(job: Pipeline) -> Pipeline:
     """Return the pipeline with a label column."""
     return replace(job, schema=LABELLED, label_column="is_fraud")
@@ -218,6 +237,7 @@ CASES = (
         "trained on known anomalies as if they were normal", "known_anomalies", known_anomalies,
         labelled=True,
     ),
+    Case("trained on anomalies people had found", "contamination", found_anomalies),
     Case("trained on last year's data", "recent_alert_rate", last_year),
     Case("8 trees instead of 100", "injected_recall", eight_trees, detector="iforest"),
     Case("uncertified detector", "certified", uncertified),
@@ -294,7 +314,7 @@ def _told(arena: Arena, case: Case) -> Told:
     except IntegrityError:
         return Told(case, REFUSED, (), ())
     finally:
-        arena.ring.pipeline = job
+        arena.ring.pipeline, arena.ring.judgements = job, Judgements()
     assert (release.state == "blocked") == (release.verdict not in ("pass", "review"))
     by_verdict = [(gate.gate, gate.verdict) for gate in release.gates]
     return Told(

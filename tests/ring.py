@@ -20,6 +20,7 @@ from pynomaly.application.conform import conform
 from pynomaly.application.fit import FitScorer
 from pynomaly.application.gate import GateVersion
 from pynomaly.application.gates.recent import ReadRecent
+from pynomaly.application.judgements import Judgements
 from pynomaly.application.ports.registry import Registration
 from pynomaly.application.scoring_rows import score_table
 from pynomaly.application.train import FitModel, TrainedModel
@@ -135,12 +136,14 @@ class Ring:
     Args:
         folder: For everything that is written.
         pipeline: What is released.
+        judgements: What people have said about rows when the gates are asked.
     """
 
     folder: Path
     pipeline: Pipeline = field(default_factory=pipeline)
     records: Serving = field(default_factory=Serving)
     ledger: InMemoryLedger = field(default_factory=InMemoryLedger)
+    judgements: Judgements = field(default_factory=Judgements)
 
     def __post_init__(self) -> None:
         self.reader = adapters.partition_reader()
@@ -259,5 +262,6 @@ class Ring:
             KERNELS,
             self.records,
             ReadRecent(self.records, self.ledger, self.reader, self.datasets),
+            lambda _: self.judgements,
         )
         return gate(self.pipeline, version.version, "run", Actor("ada"), overrides=overrides)
