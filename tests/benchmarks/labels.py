@@ -7,7 +7,8 @@ labelled, in these ways:
 - ten anomalies, nothing else known; the same with all other rows, hidden anomalies among them,
   labelled as normal;
 - every row;
-- 5 % of the rows with labels that mean nothing: one in eight at random.
+- 5 % of the rows with labels that mean nothing: one in eight at random;
+- three, five, eight or ten rows, drawn at random, called anomalies, nothing else known.
 
 Wins, losses and the Wilcoxon test pair the sets, each set's value averaged over the seeds first.
 
@@ -73,6 +74,17 @@ def useless(y: NDArray[np.int64], rng: np.random.Generator) -> Floats:
     return labels
 
 
+def useless_anomalies(count: int) -> Regime:
+    """Call a few rows anomalies without looking at them."""
+
+    def draw(y: NDArray[np.int64], rng: np.random.Generator) -> Floats:
+        labels = np.full(len(y), np.nan)
+        labels[rng.permutation(len(y))[:count]] = 1.0
+        return labels
+
+    return draw
+
+
 REGIMES: dict[str, Regime] = {
     "1 % of rows": share(0.01),
     "5 % of rows": share(0.05),
@@ -80,6 +92,7 @@ REGIMES: dict[str, Regime] = {
     "10 anomalies, rest 'normal'": ten_anomalies(0.0),
     "every row": share(1.0),
     "useless labels": useless,
+    **{f"{count} useless anomalies": useless_anomalies(count) for count in (3, 5, 8, 10)},
 }
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pynomaly.application.ensemble import fit_detector
-from pynomaly.application.evidence import weigh
+from pynomaly.application.evidence import label_free_weight, weigh
 from pynomaly.application.scoring_rows import head_rows, score_members
 from pynomaly.application.supervised import LabelledRows, fit_head, fit_supervised
 from pynomaly.domain.errors import IntegrityError, NotTrainableError
@@ -42,7 +42,8 @@ def head(members):
 
 
 def _head(X, labels, members, fitter=LABELLER, seed=0):
-    return fit_head(LabelledRows.scored(X, labels, members, KERNELS), fitter, seed)
+    rows = LabelledRows.scored(X, labels, members, KERNELS)
+    return fit_head(rows, fitter, seed, label_free_weight(1.0, max(1, int(np.sum(labels == 1)))))
 
 
 def _some(y: np.ndarray, anomalies: int, normal: int) -> np.ndarray:
@@ -132,7 +133,7 @@ def test_too_few_labelled_rows_to_tell_are_called_so_with_no_impossible_figure()
     anomaly = np.array([1, 1, 0])
     perfect = np.array([2.0, 1.0, 0.0])
 
-    found = weigh(anomaly, taught=perfect, mixed=perfect, label_free=perfect, seed=0)
+    found = weigh(anomaly, taught=perfect, label_free=perfect, seed=0)
 
     assert found.roc_auc_needed >= 1
     assert not found.convinces
@@ -140,10 +141,41 @@ def test_too_few_labelled_rows_to_tell_are_called_so_with_no_impossible_figure()
     assert "chance could reach" not in found.sentence
 
 
-def test_the_label_free_score_weighs_less_the_more_anomalies_are_known(members):
+def _evidence(anomalies: int, above: float):
+    """Known anomalies at a place among 1,000 others, which the label-free score leads as well."""
+    anomaly = np.repeat([1, 0], [anomalies, 1_000])
+    places = np.concatenate([np.full(anomalies, 1_000 * above), np.arange(1_000.0)])
+    return weigh(anomaly, taught=places, label_free=places, seed=0)
+
+
+def test_what_a_few_labels_teach_counts_the_more_the_less_chance_could_do_so():
+    shares = [_evidence(5, above).share for above in (0.7, 0.75, 0.8, 0.85, 0.95)]
+
+    assert shares[0] == 0
+    assert 0.04 < shares[1] < shares[2] < shares[3] < shares[4] == 1
+    assert not _evidence(5, 0.7).convinces
+    assert f"counts {shares[2]:.0%} of what it would" in _evidence(5, 0.8).sentence
+
+
+def test_many_labels_count_in_full_or_not_at_all():
+    assert [_evidence(20, above).share for above in (0.6, 0.65, 0.69, 0.71, 0.9)] == [0, 0, 0, 1, 1]
+
+
+def test_the_label_free_score_weighs_less_the_more_anomalies_are_known_and_the_surer_they_are():
+    assert [label_free_weight(1.0, n) for n in (1, 4, 25)] == [1.0, 0.5, 0.2]
+    assert label_free_weight(0.5, 4) == 1.5
+
+
+def test_labels_with_little_evidence_leave_the_order_of_rows_nearly_as_it_was(members):
     X, y = _hidden()
-    weights = [_head(X, _some(y, n, 20), members).weight for n in (1, 4, 25)]
-    assert weights == [1.0, 0.5, 0.2]
+    rows = LabelledRows.scored(X, _some(y, 5, 0), members, KERNELS)
+    heads = [fit_head(rows, LABELLER, 0, label_free_weight(share, 5)) for share in (1.0, 0.05)]
+    before = score_members(members, X, KERNELS)
+    full, little = (
+        np.corrcoef(before, score_members(members, X, KERNELS, head))[0, 1] for head in heads
+    )
+    assert full < 0.8
+    assert little > 0.95
 
 
 def test_frozen_trees_decide_as_scikit_learn_does(members, monkeypatch):

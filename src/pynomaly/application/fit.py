@@ -119,8 +119,8 @@ class FitScorer:
             assert labelled is not None  # a head came from them
             # Judged rows of the part that is scored are missing here, which must not change what
             # the label-free score weighs.
-            parts = fit_head(labelled, self.label_fitter, pipeline.training.seed).parts
-            head = Head(parts, whole.head.weight)
+            seed = pipeline.training.seed
+            head = fit_head(labelled, self.label_fitter, seed, whole.head.weight)
         return FittedScorer(preprocessing, members, head, self.kernels)
 
     def _labelled(

@@ -1,8 +1,8 @@
 """Lets known labels shape the score, as far as they prove that they should.
 
-A head adds the log-odds of two classifiers, fitted on labelled rows, to the label-free score,
-whose weight falls with the number of known anomalies.  It is used only where it stands up to
-labelled rows it was not fitted on; else the model stays label-free.
+A head adds the log-odds of classifiers, fitted on labelled rows, to the label-free score, whose
+weight falls with the number of known anomalies and with the evidence.  It is used only where it stands
+up to labelled rows it was not fitted on; else the model stays label-free.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from pynomaly.application.evidence import Evidence, weigh
+from pynomaly.application.evidence import Evidence, label_free_weight, weigh
 from pynomaly.application.ports.learning import Kernels, LabelFitter
 from pynomaly.application.scoring_rows import head_rows
 from pynomaly.domain.models import Head, Member
@@ -24,9 +24,9 @@ Floats = NDArray[np.float64]
 
 _FOLDS, _FOLD_TREES = 5, 40
 _MOST_UNKNOWN_JUDGED = 2_000
-_AGREEING_SHARE = 0.8
+_AGREEING_SHARE = 0.99
 """A single known anomaly cannot be checked by holding it out.  It is believed if the label-free
-score places it among the strangest fifth."""
+score places it among the strangest hundredth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,8 @@ def fit_supervised(
     Rows of unknown label count as unknown, never as normal.  The decision rests on labelled rows
     that the head judged without having seen them, in up to five folds:
 
-    - it must rank known anomalies above the others with certainty (see :func:`weigh`), and
+    - it must rank known anomalies above the others better than chance, and counts the more the
+      less chance could do so (see :func:`weigh`), and
     - together with the label-free score its average precision must not certainly be below the
       label-free one's.
 
@@ -123,31 +124,32 @@ def fit_supervised(
         return Supervised(None, f"Label-free: {why} ({counted}).", {**metrics, "labels_used": 0.0})
     if anomalies == 1:
         used, finding = _agrees(rows)
+        share = 1.0
     else:
         evidence = _judged(rows, fitter, kernels, seed)
-        used, finding = evidence.convinces, evidence.sentence
+        used, finding, share = evidence.convinces, evidence.sentence, evidence.share
         metrics |= evidence.metrics
     metrics["labels_used"] = float(used)
     if not used:
         return Supervised(None, f"Label-free in spite of labels ({counted}): {finding}.", metrics)
-    head = fit_head(rows, fitter, seed)
+    head = fit_head(rows, fitter, seed, label_free_weight(share, anomalies))
     return Supervised(head, f"Labels shape the score ({counted}): {finding}.", metrics)
 
 
-def fit_head(rows: LabelledRows, fitter: LabelFitter, seed: int, trees: int = 100) -> Head:
+def fit_head(rows: LabelledRows, fitter: LabelFitter, seed: int, weight: float) -> Head:
     """Fit a head without asking whether it is any good: for the folds of a calibration.
 
     Args:
         rows: To learn from.
         fitter: Fits and freezes classifiers.
         seed: Of everything random.
-        trees: In the forest.
+        weight: Of the label-free score.
 
     Raises:
         NotTrainableError: No known anomaly, or nothing to tell it from.
     """
-    parts = fitter.fit(rows.X, rows.scores, rows.labels, seed, floors=rows.floors, trees=trees)
-    return Head(parts, 1.0 / float(np.sqrt(np.sum(rows.labels == 1))))
+    parts = fitter.fit(rows.X, rows.scores, rows.labels, seed, floors=rows.floors)
+    return Head(parts, weight)
 
 
 def _agrees(rows: LabelledRows) -> tuple[bool, str]:
@@ -157,7 +159,7 @@ def _agrees(rows: LabelledRows) -> tuple[bool, str]:
     verdict = "so it is believed" if used else f"{_AGREEING_SHARE:.0%} would make it credible"
     return used, (
         "one anomaly cannot be checked by holding it out; the label-free score ranks it above "
-        f"{below:.0%} of the other rows, {verdict}"
+        f"{below:.1%} of the other rows, {verdict}"
     )
 
 
@@ -175,18 +177,19 @@ def _judged(rows: LabelledRows, fitter: LabelFitter, kernels: Kernels, seed: int
     enough = len(normal) >= max(10, len(anomalies))
     others = normal if enough else np.concatenate([normal, unknown[:_MOST_UNKNOWN_JUDGED]])
     judged = np.concatenate([anomalies, others])
-    taught, mixed = np.empty(len(labels)), np.empty(len(labels))
+    taught = np.empty(len(labels))
     for fold in range(folds):
         here = judged[fold_of[judged] == fold]
         if not len(here):
             continue
-        head = fit_head(rows.take(np.flatnonzero(fold_of != fold)), fitter, seed, _FOLD_TREES)
-        taught[here] = kernels.score_members(head.parts, rows.take(here).read).sum(axis=0)
-        mixed[here] = taught[here] + head.weight * rows.label_free[here]
+        rest = rows.take(np.flatnonzero(fold_of != fold))
+        parts = fitter.fit(
+            rest.X, rest.scores, rest.labels, seed, floors=rest.floors, trees=_FOLD_TREES
+        )
+        taught[here] = kernels.score_members(parts, rows.take(here).read).sum(axis=0)
     return weigh(
         (labels[judged] == 1).astype(np.int64),
         taught=taught[judged],
-        mixed=mixed[judged],
         label_free=rows.label_free[judged],
         seed=seed,
     )

@@ -193,7 +193,7 @@ class Head:
 
     Args:
         parts: Frozen classifiers, at least one; their raw scores are log-odds, not normalised.
-        weight: Of the label-free score; the fewer labels, the larger.
+        weight: Of the label-free score; the fewer labels and the weaker their evidence, the larger.
     """
 
     parts: tuple[Member, ...]
