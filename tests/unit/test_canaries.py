@@ -1,91 +1,45 @@
 """The tests of a rollout stay valid however often they are looked at, and see what they should."""
 
 import math
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from pynomaly.domain.canaries import Comparison, Pairs, judge, together
-from pynomaly.domain.rollouts import RolloutPolicy, plan_rollout
 from pynomaly.domain.splits import chosen
 from pynomaly.domain.witnesses import GROUP_ROWS, certainty, evidence, grouped
-
-ROLLOUT = plan_rollout(RolloutPolicy(), "5a17", to="production", first=False)
-LOOKS = 40
-ROWS = 500
-EQUAL, LIMIT = (0.01, 0.01, 0.004), (0.02, 0.01, 0.006)
+from simulated_rollouts import EQUAL, LIMIT, ROLLOUT, followed
 
 
-def kinds(rng: np.random.Generator, shares: list[float], burst: int) -> NDArray[np.int64]:
-    """Return what ROWS rows of every look are, 0 where nobody singles them out; runs are alike."""
-    count = LOOKS * ROWS
-    drawn = rng.choice(4, size=count // burst + 2, p=[1 - sum(shares), *shares])
-    start = rng.integers(burst)
-    return np.repeat(drawn, burst)[start : start + count].reshape(LOOKS, ROWS)
-
-
-def looked_at(rng: np.random.Generator, shares: list[float], burst: int) -> Iterator[Pairs]:
-    """Yield what every look sees of the rows of one kind."""
-    for rows in kinds(rng, shares, burst):
-        found = np.flatnonzero(rows)
-        both, own, theirs = (rows[found] == kind for kind in (1, 2, 3))
-        groups = grouped(found // GROUP_ROWS, both | own, both | theirs)
-        counts = map(int, (both.sum(), own.sum(), theirs.sum()))
-        yield Pairs(*counts, evidence(groups, ROLLOUT.max_ratio))
-
-
-def followed(
+def verdicts(
     own: float, theirs: float, both: float, repetitions: int, seed: int, burst: int = 1
 ) -> list[str]:
-    """Verdicts of rollouts looked at after every 500 rows, up to 20,000; tails are ten times as many.
-
-    Args:
-        own: Share of rows the challenger flags.
-        theirs: Share the champion flags.
-        both: Share both flag.
-        repetitions: Rollouts to simulate.
-        seed: Of the simulation.
-        burst: Rows in a row that one cause makes strange, in the eyes of the same models.
-    """
-    rng = np.random.default_rng(seed)
-    shares = [both, own - both, theirs - both]
-    verdicts = []
-    for _ in range(repetitions):
-        seen, verdict = Comparison(), "hold"
-        tails = looked_at(rng, [10 * share for share in shares], burst)
-        for alerts, tail in zip(looked_at(rng, shares, burst), tails, strict=True):
-            seen += Comparison(ROWS, 0, 0, alerts, tail)
-            verdict = judge(seen, ROLLOUT).verdict
-            if verdict != "hold":
-                break
-        verdicts.append(verdict)
-    return verdicts
+    found = followed(own, theirs, both, repetitions, seed, burst=burst)
+    return [verdict for verdict, _ in found]
 
 
 def test_equal_models_advance_though_they_flag_other_rows() -> None:
-    assert set(followed(*EQUAL, 40, seed=1)) == {"advance"}
+    assert set(verdicts(*EQUAL, 40, seed=1)) == {"advance"}
 
 
 @pytest.mark.parametrize("burst", [10, 50, 200])
 def test_equal_models_do_not_go_back_because_alerts_come_in_bursts(burst: int) -> None:
-    verdicts = followed(*EQUAL, 60, seed=2, burst=burst)
-    assert verdicts.count("roll_back") <= 0.05 * len(verdicts)
+    found = verdicts(*EQUAL, 60, seed=2, burst=burst)
+    assert found.count("roll_back") <= 0.05 * len(found)
 
 
 @pytest.mark.parametrize("burst", [1, GROUP_ROWS // 2])
 def test_a_model_on_the_limit_goes_back_and_advances_no_more_often_than_alpha(burst: int) -> None:
-    verdicts = followed(*LIMIT, 100, seed=3, burst=burst)
-    assert verdicts.count("roll_back") <= 0.05 * len(verdicts)
-    assert verdicts.count("advance") <= 0.05 * len(verdicts)
+    found = verdicts(*LIMIT, 100, seed=3, burst=burst)
+    assert found.count("roll_back") <= 0.05 * len(found)
+    assert found.count("advance") <= 0.05 * len(found)
 
 
 @pytest.mark.parametrize(("own", "both"), [(0.03, 0.01), (0.0, 0.0), (0.003, 0.002)])
 def test_three_times_as_many_alerts_or_hardly_any_are_rolled_back(own: float, both: float) -> None:
-    assert set(followed(own, 0.01, both, 20, seed=4)) == {"roll_back"}
+    assert set(verdicts(own, 0.01, both, 20, seed=4)) == {"roll_back"}
 
 
 def test_a_challenger_that_flags_everything_is_as_many_witnesses_as_there_are_groups() -> None:

@@ -24,8 +24,8 @@ class RolloutPolicy:
         canary_shares: Of rows answered by the challenger, step by step, each in (0, 1), ascending;
             after the last it serves alone.
         rolling_groups: Into how many groups ``rolling`` divides partitions.
-        split_by: Column whose value decides who answers a row (a customer, a device); the
-            pipeline's id columns where None.
+        split_by: Column whose value decides who answers a row (a customer, a device), and which
+            rows are one witness; the pipeline's id columns, and neighbouring rows, where None.
         max_ratio: Challenger and champion may differ by this factor in how many rows they flag;
             see :mod:`~pynomaly.domain.canaries`.
         alpha: Probability that a step rolls an acceptable challenger back, or lets one pass that

@@ -44,7 +44,7 @@ def release_lines(document: Document) -> Iterator[RenderableType]:
     """Yield a release: state, gates, history, and what to do next."""
     rows = [
         ("release", document["id"]),
-        ("version", f"{document['version']} against {document['champion'] or 'nothing'}"),
+        ("version", _versus(document["version"], document["champion"])),
         ("state", _stands(document)),
         ("verdict", document["verdict"]),
     ]
@@ -99,6 +99,12 @@ def event_line(event: Document) -> str:
         f"{moment(event['at'])}  version {event['version']}  {event['action'].replace('_', ' ')} → "
         f"{event['after'].replace('_', ' ')}  ({event['actor']['name']}){why}"
     )
+
+
+def _versus(version: int, champion: int | None) -> str:
+    if version == champion:
+        return f"{version} with a new decision policy, against itself with the present one"
+    return f"{version} against {champion or 'nothing'}"
 
 
 def _stands(release: Document) -> str:
