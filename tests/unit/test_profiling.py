@@ -79,7 +79,10 @@ def test_numbers_in_a_writing_that_is_not_read_are_named_with_an_example(written
     cells = [written.format(number).replace("_", "'") for number in range(1_001, 1_301)]
     found = profiled(cells)
     assert found.kind != "numeric"
-    assert any("looks numeric" in note and repr(cells[0]) in note for note in found.notes)
+    assert found.reason.startswith(f"looks numeric, but {cells[0]!r} is not read as a number")
+    few = profiled([*cells[:3]] * 20)
+    assert (few.kind, few.reason) == ("categorical", "")
+    assert any(repr(cells[0]) in note for note in few.notes)
 
 
 def test_infinities_and_inexact_integers_are_noted():

@@ -232,6 +232,8 @@ def _from_texts(column: Encoded, rows: int) -> Inferred:
             f"looks numeric, but {spelled(column.values[int(unread[0])])!r} is not read as a "
             "number: write numbers like 1234.5, without separators, commas and signs"
         )
+        if found.reason:  # what it looks like otherwise is no better reason
+            return replace(found, kind="text", reason=note)
         return replace(found, notes=(*found.notes, note))
     if share > 0.5:
         note = (
