@@ -86,7 +86,7 @@ def follow(
         waited = time.monotonic() - began
         if run is not None and run.status != "running" and not _may_go_on(settings, run):
             return _document(run, steps)
-        if looks % _LOOKS_PER_QUESTION == 0:
+        if looks % _LOOKS_PER_QUESTION == 1:
             _require_hope(settings, run, run_id, waited)
         if seconds is not None and waited > seconds:
             raise ConflictError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -52,10 +52,13 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="session")
-def as_trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def as_trained(
+    tmp_path_factory: pytest.TempPathFactory, with_registry: Callable[[Path], None]
+) -> Path:
     """A project whose pipeline ``payments`` has a champion; tests work on copies of it."""
     folder = tmp_path_factory.mktemp("trained")
     (folder / "conf").mkdir()
+    with_registry(folder)
     frame(800, 1).to_csv(folder / "payments.csv", index=False)
     before = Path.cwd()
     os.chdir(folder)

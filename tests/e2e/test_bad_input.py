@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -200,8 +201,9 @@ def test_nothing_to_learn_from_is_said_at_once(
 
 
 def test_a_table_without_numbers_or_with_dull_columns_can_still_be_learned_from(
-    project: Path, cli: Cli
+    project: Path, cli: Cli, with_registry: Callable[[Path], None]
 ) -> None:
+    with_registry(project)
     rng = np.random.default_rng(0)
     pd.DataFrame(
         {

@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -126,10 +127,11 @@ class Runner:
 
 
 @pytest.fixture
-def repository(project: Path) -> Path:
+def repository(project: Path, with_registry: Callable[[Path], None]) -> Path:
     """A repository of configuration with one pipeline, whose releases four eyes have to see."""
     if shutil.which("jq") is None:
         pytest.skip("jq is not installed; GitHub's runners have it")
+    with_registry(project)
     frame(1_200, 71).to_csv("payments.csv", index=False)
     assert main(["init", "payments", "--data", "payments.csv", "--id", "txn_id"]) == 0
     path = project / "conf/pipelines/payments.yaml"

@@ -1,5 +1,6 @@
 """What a newcomer does with a file of their own, command by command."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -140,8 +141,9 @@ def _model(project: Path, pipeline: str) -> str:
 
 
 def test_labels_shape_the_score_and_are_measured_but_are_no_feature(
-    project: Path, cli: Cli
+    project: Path, cli: Cli, with_registry: Callable[[Path], None]
 ) -> None:
+    with_registry(project)
     rows = frame(700, 61)
     strange = rows.index % 20 == 0
     rows.loc[strange, ["amount", "load"]] += 25

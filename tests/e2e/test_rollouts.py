@@ -6,7 +6,7 @@ import os
 import shutil
 import zipfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,17 +19,20 @@ from pynomaly.presentation.cli.main import main
 
 DIRECT = ("--engine", "direct")
 POLICIES = """
-training: {trials: 1}
+training: {trials: 1, detectors: [iforest]}
 release: {min_gate_rows: 200}
 decision: {budget: 0.05}
 """
 
 
 @pytest.fixture(scope="module")
-def two_versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def two_versions(
+    tmp_path_factory: pytest.TempPathFactory, with_registry: Callable[[Path], None]
+) -> Path:
     """A project in which version 1 serves and version 2 is trained."""
     folder = tmp_path_factory.mktemp("versions")
     (folder / "conf").mkdir()
+    with_registry(folder)
     before = Path.cwd()
     os.chdir(folder)
     try:

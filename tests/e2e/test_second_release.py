@@ -1,5 +1,6 @@
 """A second version: inconclusive on few rows, blocked when bad, promoted when good."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,12 +9,16 @@ from command_line import Cli, frame
 
 
 @pytest.fixture
-def released(project: Path, cli: Cli) -> Path:
+def released(project: Path, cli: Cli, with_registry: Callable[[Path], None]) -> Path:
     """A project whose version 1 serves."""
+    with_registry(project)
     frame(1_200, 71).to_csv("payments.csv", index=False)
     assert cli("init", "payments", "--data", "payments.csv", "--id", "txn_id").code == 0
     path = project / "conf/pipelines/payments.yaml"
-    path.write_text(path.read_text() + "\ntraining: {trials: 1}\nrollout: {strategy: direct}\n")
+    path.write_text(
+        path.read_text()
+        + "\ntraining: {trials: 1, detectors: [pca]}\nrollout: {strategy: direct}\n"
+    )
     assert cli("run", "payments", "--engine", "direct").code == 0
     return path
 

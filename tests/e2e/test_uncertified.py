@@ -1,12 +1,16 @@
 """An uncertified detector can be tried, and never serves."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from command_line import Cli, frame
 
 
-def test_a_model_of_an_uncertified_detector_trains_and_is_blocked(project: Path, cli: Cli) -> None:
+def test_a_model_of_an_uncertified_detector_trains_and_is_blocked(
+    project: Path, cli: Cli, with_registry: Callable[[Path], None]
+) -> None:
+    with_registry(project)
     frame(400, 91).to_csv("payments.csv", index=False)
     assert cli("init", "payments", "--data", "payments.csv", "--id", "txn_id").code == 0
     path = project / "conf/pipelines/payments.yaml"

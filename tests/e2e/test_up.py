@@ -15,8 +15,10 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +28,7 @@ import yaml
 from command_line import Cli, frame
 from pynomaly.domain.deployments import DEPLOYED_FLOWS
 from pynomaly.infrastructure.sqlalchemy.run_leases import SqlRunLeases
+from pynomaly.presentation.cli.main import main
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -63,7 +66,7 @@ def command_of(pid: int) -> str:
         return ""
 
 
-def eventually(look: Callable[[], T], seconds: float = 60) -> T:
+def eventually(look: Callable[[], T], seconds: float = 180) -> T:
     """Return what ``look`` finds once it finds something."""
     deadline = time.monotonic() + seconds
     while not (found := look()):
@@ -102,7 +105,8 @@ def up(as_trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[U
     configure(
         project,
         source="arriving",
-        triggers={"watch": True, "watch_seconds": 1},
+        triggers={"watch": True, "watch_seconds": 1, "scores_at_once": 4},
+        training={"trials": 1, "detectors": ["pca"]},
         schedules={"monitor": {"cron": "* * * * *", "timezone": "Europe/Berlin"}},
     )
     own = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "PYNOMALY_"))}
@@ -162,14 +166,35 @@ def silent(up: Up) -> str:
         return str(run.id)
 
 
-@pytest.fixture(autouse=True)
-def beside(up: Up, silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Commands of a test stand in the project, as in another terminal."""
-    monkeypatch.chdir(up.project)
+def stand_beside(up: Up, patch: pytest.MonkeyPatch) -> None:
+    """Let commands stand in the project, as in another terminal."""
+    patch.chdir(up.project)
     for name in list(os.environ):
         if name.startswith(("PREFECT_", "PYNOMALY_")):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("PREFECT_PROFILES_PATH", str(up.project / "none"))
+            patch.delenv(name)
+    patch.setenv("PREFECT_PROFILES_PATH", str(up.project / "none"))
+
+
+@pytest.fixture(scope="module")
+def arrived(up: Up) -> dict[str, str]:
+    """Data that arrived in three ways, all at once; ids of the runs that events started."""
+    eventually((up.project / ".pynomaly/prefect/watched.json").exists)  # what was there is known
+    frame(30, 9).to_csv(up.project / "arriving/second.csv", index=False)
+    frame(45, 10).to_csv(up.project / "told.csv", index=False)
+    (up.project / "broken.csv").write_text("txn_id,amount\n1,2\n")
+    started = {}
+    for name in ("told.csv", "broken.csv"):
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()) as out:
+            stand_beside(up, patch)
+            assert main(["trigger", "data-arrived", "payments", "--data", name, "--json"]) == 0
+        started[name] = json.loads(out.getvalue())["run_id"]
+    return started
+
+
+@pytest.fixture(autouse=True)
+def beside(up: Up, silent: str, arrived: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands of a test stand in the project, where things are under way."""
+    stand_beside(up, monkeypatch)
 
 
 def runs(cli: Cli) -> list[dict[str, Any]]:
@@ -259,17 +284,12 @@ def test_a_work_pool_that_is_not_there_is_named(up: Up, cli: Cli) -> None:
 
 
 def test_data_that_arrives_in_a_watched_folder_is_scored(up: Up, cli: Cli) -> None:
-    frame(30, 9).to_csv("arriving/second.csv", index=False)
-
     # Whatever of the source is not scored yet: 50 rows were there before.
     assert eventually(lambda: [r for r in runs(cli) if rows_scored(r) == 80])
 
 
-def test_an_event_starts_a_run_that_can_be_followed(up: Up, cli: Cli) -> None:
-    frame(45, 10).to_csv("told.csv", index=False)
-    run_id = cli("trigger", "data-arrived", "payments", "--data", "told.csv", "--json").json[
-        "run_id"
-    ]
+def test_an_event_starts_a_run_that_can_be_followed(arrived: dict[str, str], cli: Cli) -> None:
+    run_id = arrived["told.csv"]
 
     followed = cli("runs", "watch", run_id, "--json")
 
@@ -309,7 +329,7 @@ def test_a_release_suspends_until_somebody_approves_it(up: Up, cli: Cli) -> None
         document: dict[str, Any] = cli("status", "payments", "--json").json
         return document
 
-    waiting = eventually(lambda: status()["on_its_way"], 120)
+    waiting = eventually(lambda: status()["on_its_way"])
     assert waiting["state"] == "pending_approval"
     suspended = eventually(
         lambda: [r for r in runs(cli) if (r["id"], r["status"]) == (started, "suspended")]
@@ -322,33 +342,18 @@ def test_a_release_suspends_until_somebody_approves_it(up: Up, cli: Cli) -> None
     approved = cli("releases", "approve", waiting["id"], "--reason", "seen", "--json").json
 
     assert approved["run_goes_on"]
-    assert eventually(lambda: status()["champion"]["version"] == 2, 120)
+    assert eventually(lambda: status()["champion"]["version"] == 2)
     (done,) = [r for r in runs(cli) if r["id"] == started]
     eventually(lambda: cli("runs", "watch", started).code == 0)
     assert done["command"] == "release"
 
 
-def test_following_a_run_that_fails_ends_as_it_did(up: Up, cli: Cli) -> None:
-    Path("broken.csv").write_text("txn_id,amount\n1,2\n")
-    run_id = cli("trigger", "data-arrived", "payments", "--data", "broken.csv", "--json").json[
-        "run_id"
-    ]
-
-    followed = cli("runs", "watch", run_id)
+def test_following_a_run_that_fails_ends_as_it_did(arrived: dict[str, str], cli: Cli) -> None:
+    followed = cli("runs", "watch", arrived["broken.csv"])
 
     assert followed.code == 3
     assert "failed" in followed.out
     assert "rate" in followed.out  # a column that is missing
-
-
-def test_a_run_that_fell_silent_is_crashed_and_taken_up(up: Up, silent: str) -> None:
-    from pynomaly.infrastructure.prefect.client import api_client
-
-    with api_client(up.document["api"]) as client:
-        eventually(lambda: client.read_flow_run(silent).state_name == "Completed", 150)
-        states = client.read_flow_run_states(silent)
-    crashed = [state.message for state in states if state.name == "Crashed"]
-    assert crashed == ["no heartbeat: its process died"]
 
 
 def test_a_run_killed_with_its_worker_is_taken_up_and_completes(up: Up, cli: Cli) -> None:
@@ -396,7 +401,7 @@ def test_a_schedule_starts_runs(up: Up, cli: Cli) -> None:
         done = [r for r in runs(cli) if (r["command"], r["status"]) == ("monitor", "completed")]
         return [run for run in done if run["engine"] == "prefect"]
 
-    run = eventually(monitored, 120)[0]
+    run = eventually(monitored)[0]
     from pynomaly.infrastructure.prefect.client import api_client
 
     with api_client(up.document["api"]) as client:
@@ -414,6 +419,16 @@ def test_a_child_that_is_killed_is_started_again(up: Up) -> None:
     eventually(lambda: "mlflow: restarted" in up.told.read_text())
     eventually(lambda: up.told.read_text().count("mlflow: healthy") == 2)
     assert "MLflow" in page(up.document["mlflow"])
+
+
+def test_a_run_that_fell_silent_is_crashed_and_taken_up(up: Up, silent: str) -> None:
+    from pynomaly.infrastructure.prefect.client import api_client
+
+    with api_client(up.document["api"]) as client:
+        eventually(lambda: client.read_flow_run(silent).state_name == "Completed")
+        states = client.read_flow_run_states(silent)
+    crashed = [state.message for state in states if state.name == "Crashed"]
+    assert crashed == ["no heartbeat: its process died"]
 
 
 def test_down_leaves_no_process(up: Up, cli: Cli) -> None:
