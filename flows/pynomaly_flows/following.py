@@ -38,8 +38,8 @@ def list_runs(settings: Settings, pipelines: tuple[str, ...], limit: int) -> Doc
     from pynomaly import operations
     from pynomaly.bootstrap import build
 
-    records = build(settings).records
-    runs = [run for name in pipelines for run in records.runs(name, limit)]
+    queries = build(settings).queries
+    runs = [run for name in pipelines for run in queries.runs(name, limit)]
     latest = sorted(runs, key=lambda run: run.started_at, reverse=True)[:limit]
     seen = {facts.run_id: facts for facts in operations.flow_runs(settings)}
     waiting = operations.upcoming_runs(settings, limit=200)
@@ -108,8 +108,13 @@ def exit_code(document: Document) -> int:
     if document["status"] == "completed":
         return 0
     codes = {error.__name__: error.exit_code for error in _errors(PynomalyError)}
-    failed = [facts["type"] for facts in document["steps"].values() if "type" in facts]
-    return codes.get(failed[-1], 1) if failed else 1
+    return codes.get(_failure(document) or "", 1)
+
+
+def _failure(document: Document) -> str | None:
+    """Return the type of the error that the last failed step ended with."""
+    failed = [str(facts["type"]) for facts in document["steps"].values() if "type" in facts]
+    return failed[-1] if failed else None
 
 
 def _errors(base: type[PynomalyError]) -> Iterator[type[PynomalyError]]:
@@ -174,13 +179,22 @@ def _state(facts: OrchestratedRun | None) -> str | None:
 
 
 def _document(run: Run, steps: tuple[StepRecord, ...]) -> Document:
-    return {
+    document: Document = {
         "run_id": run.id,
         "pipeline": run.pipeline,
         "command": run.command,
         "engine": run.engine,
         "status": run.status,
-        "error": run.error,
+        "error": None,
         "seconds": (run.finished_at - run.started_at).total_seconds() if run.finished_at else None,
         "steps": {step.step: dict(step.summary) for step in steps},
     }
+    if run.error is not None:
+        message, _, hint = run.error.partition("\n  → ")  # as PynomalyError puts them together
+        document["error"] = {
+            "type": _failure(document) or PynomalyError.__name__,
+            "message": message,
+            "hint": hint or None,
+            "exit_code": exit_code(document),
+        }
+    return document

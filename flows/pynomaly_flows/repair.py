@@ -1,4 +1,4 @@
-"""Taking up runs whose process died."""
+"""Taking up runs whose process died, or that wait for an answer which was given elsewhere."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ class RunRepair:
     """Marks runs of dead processes as failed, and has a worker take them up again.
 
     Our lease decides whether a process is dead.  A run keeps its id and, with it, what its steps
-    have finished.
+    have finished.  A suspended run is taken up as soon as its release waits for nobody any more:
+    approved, rejected, aborted or replaced by whatever way.
 
     Args:
         settings: Of the project.
@@ -66,6 +67,8 @@ class RunRepair:
         for seen in operations.flow_runs(self.settings):
             if self._is_to_be_taken_up(seen):
                 self._take_up(seen)
+            elif seen.kind == "PAUSED" and (answer := self._answer(seen.run_id)) is not None:
+                operations.answer_run(self.settings, seen.run_id, answer)
 
     def _mark_crashed(self, seen: OrchestratedRun, why: str) -> None:
         _log.warning("run %s is lost: %s", seen.run_id, why)
@@ -81,6 +84,15 @@ class RunRepair:
             operations.start_again(self.settings, seen)
         except PynomalyError as error:
             _log.warning("%s", error)
+
+    def _answer(self, run_id: str) -> dict[str, object] | None:
+        """Return what was decided about the release that a run waits for; None if it still waits."""
+        told = [step.summary.get("release_id") for step in self._platform.records.steps(run_id)]
+        release = self._platform.records.release(str(told[-1])) if told and told[-1] else None
+        if release is None or (release.state == "pending_approval" and release.approval is None):
+            return None
+        name = release.approval.actor.name if release.approval else ""
+        return {"approve": release.approval is not None, "name": name, "reason": ""}
 
     def _is_to_be_taken_up(self, seen: OrchestratedRun) -> bool:
         return (

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from pynomaly.application.export_evidence import ExportEvidence
     from pynomaly.application.find_challenger import FindChallenger
     from pynomaly.application.gate import GateVersion
-    from pynomaly.application.hold_run import BuryLostRuns, HoldRun
+    from pynomaly.application.hold_run import HoldRun
     from pynomaly.application.judge_rollout import JudgeRollout
     from pynomaly.application.keep_scores import PruneScores, VerifyScores
+    from pynomaly.application.lost_runs import BuryLostRuns
     from pynomaly.application.monitor import MonitorScores
     from pynomaly.application.plan_scoring import PlanScoring
     from pynomaly.application.ports.partitions import PartStore
@@ -100,7 +101,7 @@ class Platform(Learning):
     @cached_property
     def bury_lost_runs(self) -> BuryLostRuns:
         """Mark runs of dead processes as failed."""
-        from pynomaly.application.hold_run import BuryLostRuns
+        from pynomaly.application.lost_runs import BuryLostRuns
 
         return BuryLostRuns(self.records, self.run_leases)
 
@@ -306,4 +307,4 @@ class Platform(Learning):
         """Questions about what was done."""
         from pynomaly.application.queries import Queries
 
-        return Queries(self.records)
+        return Queries(self.records, self.run_leases)

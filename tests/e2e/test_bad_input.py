@@ -230,6 +230,20 @@ def test_an_unknown_pipeline_is_answered_with_the_nearest(champion: Path, cli: C
     assert "did you mean `payments`" in outcome.error
 
 
+def test_a_parameter_that_no_flow_takes_is_told_before_a_schedule_fires(
+    project: Path, cli: Cli
+) -> None:
+    (project / "conf/pipelines").mkdir()
+    (project / "conf/pipelines/p.yaml").write_text(
+        "source: data.csv\ncolumns: {a: numeric}\n"
+        "schedules: {score: {cron: '0 6 * * *', parameters: {datta: new.csv}}}\n"
+    )
+    for command in (("config", "show", "p"), ("up",)):
+        outcome = cli(*command, "--json")
+        assert outcome.code == 2
+        assert "schedules.score.parameters: `datta` is no parameter of score" in outcome.error
+
+
 def test_invalid_yaml_names_file_and_line(project: Path, cli: Cli) -> None:
     folder = project / "conf/pipelines"
     folder.mkdir()

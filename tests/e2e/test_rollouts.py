@@ -101,6 +101,8 @@ def test_a_canary_serves_step_by_step_and_is_taken_back_in_one(project: Path, cl
     back = cli("rollback", "payments", "--reason", "alerts look odd", "--json")
     assert back.json["registry"]["moved"] == {"production": 1, "previous": None}
     assert serving(cli) == 1
+    first = cli("releases", "list", "payments", "--json").json["releases"][-1]
+    assert first["rollout"]["strategy"] == "direct"  # there was nothing to split with
     events = cli("releases", "show", back.json["id"], "--json").json["events"]
     assert (events[-1]["action"], events[-1]["reason"]) == ("restore", "alerts look odd")
     again = cli(*score).json["steps"]
@@ -121,7 +123,10 @@ def test_a_policy_that_flags_four_times_as_much_rolls_itself_back(project: Path,
     release = on_its_way(cli)
 
     # Paused, nothing happens by itself, and what was seen is kept.
-    assert cli("releases", "pause", release).code == 0
+    assert "version 2 of payments is canary at 5 %, paused" in cli("releases", "pause", release).out
+    again = cli("releases", "pause", release, "--reason", "me too").out
+    assert "nothing changed: version 2 of payments is canary at 5 %, paused already" in again
+    assert "injected_recall" not in again  # the gates are shown where somebody asks for them
     score = ("score", "payments", "--data", "day.csv", *DIRECT, "--json")
     assert cli(*score).json["steps"]["rollout"]["state"] == "canary"
     assert cli("releases", "resume", release).code == 0

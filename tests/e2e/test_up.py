@@ -354,6 +354,9 @@ def test_following_a_run_that_fails_ends_as_it_did(arrived: dict[str, str], cli:
     assert followed.code == 3
     assert "failed" in followed.out
     assert "rate" in followed.out  # a column that is missing
+    error = cli("runs", "watch", arrived["broken.csv"], "--json").json["error"]
+    assert (error["type"], error["exit_code"]) == ("ValidationFailedError", 3)
+    assert error["message"] in followed.out.replace("\n", " ")
 
 
 def test_a_run_killed_with_its_worker_is_taken_up_and_completes(up: Up, cli: Cli) -> None:

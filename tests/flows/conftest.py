@@ -6,7 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from pynomaly.application.hold_run import BuryLostRuns, HoldRun
+from pynomaly.application.hold_run import HoldRun
+from pynomaly.application.lost_runs import BuryLostRuns
 from pynomaly.application.reconcile import Reconciled
 from pynomaly.domain.errors import UnknownPipelineError
 from pynomaly.domain.runs import Actor

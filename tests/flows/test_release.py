@@ -10,11 +10,12 @@ import pytest
 
 from pynomaly.application.begin_release import BeginRelease
 from pynomaly.application.champion import ModelLoader
-from pynomaly.application.hold_run import BuryLostRuns, HoldRun
+from pynomaly.application.hold_run import HoldRun
+from pynomaly.application.lost_runs import BuryLostRuns
 from pynomaly.application.reconcile import Reconciled
 from pynomaly.application.steer import SteerReleases
 from pynomaly.domain.datasets import Schema
-from pynomaly.domain.errors import ConflictError, UsageError
+from pynomaly.domain.errors import ReleaseBlockedError, UsageError
 from pynomaly.domain.pipelines import Pipeline, SourceSpec
 from pynomaly.domain.releases import ModelVersion, Release
 from pynomaly.domain.rollouts import RolloutPolicy, plan_rollout
@@ -78,7 +79,7 @@ def test_an_answer_to_a_release_given_up_meanwhile_moves_no_other_one(
         write_report=lambda run_id, profile: tmp_path,
     )
 
-    with acting_on(platform, None), pytest.raises(ConflictError, match="aborted by now"):  # type: ignore[arg-type]
+    with acting_on(platform, None), pytest.raises(ReleaseBlockedError, match="aborted by me"):  # type: ignore[arg-type]
         flow.release("payments", resume=True)
 
     staged = records.release("r3")

@@ -9,7 +9,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pynomaly.application.hold_run import BuryLostRuns, HoldRun
+from pynomaly.application.hold_run import HoldRun
+from pynomaly.application.lost_runs import BuryLostRuns
+from pynomaly.application.queries import Queries
 from pynomaly.domain.errors import ConflictError, FencedError
 from pynomaly.domain.runs import Actor, Run, RunLease
 from pynomaly.infrastructure.sqlalchemy.records import SqlRecords
@@ -169,7 +171,8 @@ def test_what_was_concluded_before_its_process_died_stays_as_it_was(url, leases)
 HOLD_AND_WAIT = """
 import sys
 from datetime import UTC, datetime
-from pynomaly.application.hold_run import BuryLostRuns, HoldRun
+from pynomaly.application.hold_run import HoldRun
+from pynomaly.application.lost_runs import BuryLostRuns
 from pynomaly.domain.runs import Actor, Run
 from pynomaly.infrastructure.sqlalchemy.records import SqlRecords
 from pynomaly.infrastructure.sqlalchemy.run_leases import SqlRunLeases
@@ -184,7 +187,7 @@ with HoldRun(leases, BuryLostRuns(records, leases), 60)("r1", "payments", "train
 """
 
 
-def test_a_run_killed_with_9_can_be_taken_up_at_once(url, leases, hold):
+def test_a_run_killed_with_9_is_told_as_dead_and_can_be_taken_up_at_once(url, leases, hold):
     process = subprocess.Popen(
         [sys.executable, "-c", HOLD_AND_WAIT, url],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -197,6 +200,11 @@ def test_a_run_killed_with_9_can_be_taken_up_at_once(url, leases, hold):
         ):
             pass
         process.kill()
+    records = SqlRecords(url)
+    (told,) = Queries(records, leases).history("payments")["runs"]
+    assert (told["status"], told["finished_at"]) == ("failed", None)
+    assert told["error"] == f"its process ({process.pid} on {socket.gethostname()}) died"
+    assert records.run("r1").status == "running"  # who asks changes nothing
     with hold("r1", "payments", "train") as conclude:
         conclude(replace(run(), status="completed", finished_at=NOW))
     assert SqlRecords(url).run("r1").status == "completed"

@@ -9,7 +9,12 @@ from functools import partial
 from pynomaly.application.gate import require_passed, review_asked
 from pynomaly.application.ports.records import Records
 from pynomaly.application.steer import SteerReleases
-from pynomaly.domain.errors import ApprovalPendingError, UsageError
+from pynomaly.domain.errors import (
+    ApprovalPendingError,
+    ConflictError,
+    ReleaseBlockedError,
+    UsageError,
+)
 from pynomaly.domain.identifiers import new_salt
 from pynomaly.domain.pipelines import Pipeline
 from pynomaly.domain.releases import Release
@@ -39,7 +44,7 @@ class BeginRelease:
             accept_review: Whether the actor approves in the same breath.
 
         Raises:
-            ReleaseBlockedError: A gate is in the way.
+            ReleaseBlockedError: A gate is in the way, or somebody has rejected or aborted it.
             ApprovalPendingError: Somebody has to approve first.
             ConflictError: Another champion serves, or another release is on its way.
             UsageError: The actor may not approve it.
@@ -95,10 +100,29 @@ class BeginRelease:
             manifest_digest=version.manifest_digest,
             further=further,
         )
-        changed = self.records.move(release.pipeline, rule)
+        try:
+            changed = self.records.move(release.pipeline, rule)
+        except ConflictError:
+            self._require_wanted(release)
+            raise
         stored = changed[0] if changed else self.records.release(release.id)
         assert stored is not None  # it was there before
         return stored
+
+    def _require_wanted(self, release: Release) -> None:
+        """Say who refused or gave up a release, and why; nobody may take it further."""
+        ended = {"reject": "rejected", "abort": "aborted"}
+        events = self.records.events(release.pipeline, release.id)
+        if not events or (what := ended.get(events[-1].action)) is None:
+            return
+        last = events[-1]
+        raise ReleaseBlockedError(
+            f"version {release.version} of '{release.pipeline}' was {what} by {last.actor.name}"
+            + (f": {last.reason}" if last.reason else ""),
+            release_id=release.id,
+            hint=f"look at it: pynomaly releases show {release.id}; "
+            f"begin anew: pynomaly release {release.pipeline} --version {release.version}",
+        )
 
 
 def _pending(release: Release, records: Records) -> ApprovalPendingError:

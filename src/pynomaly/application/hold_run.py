@@ -8,54 +8,17 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from pynomaly.application.ports.records import Records
+from pynomaly.application.lost_runs import BuryLostRuns
 from pynomaly.application.ports.run_leases import RunLeases
-from pynomaly.application.processes import process_exists
 from pynomaly.domain.errors import FencedError, PynomalyError
 from pynomaly.domain.runs import Run, RunLease
 
-__all__ = ["BuryLostRuns", "HoldRun"]
+__all__ = ["HoldRun"]
 
 Conclude = Callable[[Run], None]
-
-
-@dataclass(frozen=True, slots=True)
-class BuryLostRuns:
-    """Mark runs as failed whose process is gone: they would be "running" for ever.
-
-    Args:
-        records: Of the runs.
-        leases: Say who carries out which.
-    """
-
-    records: Records
-    leases: RunLeases
-
-    def __call__(self, pipeline: str | None = None) -> tuple[Run, ...]:
-        """Return the runs that were found lost, as they are stored now.
-
-        Args:
-            pipeline: Look at its runs alone.
-        """
-        now = datetime.now(UTC)
-        lost = []
-        for lease in self.leases.leases():
-            why = _why_lost(lease, now) if pipeline in (None, lease.pipeline) else None
-            if why is None:
-                continue
-            run = self.records.run(lease.run_id)  # none if it died before it could store it
-            if run is not None and run.status == "running":
-                run = replace(run, status="failed", finished_at=now, error=why)
-            try:
-                self.leases.conclude(lease, run)
-            except FencedError:
-                continue  # somebody was faster
-            if run is not None:
-                lost.append(run)
-        return tuple(lost)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +73,3 @@ class HoldRun:
                 return  # told when the run is concluded
             except PynomalyError:
                 continue  # the database does not answer; the next renewal may succeed
-
-
-def _why_lost(lease: RunLease, now: datetime) -> str | None:
-    host, pid, _ = lease.owner.rsplit(":", 2)
-    if host == socket.gethostname() and not process_exists(int(pid)):
-        return f"its process ({pid} on {host}) died"
-    if lease.expires_at < now:
-        until = f"{lease.expires_at:%Y-%m-%d %H:%M:%S} UTC"
-        return f"its process ({pid} on {host}) has given no sign of life until {until}"
-    return None

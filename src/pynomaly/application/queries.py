@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Any
 
+from pynomaly.application.lost_runs import as_found
 from pynomaly.application.ports.records import Records
+from pynomaly.application.ports.run_leases import RunLeases
 from pynomaly.domain.canaries import judge
 from pynomaly.domain.errors import UsageError
 from pynomaly.domain.releases import Release
+from pynomaly.domain.runs import Run
 
 __all__ = ["Queries", "known_release"]
 
@@ -21,12 +25,18 @@ class Queries:
     """Reads for people and programs; every answer is JSON-able but for datetimes."""
 
     records: Records
+    run_leases: RunLeases
+
+    def runs(self, pipeline: str, limit: int = 20) -> tuple[Run, ...]:
+        """Return the latest runs, newest first; one whose process died is failed."""
+        leases, now = self.run_leases.leases(), datetime.now(UTC)
+        return tuple(as_found(run, leases, now) for run in self.records.runs(pipeline, limit))
 
     def status(self, pipeline: str) -> Document:
         """Return what serves, what ran last and what was scored last."""
         production = self.records.production(pipeline)
         active = self.records.on_its_way(pipeline)
-        runs = self.records.runs(pipeline, 1)
+        runs = self.runs(pipeline, 1)
         batches = self.records.batches(pipeline, 1)
         releases = self.records.releases(pipeline, 1)
         return {
@@ -48,7 +58,7 @@ class Queries:
                     **asdict(run),
                     "steps": [_step(asdict(step)) for step in self.records.steps(run.id)],
                 }
-                for run in self.records.runs(pipeline, limit)
+                for run in self.runs(pipeline, limit)
             ],
         }
 

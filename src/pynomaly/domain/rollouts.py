@@ -110,9 +110,9 @@ def plan_rollout(policy: RolloutPolicy, salt: str, *, to: Stage, first: bool) ->
     if policy.shadow and not first and shares[:1] != (0.0,):
         shares = (0.0, *shares)
     return Rollout(
-        strategy=policy.strategy,
+        strategy="direct" if first else policy.strategy,  # there is nothing to split with
         shares=(0.0,) if to == "staging" else shares,
-        unit="partition" if policy.strategy == "rolling" else "row",
+        unit="partition" if policy.strategy == "rolling" and not first else "row",
         salt=salt,
         split_by=policy.split_by,
         max_ratio=policy.max_ratio,

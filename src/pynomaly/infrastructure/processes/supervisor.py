@@ -24,8 +24,9 @@ STOP_SECONDS = 20.0
 HEALTH_SECONDS = 10.0
 """Between two looks at a service that was healthy."""
 
-SICK_LOOKS = 3
-"""As many looks in a row that find a service unhealthy have it restarted."""
+SICK_LOOKS = 6
+"""As many looks in a row that find a service unhealthy have it restarted: about a minute, for a
+busy machine makes services slow, and a restart loses what they were about to do."""
 
 FAILURES = 5
 """As many ends in a row, none of them after a healthy minute, are too many."""

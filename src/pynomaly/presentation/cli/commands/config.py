@@ -35,9 +35,12 @@ def show(session: Session, pipeline: str | None) -> None:
     Of the platform, or of a pipeline: its file over conf/$PYNOMALY_ENV, conf/base and what is
     built in.  Environment variables lie over the files of the platform.
     """
-    from pynomaly.settings import explain
+    from pynomaly.settings import explain, load_pipeline
+    from pynomaly_flows.deployments import plan_deployments
 
     settings = session.settings
+    if pipeline is not None:
+        plan_deployments(load_pipeline(pipeline, settings))  # refuses what no flow takes
     values = explain(settings, pipeline)
     document = {
         "project": str(settings.project),

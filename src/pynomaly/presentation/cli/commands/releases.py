@@ -13,7 +13,7 @@ from pynomaly.presentation.cli.session import Session
 if TYPE_CHECKING:
     from pynomaly.domain.releases import Release
 
-__all__ = ["command"]
+__all__ = ["answer_run", "command"]
 
 _release = click.argument("release_id", metavar="RELEASE")
 
@@ -107,8 +107,8 @@ def _follow(
         time.sleep(_POLL_SECONDS)
 
 
-def _answer(session: Session, release: Release, approve: bool, reason: str) -> bool:
-    """Let the run that waits for this answer go on, if there is one."""
+def answer_run(session: Session, release: Release, approve: bool, reason: str) -> bool:
+    """Let the run that waits for a person's answer go on, if there is one."""
     from pynomaly import operations
     from pynomaly.domain.errors import ConfigurationError
 
@@ -130,15 +130,18 @@ def _steering(
         @click.option("--reason", required=required, default="", help=f"Why {verb}; kept with it.")
         @click.pass_obj
         def run(session: Session, release_id: str, reason: str) -> None:
-            from pynomaly.presentation.cli.render.releases import registry_lines, release_lines
+            from pynomaly.presentation.cli.render.releases import registry_lines, steered_lines
 
+            before = session.platform.steer.release(release_id)
             release = act(session, release_id, reason)
             followed = session.platform.reconcile(release.pipeline)
             document = session.platform.queries.release(release.id)
-            taken_up = answer is not None and _answer(session, release, answer, reason)
-            lines = [*release_lines(document), *registry_lines(followed)]
+            taken_up = answer is not None and answer_run(session, release, answer, reason)
+            changed = release.fence != before.fence
+            lines = [*registry_lines(followed), *steered_lines(document, changed)]
             if taken_up:
-                lines.append(f"run: {release.run_id} goes on")
+                goes = "goes on" if answer else "ends"
+                lines.insert(0, f"run {release.run_id}, which waited for an answer, {goes}")
             session.present({**document, "registry": followed, "run_goes_on": taken_up}, lines)
 
         return run
@@ -192,6 +195,7 @@ def resume(session: Session, release_id: str, reason: str) -> Release:
     "you abort it",
     f'pynomaly releases abort {_EXAMPLE} --reason "wrong data"',
     required=True,
+    answer=False,
 )
 def abort(session: Session, release_id: str, reason: str) -> Release:
     """Give up a release on its way; the champion answers every row again."""

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from pynomaly.presentation.cli.options import Command, pipeline_argument
 from pynomaly.presentation.cli.session import Session
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 __all__ = ["command"]
 
@@ -26,14 +31,22 @@ def command(session: Session, pipeline: str, to: int | None, reason: str) -> Non
 
     A rollout that is under way is stopped with it.
     """
-    from pynomaly.presentation.cli.render.releases import registry_lines, release_lines
+    from pynomaly.presentation.cli.commands.releases import answer_run
+    from pynomaly.presentation.cli.render.releases import registry_lines, steered_lines
 
     session.require_known(pipeline)
     platform = session.platform
+    left = [platform.records.production(pipeline), platform.records.on_its_way(pipeline)]
     restored = platform.steer.roll_back(pipeline, to, platform.actor, reason)
     followed = platform.reconcile(pipeline)
     document = platform.queries.release(restored.id)
+    lines: list[RenderableType] = []
+    for release in filter(None, left):
+        now = platform.steer.release(release.id)
+        lines.append(f"version {now.version} is {now.state.replace('_', ' ')}")
+        if release.state == "pending_approval":
+            answer_run(session, release, False, reason)
     session.present(
         {**document, "registry": followed},
-        [*release_lines(document), *registry_lines(followed)],
+        [*lines, *registry_lines(followed), *steered_lines(document, changed=True)],
     )

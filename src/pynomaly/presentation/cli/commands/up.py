@@ -26,7 +26,11 @@ def command(session: Session, host: str, port: int, mlflow_port: int) -> None:
     from pynomaly.operations import keep_up
     from pynomaly.presentation.cli.render.base import clean, console
     from pynomaly.presentation.cli.render.operations import up_lines
+    from pynomaly.settings import load_pipeline, pipeline_names
+    from pynomaly_flows.deployments import plan_deployments
 
+    for name in pipeline_names(session.settings):  # a mistake is told now, not in a worker's log
+        plan_deployments(load_pipeline(name, session.settings))
     err = console(sys.stderr)
 
     def tell(service: str, what: str) -> None:

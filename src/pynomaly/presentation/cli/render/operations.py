@@ -85,5 +85,7 @@ def runs_lines(document: Document) -> Iterator[RenderableType]:
 def followed_lines(document: Document) -> Iterator[RenderableType]:
     """Yield what a run did, and what ended it if it failed."""
     yield from run_lines(document)
-    if document["error"]:
-        yield f"error: {clean(document['error'])}"
+    if error := document["error"]:
+        yield f"error: {clean(error['message'])}"
+        if error["hint"]:
+            yield f"  → {clean(error['hint'])}"

@@ -33,7 +33,8 @@ def status_lines(document: Document) -> Iterator[RenderableType]:
         text = f"{run['command']} {run['status']} ({run['engine']}), {moment(run['started_at'])}"
         rows.append(("last run", text + (f": {run['error']}" if run["error"] else "")))
     if release:
-        text = f"version {release['version']} {release['state']}, verdict {release['verdict']}"
+        state = release["state"].replace("_", " ")
+        text = f"version {release['version']} {state}, verdict {release['verdict']}"
         rows.append(("last release", f"{text}, {moment(release['created_at'])}"))
     if batch:
         text = f"{number(batch['rows_scored'])} scored, {number(batch['rows_flagged'])} flagged, "
@@ -77,7 +78,7 @@ def models_lines(document: Document) -> Iterator[RenderableType]:
         [
             (
                 model["version"],
-                model["state"],
+                model["state"].replace("_", " "),
                 model["verdict"],
                 moment(model["created_at"]),
                 model["training_fingerprint"][:12],

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from pynomaly.application.reconcile import Reconciled
 
-__all__ = ["event_line", "registry_lines", "release_lines", "releases_lines"]
+__all__ = ["event_line", "registry_lines", "release_lines", "releases_lines", "steered_lines"]
 
 Document = Mapping[str, Any]
 
@@ -52,7 +52,8 @@ def release_lines(document: Document) -> Iterator[RenderableType]:
         rows.append(("decision", _decision(decision)))
     if rollout := document["rollout"]:
         steps = " → ".join([*(share(s) for s in rollout["shares"]), "all"])
-        rows.append(("strategy", f"{rollout['strategy']}, {rollout['unit']}s: {steps}"))
+        strategy = rollout["strategy"].replace("_", "-")
+        rows.append(("strategy", f"{strategy}, {rollout['unit']}s: {steps}"))
     if approval := document["approval"]:
         own = ", who trained or proposed it" if approval["own"] else ""
         said = f": {approval['reason']}" if approval["reason"] else ""
@@ -78,6 +79,22 @@ def release_lines(document: Document) -> Iterator[RenderableType]:
             ],
         )
     yield from _next(document)
+
+
+def steered_lines(document: Document, changed: bool) -> Iterator[RenderableType]:
+    """Yield what became of a release that somebody has just steered.
+
+    Args:
+        document: Of the release, afterwards.
+        changed: Whether it was not so before; then it is told who had made it so.
+    """
+    stands = (
+        f"version {document['version']} of {clean(document['pipeline'])} is {_stands(document)}"
+    )
+    yield stands if changed else f"nothing changed: {stands} already"
+    yield f"  {clean(event_line(document['events'][-1]))}"
+    yield from _next(document)
+    yield f"\nAll about it: pynomaly releases show {document['id']}"
 
 
 def registry_lines(found: Reconciled) -> Iterator[RenderableType]:
