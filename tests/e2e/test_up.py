@@ -26,9 +26,12 @@ import pytest
 import yaml
 
 from command_line import Cli, frame
+from pynomaly.bootstrap import build
 from pynomaly.domain.deployments import DEPLOYED_FLOWS
+from pynomaly.domain.runs import Actor
 from pynomaly.infrastructure.sqlalchemy.run_leases import SqlRunLeases
 from pynomaly.presentation.cli.main import main
+from pynomaly.settings import load_settings
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -66,7 +69,7 @@ def command_of(pid: int) -> str:
         return ""
 
 
-def eventually(look: Callable[[], T], seconds: float = 180) -> T:
+def eventually(look: Callable[[], T | None], seconds: float = 180) -> T:
     """Return what ``look`` finds once it finds something."""
     deadline = time.monotonic() + seconds
     while not (found := look()):
@@ -386,7 +389,9 @@ def test_a_run_killed_with_its_worker_is_taken_up_and_completes(up: Up, cli: Cli
     assert run_id not in [lease.run_id for lease in leases.leases()]
 
 
-def test_a_registered_version_is_released(up: Up, cli: Cli) -> None:
+def test_a_registered_version_is_gated_and_its_run_ends_once_nobody_wants_it(
+    up: Up, cli: Cli
+) -> None:
     def gated() -> list[str]:
         return [
             run["id"]
@@ -396,7 +401,17 @@ def test_a_registered_version_is_released(up: Up, cli: Cli) -> None:
         ]
 
     (run_id,) = eventually(gated)
-    assert cli("runs", "watch", run_id).code in (0, 4, 5)  # as its gates say
+    assert cli("runs", "watch", run_id).code == 5  # few rows: a person has to look
+    release = cli("status", "payments", "--json").json["on_its_way"]["id"]
+
+    # Not by the command, which would tell Prefect: the worker has to notice by itself.
+    build(load_settings()).steer.abort(release, Actor("ada"), "trained on too little")
+
+    def ended() -> dict[str, Any] | None:
+        return next((r for r in runs(cli) if (r["id"], r["status"]) == (run_id, "failed")), None)
+
+    assert "aborted by ada: trained on too little" in eventually(ended)["error"]
+    assert cli("runs", "watch", run_id).code == 4
 
 
 def test_a_schedule_starts_runs(up: Up, cli: Cli) -> None:
