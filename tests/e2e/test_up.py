@@ -446,7 +446,8 @@ def test_a_run_that_fell_silent_is_crashed_and_taken_up(up: Up, silent: str) -> 
         eventually(lambda: client.read_flow_run(silent).state_name == "Completed")
         states = client.read_flow_run_states(silent)
     crashed = [state.message for state in states if state.name == "Crashed"]
-    assert crashed == ["no heartbeat: its process died"]
+    # Taken up again, it may have been at work when the worker was killed above.
+    assert crashed[0] == "no heartbeat: its process died"
 
 
 def test_down_leaves_no_process(up: Up, cli: Cli) -> None:
