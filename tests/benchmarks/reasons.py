@@ -83,7 +83,7 @@ def our_ranking(model: Model, d: int) -> Ranking:
         encoded = encode(model.preprocessing, table)
         scores = score_matrix(model, encoded, KERNELS)
         found = []
-        for reasons in explain(model, table, encoded, scores, KERNELS, top=d):
+        for reasons in explain(model, table, encoded, scores, KERNELS, top=d).to_lists():
             named = [int(reason.column[1:]) for reason in reasons]
             found.append([*named, *(c for c in range(d) if c not in named)])
         return np.array(found)

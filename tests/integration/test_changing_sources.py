@@ -1,6 +1,7 @@
 """Sources that change, break or refuse us between planning and reading."""
 
 import io
+import os
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,6 +13,7 @@ from pynomaly.adapters import partition_reader
 from pynomaly.application.planned_source import PlannedSource
 from pynomaly.domain.errors import MalformedSourceError, SourceChangedError, SourceNotFoundError
 from pynomaly.domain.pipelines import SourceSpec
+from pynomaly.infrastructure.arrow.files import stamp
 from pynomaly.infrastructure.s3.client import connect
 
 pytestmark = pytest.mark.integration
@@ -60,6 +62,34 @@ def test_a_file_that_was_replaced_since_it_was_planned_is_refused(tmp_path, form
     for partition in plan.partitions:
         with pytest.raises(SourceChangedError, match=rf"a\.{form}.* changed since it was planned"):
             numbers(spec, partition)
+
+
+@pytest.mark.parametrize("form", WRITERS)
+def test_only_a_file_that_somebody_has_touched_is_digested_again(tmp_path, form, monkeypatch):
+    path = tmp_path / f"a.{form}"
+    path.write_bytes(WRITERS[form]())
+    was = path.stat()
+    monkeypatch.setattr("time.time_ns", lambda: was.st_ctime_ns + 3 * 10**9)
+    plan = READER.plan(SourceSpec(str(path)), partition_rows=1_000)
+    with monkeypatch.context() as patched:
+        patched.setattr("hashlib.sha256", None)  # a digest would fail
+        found = numbers(SourceSpec(str(path)), plan.partitions[0])
+    assert [int(n) for n in found] == list(range(30))
+
+    # Written to in place, as long as before, and with its time set back.
+    while path.stat().st_ctime_ns == was.st_ctime_ns:
+        path.write_bytes(path.read_bytes().replace(b"text", b"lies"))
+        os.utime(path, ns=(was.st_atime_ns, was.st_mtime_ns))
+    assert path.stat().st_mtime_ns == was.st_mtime_ns
+    with pytest.raises(SourceChangedError, match="changed since it was planned"):
+        numbers(SourceSpec(str(path)), plan.partitions[0])
+
+
+def test_the_times_of_a_file_written_just_now_prove_nothing(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes(csv())
+    with path.open("rb") as handle:
+        assert stamp(handle) == ""
 
 
 @pytest.mark.parametrize("form", WRITERS)

@@ -60,7 +60,7 @@ def ensemble():
 
 def _reasons(model, table, top=3):
     X = encode(model.preprocessing, table)
-    return explain(model, table, X, score_matrix(model, X, KERNELS), KERNELS, top)
+    return explain(model, table, X, score_matrix(model, X, KERNELS), KERNELS, top).to_lists()
 
 
 def _replace(table: pa.Table, column: str, value) -> pa.Table:

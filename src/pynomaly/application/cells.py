@@ -114,6 +114,8 @@ def read_numbers(cells: pa.Array) -> Reading:
     if not len(numbers):
         return Reading(pa.array([], pa.float64()), unreadable)
     array = numbers.to_numpy(zero_copy_only=False).astype(np.float64, copy=False)
+    if np.isfinite(array).all():
+        return Reading(numbers, unreadable)  # as most are; a mask would copy them
     infinite = np.isinf(array)
     return Reading(
         pa.array(array, pa.float64(), mask=infinite | np.isnan(array)), unreadable | infinite

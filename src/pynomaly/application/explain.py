@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pynomaly.application.ports.learning import Kernels
+from pynomaly.application.reasons import Reasons
 from pynomaly.application.scoring_rows import BLOCK_ROWS, score_matrix
-from pynomaly.application.usual import cell_text, shares_as_unusual, usual_text
+from pynomaly.application.usual import cell_text, shares_as_unusual, usual_texts
 from pynomaly.domain.errors import DataRejectedError
-from pynomaly.domain.models import Encoding, Model, NumericEncoding, Preprocessing, TimeEncoding
-from pynomaly.domain.scores import Direction, Reason
+from pynomaly.domain.models import Model, NumericEncoding, Preprocessing, TimeEncoding
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,7 +38,7 @@ out even a level never seen adds little, so of values that are rare by themselve
 
 def explain(
     model: Model, table: pa.Table, X: Floats, scores: Floats, kernels: Kernels, top: int = 3
-) -> list[list[Reason]]:
+) -> Reasons:
     """Return the columns that make each row strange, the most telling first.
 
     A column's contribution is the drop in score when it takes the value that similar rows have.
@@ -72,17 +72,30 @@ def explain(
     least = np.where(shares <= _RARE, _NEGLIGIBLE_IF_RARE, _NEGLIGIBLE)
     trifle = least * np.maximum(drops.max(axis=1, initial=0.0, keepdims=True), 0.0)
     order = np.argsort(-telling, axis=1, kind="stable")[:, :top]
-    first = np.searchsorted(model.preprocessing.owners, np.arange(len(encodings)))
-    above = (X - instead)[:, first]
-    values = [column.to_pylist() for column in cells]
-    return [
-        [
-            _reason(encodings[c], drops[row, c], above[row, c], values[c][row], shares[row, c])
-            for c in order[row]
-            if drops[row, c] > trifle[row, c]
-        ]
-        for row in range(len(X))
-    ]
+    rows, ranks = np.nonzero(np.take_along_axis(drops > trifle, order, axis=1))
+    columns = order[rows, ranks]
+    first = np.searchsorted(model.preprocessing.owners, np.arange(len(encodings)))[columns]
+    directions = np.sign(X[rows, first] - instead[rows, first]).astype(np.int8)
+    values, normal = np.empty((2, len(rows)), dtype=object)
+    for column in np.unique(columns):
+        here = np.flatnonzero(columns == column)
+        told = cells[column].take(rows[here])
+        values[here] = [cell_text(cell) for cell in told.to_pylist()]
+        normal[here] = usual_texts(encodings[column], told)
+        if not isinstance(encodings[column], NumericEncoding):
+            directions[here] = 0
+        elif told.null_count:
+            directions[here[told.is_null().to_numpy()]] = 0
+    return Reasons(
+        tuple(encoding.column for encoding in encodings),
+        np.searchsorted(rows, np.arange(len(X) + 1)).astype(np.int32),
+        columns,
+        drops[rows, columns],
+        directions,
+        values,
+        shares[rows, columns],
+        normal,
+    )
 
 
 def similar_values(preprocessing: Preprocessing, X: Floats) -> Floats:
@@ -158,18 +171,3 @@ def contributions(
         altered = np.where(owners == one[:, None], instead[here], X[here])
         drops[here, one] = scores[here] - score_matrix(model, altered, kernels)
     return drops
-
-
-def _reason(encoding: Encoding, drop: float, above: float, cell: Any, share: float) -> Reason:
-    direction: Direction = "unusual"
-    text = cell_text(cell)
-    if isinstance(encoding, NumericEncoding) and text != "missing":
-        direction = "high" if above > 0 else "low" if above < 0 else "unusual"
-    return Reason(
-        encoding.column,
-        float(drop),
-        direction,
-        text,
-        float(share),
-        usual_text(encoding, cell),
-    )

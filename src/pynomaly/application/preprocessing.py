@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,7 +80,8 @@ def fit_preprocessing(table: pa.Table, schema: Schema) -> Preprocessing:
         encoding = _FIT[column.kind](column, table[column.name])
         if encoding is None:
             continue
-        block = _encode_column(encoding, table[column.name])
+        block = np.empty((table.num_rows, len(_feature_names(encoding))))
+        _encode_column(encoding, table[column.name], block)
         if np.all(block.max(axis=0) == block.min(axis=0)):
             continue
         owners += [len(encodings)] * block.shape[1]
@@ -109,9 +110,9 @@ def encode(preprocessing: Preprocessing, table: pa.Table) -> Floats:
     matrix = np.empty((table.num_rows, len(preprocessing.features)), dtype=np.float64)
     start = 0
     for encoding in preprocessing.encodings:
-        block = _encode_column(encoding, table[encoding.column])
-        matrix[:, start : start + block.shape[1]] = block
-        start += block.shape[1]
+        stop = start + len(_feature_names(encoding))
+        _encode_column(encoding, table[encoding.column], matrix[:, start:stop])
+        start = stop
     return matrix
 
 
@@ -225,18 +226,21 @@ def _spread(rows: int) -> NDArray[np.int64]:
 # encoding ----------------------------------------------------------------------------------------
 
 
-def _encode_column(encoding: Encoding, cells: pa.ChunkedArray) -> Floats:
+def _encode_column(encoding: Encoding, cells: pa.ChunkedArray, out: Floats) -> None:
+    """Write the features of a column to (n, features) ``out``."""
     match encoding:
         case NumericEncoding():
             values = numbers(cells)
             missing = np.isnan(values)
+            if missing.any():
+                values = np.where(missing, encoding.fill, values)
             # + 0.0 turns -0.0 into 0.0, which compares equal but has other bits
-            filled = np.where(missing, encoding.fill, values)
-            parts = [np.clip(filled, encoding.lower, encoding.upper) + 0.0]
-            return _with_indicator(parts, missing, encoding.missing_indicator)
+            np.add(np.clip(values, encoding.lower, encoding.upper), 0.0, out=out[:, 0])
+            if encoding.missing_indicator:
+                out[:, 1] = missing
         case CategoricalEncoding():
             rarity: Floats = np.array([*encoding.rarity, encoding.unseen])
-            return rarity[level_codes(encoding, cells)][:, None]
+            out[:, 0] = rarity[level_codes(encoding, cells)]
         case TimeEncoding():
             seconds = epoch_seconds(cells)
             missing = np.isnan(seconds)
@@ -244,12 +248,11 @@ def _encode_column(encoding: Encoding, cells: pa.ChunkedArray) -> Floats:
             day = np.floor(seconds / _DAY)
             hour_angle = 2 * np.pi * (seconds / _DAY - day)
             day_angle = 2 * np.pi * ((day + _EPOCH_WEEKDAY) % 7) / 7
-            parts = [np.sin(hour_angle), np.cos(hour_angle), np.sin(day_angle), np.cos(day_angle)]
-            return _with_indicator(parts, missing, encoding.missing_indicator)
-
-
-def _with_indicator(parts: list[Floats], missing: NDArray[Any], wanted: bool) -> Floats:
-    return np.column_stack([*parts, missing.astype(np.float64)] if wanted else parts)
+            for part, angle in enumerate((hour_angle, day_angle)):
+                out[:, 2 * part] = np.sin(angle)
+                out[:, 2 * part + 1] = np.cos(angle)
+            if encoding.missing_indicator:
+                out[:, 4] = missing
 
 
 def level_codes(encoding: CategoricalEncoding, cells: pa.ChunkedArray) -> NDArray[np.int64]:

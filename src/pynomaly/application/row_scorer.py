@@ -11,28 +11,15 @@ from numpy.typing import NDArray
 from pynomaly.application.explain import explain
 from pynomaly.application.ports.learning import Kernels
 from pynomaly.application.preprocessing import encode
+from pynomaly.application.reasons import REASONS, Reasons
 from pynomaly.application.scoring_rows import score_table
 from pynomaly.domain.decision import Line
 from pynomaly.domain.models import Model
 from pynomaly.domain.scores import Reason, p_values, severity
 
-__all__ = ["REASONS", "RowScorer", "ScoredRows"]
+__all__ = ["RowScorer", "ScoredRows"]
 
 Floats = NDArray[np.float64]
-
-REASONS = pa.list_(
-    pa.struct(
-        [
-            ("column", pa.string()),
-            ("contribution", pa.float64()),
-            ("direction", pa.string()),
-            ("value", pa.string()),
-            ("share", pa.float64()),
-            ("normal", pa.string()),
-        ]
-    )
-)
-"""Arrow type of the ``reasons`` column; null for rows that are not flagged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,29 +107,19 @@ class RowScorer:
 
     def reasons(self, rows: pa.Table, scores: Floats) -> list[list[Reason]]:
         """Return the reasons of every row, flagged or not."""
-        if not len(rows):
-            return []
+        return self._explained(rows, scores).to_lists()
+
+    def _explained(self, rows: pa.Table, scores: Floats) -> Reasons:
         encoded = encode(self.model.preprocessing, rows)
         return explain(self.model, rows, encoded, scores, self.kernels)
 
     def _reasons(self, rows: pa.Table, scores: Floats, flagged: NDArray[np.int64]) -> pa.Array:
-        found = self.reasons(rows.take(pa.array(flagged)), scores[flagged])
-        told = _array(found)
+        if not len(flagged):
+            return pa.nulls(len(rows), REASONS)
+        told = self._explained(rows.take(pa.array(flagged)), scores[flagged]).to_arrow()
         # Rows that are not flagged take from nowhere: null.
         places = np.zeros(len(rows), dtype=np.int64)
         places[flagged] = np.arange(len(flagged))
         nowhere = np.ones(len(rows), dtype=np.bool_)
         nowhere[flagged] = False
         return told.take(pa.array(places, mask=nowhere))
-
-
-def _array(found: list[list[Reason]]) -> pa.Array:
-    """Return reasons as Arrow holds them."""
-    flat = [reason for why in found for reason in why]
-    offsets = np.cumsum([0, *(len(why) for why in found)], dtype=np.int32)
-    # Field by field: a dictionary for each costs as much as finding the reasons.
-    of_all = REASONS.value_type
-    told = [pa.array([getattr(reason, f.name) for reason in flat], f.type) for f in of_all]
-    return pa.ListArray.from_arrays(
-        pa.array(offsets), pa.StructArray.from_arrays(told, fields=list(of_all)), type=REASONS
-    )

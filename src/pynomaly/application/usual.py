@@ -24,7 +24,7 @@ from pynomaly.domain.models import (
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["cell_text", "shares_as_unusual", "usual_text"]
+__all__ = ["cell_text", "shares_as_unusual", "usual_text", "usual_texts"]
 
 Floats = NDArray[np.float64]
 
@@ -88,6 +88,19 @@ def usual_text(encoding: Encoding, cell: Any) -> str:
             return _time(encoding, cell)
 
 
+def usual_texts(encoding: Encoding, cells: pa.ChunkedArray) -> list[str]:
+    """Return what :func:`usual_text` tells about each of some cells of a column."""
+    if not isinstance(encoding, NumericEncoding):
+        return [usual_text(encoding, cell) for cell in cells.to_pylist()]
+    # Numbers between the same quantiles are told the same.
+    values, quantiles = numbers(cells), np.array(encoding.quantiles)
+    below, not_above = (np.searchsorted(quantiles, values, side=s) for s in ("left", "right"))
+    alike = np.where(np.isnan(values), -1, below * (len(quantiles) + 1) + not_above)
+    _, first, place = np.unique(alike, return_index=True, return_inverse=True)
+    texts = [usual_text(encoding, cell) for cell in values[first].tolist()]
+    return [texts[i] for i in place.tolist()]
+
+
 def cell_text(cell: Any) -> str:
     """Return a cell as text for people.
 
@@ -117,13 +130,12 @@ def _numeric(encoding: NumericEncoding, cell: float | None) -> str:
     quantiles = encoding.quantiles
     if cell is None or math.isnan(cell):
         return f"{_missing(encoding.missing)}, {_middle(quantiles)}"
-    return _beside(encoding, bisect_left(quantiles, cell), bisect_right(quantiles, cell))
+    return _beside(quantiles, bisect_left(quantiles, cell), bisect_right(quantiles, cell))
 
 
 @lru_cache(maxsize=4_096)  # flagged rows share a few texts, and these cost more than the scores
-def _beside(encoding: NumericEncoding, below: int, not_above: int) -> str:
+def _beside(quantiles: tuple[float, ...], below: int, not_above: int) -> str:
     """Tell what is usual to a number, by how many quantiles are below it and how many not above."""
-    quantiles = encoding.quantiles
     as_low, as_high = _AS_LOW[not_above], _AS_HIGH[below]
     if min(as_low, as_high) > 0.25:
         return _middle(quantiles)

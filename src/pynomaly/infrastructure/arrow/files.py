@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 import tempfile
+import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ __all__ = [
     "changed",
     "random_access",
     "sequential",
+    "stamp",
     "state",
     "unchanged",
     "unpacked",
@@ -54,6 +56,9 @@ class DataFile(Protocol):
                 lies outside can be read all the same.
         """
 
+
+_SETTLED_NS = 2_000_000_000
+"""No file system's clock is coarser: whoever writes later than this leaves another time."""
 
 FindFiles = Callable[[str], Sequence[DataFile]]
 """Returns every file behind a URI, sorted by name; raises ``SourceNotFoundError``."""
@@ -212,3 +217,19 @@ class _Digesting(io.RawIOBase):
 def _digesting(handle: BinaryIO, digest: ContentDigest, name: str) -> BinaryIO:
     digest.begin(name)
     return cast("BinaryIO", io.BufferedReader(_Digesting(handle, digest), buffer_size=BLOCK))
+
+
+def stamp(handle: BinaryIO) -> str:
+    """Return what shows later, if it is still the same, that nobody has touched a file on disk.
+
+    That is its inode, size, and times of modification and of change; the last one moves whenever
+    the file is written to and cannot be set back.  Empty where they prove nothing: not on disk, no
+    such times, or touched so lately that the next write might leave the same ones.
+    """
+    if os.name != "posix" or state(handle) is None:
+        return ""
+    found = os.fstat(handle.fileno())
+    touched = max(found.st_mtime_ns, found.st_ctime_ns)
+    if touched > time.time_ns() - _SETTLED_NS:
+        return ""
+    return f"{found.st_ino} {found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"

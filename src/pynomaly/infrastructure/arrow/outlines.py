@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from pynomaly.domain.errors import MalformedSourceError
 from pynomaly.domain.pipelines import SourceFormat, SourceSpec
-from pynomaly.infrastructure.arrow.files import BLOCK, DataFile, unchanged, unpacked
+from pynomaly.infrastructure.arrow.files import BLOCK, DataFile, stamp, unchanged, unpacked
 from pynomaly.infrastructure.arrow.parquet import ParquetTable, open_parquet
 from pynomaly.infrastructure.arrow.sources import PARSERS
 from pynomaly.infrastructure.arrow.text import HEAD_BYTES
@@ -44,6 +44,7 @@ class Outline:
         schema: None where it is damaged.
         rows: Whether it was seen to hold any.
         problem: What is wrong with it.
+        stamp: Shows that it has not been touched since.
     """
 
     size: int
@@ -51,6 +52,7 @@ class Outline:
     schema: pa.Schema | None = None
     rows: bool = False
     problem: MalformedSourceError | None = None
+    stamp: str = ""
 
 
 def outline(
@@ -60,6 +62,7 @@ def outline(
     with file.open([(0, HEAD_BYTES)]) as handle, unchanged(handle, file.uri):
         size = handle.seek(0, io.SEEK_END)
         handle.seek(0)
+        seen = stamp(handle)  # before its bytes are digested
         problem, schema, rows = None, None, False
         look = look or size <= HEAD_BYTES
         try:
@@ -67,10 +70,10 @@ def outline(
                 table = open_parquet(handle, file)
                 pieces = tuple(_row_groups(table, partition_rows, size))
                 if pieces:
-                    return Outline(size, pieces, table.schema, rows=True)
+                    return Outline(size, pieces, table.schema, rows=True, stamp=seen)
                 # That it has no rows any more is to be scored too: it ends the scores it has.
                 empty = Piece(None, 0, 0, size, content_digest(handle, file, size))
-                return Outline(size, (empty,), table.schema)
+                return Outline(size, (empty,), table.schema, stamp=seen)
             with unpacked(handle, file) as stream:
                 parsed = PARSERS[form](stream, file, spec)
                 with closing(parsed.pieces):
@@ -81,7 +84,7 @@ def outline(
             problem = error
         known = look and schema is not None and not rows
         whole = Piece(None, 0, 0 if known else None, size, content_digest(handle, file, size))
-        return Outline(size, (whole,), schema, rows, problem)
+        return Outline(size, (whole,), schema, rows, problem, seen)
 
 
 def _row_groups(table: ParquetTable, partition_rows: int, size: int) -> Iterator[Piece]:

@@ -12,9 +12,16 @@ from pynomaly.application.ports.partitions import PartitionBatch, PartitionReade
 from pynomaly.domain.errors import MalformedSourceError
 from pynomaly.domain.ledger import Partition, Plan
 from pynomaly.domain.pipelines import SourceFormat, SourceSpec
-from pynomaly.infrastructure.arrow.files import DataFile, FindFiles, changed, unchanged, unpacked
+from pynomaly.infrastructure.arrow.files import (
+    DataFile,
+    FindFiles,
+    changed,
+    stamp,
+    unchanged,
+    unpacked,
+)
 from pynomaly.infrastructure.arrow.formats import check_columns, choose
-from pynomaly.infrastructure.arrow.outlines import Piece, content_digest, outline
+from pynomaly.infrastructure.arrow.outlines import Outline, Piece, content_digest, outline
 from pynomaly.infrastructure.arrow.parquet import ParquetTable, open_parquet
 from pynomaly.infrastructure.arrow.sources import PARSERS, kind_of_place
 
@@ -50,8 +57,9 @@ class TablePartitions:
     no rows come as one partition a file.  What pins a partition depends on the place:
 
     - On disk the digest is over the bytes of the file, of Parquet over those of the row groups
-      alone: a change of one row group is none of the others.  The bytes are digested again through
-      the very handle that is then decoded, and the file must not be written to until the end.
+      alone: a change of one row group is none of the others.  Unless inode, size and times show
+      that nobody has touched the file since, the bytes are digested again through the very handle
+      that is then decoded.  The file must not be written to until the end.
     - Elsewhere it is over ETag, size and row groups, and every request names the ETag: a new
       version of an object changes all partitions of it, equal content included.
 
@@ -102,7 +110,7 @@ class TablePartitions:
                 check_columns(found.schema, file.uri, schema, first)
             order = schema if schema is not None and found.schema != schema else None
             partitions += [
-                _partition(file, place.spell(file.uri), form, found.size, order, piece)
+                _partition(file, place.spell(file.uri), form, found, order, piece)
                 for piece in found.pieces
             ]
         if schema is None or not rows:
@@ -142,13 +150,15 @@ class _Locator(NamedTuple):
     stop: int | None
     columns: str | None
     """JSON list of names: the plan's order where the file has another."""
+    stamp: str = ""
+    """Of a file on disk, when its bytes were digested."""
 
 
 def _partition(
     file: DataFile,
     uri: str,
     form: SourceFormat,
-    size: int,
+    found: Outline,
     order: pa.Schema | None,
     piece: Piece,
 ) -> Partition:
@@ -162,7 +172,7 @@ def _partition(
         piece.rows,
         piece.size,
         piece.digest,
-        _Locator(form, size, file.version, start, stop, columns),
+        _Locator(form, found.size, file.version, start, stop, columns, found.stamp),
     )
 
 
@@ -178,9 +188,10 @@ def _read(
     if columns is None and where.columns is not None:
         columns = json.loads(where.columns)
     with file.open() as handle, unchanged(handle, str(partition)):
+        pinned = bool(file.version or (where.stamp and stamp(handle) == where.stamp))
         if where.start is not None and where.stop is not None:
             groups = range(where.start, where.stop)
-            table = _reopened(file, handle, partition, groups)
+            table = _reopened(file, handle, partition, groups, pinned)
             names = _known(columns, table.schema, partition)
             if not file.version:
                 yield from table.pieces(groups, names, batch_rows)
@@ -189,7 +200,7 @@ def _read(
                 table = open_parquet(ranges, file, table.reader.metadata)
                 yield from table.pieces(groups, names, batch_rows)
             return
-        if not file.version and content_digest(handle, file, where.size) != partition.digest:
+        if not pinned and content_digest(handle, file, where.size) != partition.digest:
             raise changed(str(partition), _SINCE)
         handle.seek(0)
         with unpacked(handle, file) as stream:
@@ -201,12 +212,12 @@ def _read(
 
 
 def _reopened(
-    file: DataFile, handle: BinaryIO, partition: Partition, groups: range
+    file: DataFile, handle: BinaryIO, partition: Partition, groups: range, pinned: bool
 ) -> ParquetTable:
     try:
         table = open_parquet(handle, file)
         same = groups.stop <= table.reader.num_row_groups and (
-            bool(file.version) or table.digest(groups) == partition.digest
+            pinned or table.digest(groups) == partition.digest
         )
     except MalformedSourceError as error:
         # When it was planned it was sound.

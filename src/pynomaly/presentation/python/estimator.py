@@ -188,9 +188,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         """
         rows = self._rows(X)
         encoded = encode(self.model_.preprocessing, rows)
-        return explain(
-            self.model_, rows, encoded, score_table(self.model_, rows, _kernels()), _kernels()
-        )
+        scores = score_table(self.model_, rows, _kernels())
+        return explain(self.model_, rows, encoded, scores, _kernels()).to_lists()
 
     def __sklearn_tags__(self) -> Any:
         """Missing values are welcome."""
