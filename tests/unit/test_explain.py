@@ -125,7 +125,7 @@ def test_a_contribution_is_the_drop_in_score_when_the_column_is_as_in_similar_ro
     table = _replace(_ordinary(ensemble).slice(0, 1), "c", 1e9)
     X = encode(ensemble.preprocessing, table)
     altered = X.copy()
-    altered[0, 2] = similar_values(ensemble.preprocessing, X)[0, 2]
+    altered[0, 2] = similar_values(ensemble.preprocessing, X, KERNELS)[0, 2]
 
     [reasons] = _reasons(ensemble, table)
 
@@ -140,7 +140,7 @@ def test_similar_rows_are_similar_in_the_columns_that_are_not_strange(ensemble):
     table = _replace(table.filter(pa.array(far)), "b", 50.0)
     X = encode(ensemble.preprocessing, table)
 
-    b = similar_values(ensemble.preprocessing, X)[:, 1]
+    b = similar_values(ensemble.preprocessing, X, KERNELS)[:, 1]
 
     assert np.abs(b).max() < 4
     assert np.corrcoef(b, X[:, 0])[0, 1] > 0.7

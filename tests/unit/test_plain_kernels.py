@@ -85,3 +85,44 @@ def test_both_ways_score_projected_rows_the_same(members):
 
 def test_both_ways_know_the_same_detectors():
     assert plain.SCORERS.keys() == compiled.SCORERS.keys()
+
+
+@pytest.mark.parametrize(
+    "thresholds",
+    {
+        "a few": [0.0, 1.0],
+        "even": np.arange(1_000.0),
+        "with a long tail": np.random.default_rng(3).lognormal(0, 3, 2_000),
+        "far apart": [-1e300, *np.linspace(-1, 1, 600), 1e300],
+        "close together": 1.0 + np.arange(60) * 2.0**-52,
+        "next to infinity": 1e308 * np.linspace(-1, 1, 100),
+    }.values(),
+)
+def test_both_ways_find_a_number_among_thresholds_however_they_lie(thresholds):
+    values = np.unique(thresholds)
+    arrays = {
+        "columns": np.array([0]),
+        "starts": np.array([0, len(values)]),
+        "values": values,
+        "heights": np.arange(2.0 * len(values) + 1),
+    }
+    near = [np.nextafter(values, -np.inf), values, np.nextafter(values, np.inf)]
+    rows = np.concatenate([*near, [-1e308, 0.0, 1e308]])[:, None]
+    # Heights that count up tell where every number was found.
+    expected = np.searchsorted(values, rows[:, 0], "left") + np.searchsorted(
+        values, rows[:, 0], "right"
+    )
+    for backend in (plain, compiled):
+        assert backend.SCORERS["ecod"](arrays, {}, rows).tolist() == expected.tolist()
+
+
+def test_both_ways_find_the_same_similar_rows_and_of_equal_ones_the_first():
+    rng = np.random.default_rng(4)
+    references = rng.integers(0, 3, size=(40, 4)).astype(float)  # many are equally near
+    rows = np.concatenate([rng.integers(0, 3, size=(30, 4)).astype(float), [[1e30, 0, 0, 0]]])
+    spread = np.array([1.0, 2.0, 1e-300, 0.5])
+    apart = np.minimum(np.abs(rows[:, None] - references) / spread, 3.0).sum(axis=2)
+    expected = np.argsort(apart, axis=1, kind="stable")[:, :5]
+    for backend in (plain, compiled):
+        found = backend.nearest(rows, np.ascontiguousarray(references.T), spread, 3.0, 5)
+        assert found.tolist() == expected.tolist()

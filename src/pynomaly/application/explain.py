@@ -53,7 +53,7 @@ def explain(
         table: The rows as conformed, for the values shown.
         X: (n, d) the same rows encoded.
         scores: (n,) their scores.
-        kernels: Score the altered rows.
+        kernels: Find similar rows and score the altered ones.
         top: Reasons per row at most.
     """
     if not len(table) == len(X) == len(scores):
@@ -62,7 +62,7 @@ def explain(
             "together"
         )
     encodings = model.preprocessing.encodings
-    instead = similar_values(model.preprocessing, X)
+    instead = similar_values(model.preprocessing, X, kernels)
     drops = contributions(model, X, instead, scores, kernels)
     cells = [table[encoding.column] for encoding in encodings]
     shares = np.column_stack(
@@ -98,52 +98,26 @@ def explain(
     )
 
 
-def similar_values(preprocessing: Preprocessing, X: Floats) -> Floats:
+def similar_values(preprocessing: Preprocessing, X: Floats, kernels: Kernels) -> Floats:
     """Return (n, d) what each feature is in the reference rows most similar to each row.
 
     Args:
         preprocessing: Holds the reference rows.
         X: (n, d) encoded rows.
+        kernels: Find them.
     """
     references = preprocessing.references
     quarter, three_quarters = np.quantile(references, [0.25, 0.75], axis=0)
     spread = np.maximum((three_quarters - quarter) / 1.349, preprocessing.floors)
     spread = np.where(spread > 0, spread, references.std(axis=0))
     spread[spread == 0] = 1.0
+    nearest = kernels.nearest(X, references, spread, _FAR, min(_NEIGHBOURS, len(references)))
+    similar = np.sort(references[nearest], axis=1)[:, nearest.shape[1] // 2]
     whole = [isinstance(e, TimeEncoding) for e in preprocessing.encodings]
     circular = np.array([whole[owner] for owner in preprocessing.owners])
-    instead = np.empty_like(X)
-    columns = np.ascontiguousarray(references.T)
-    rows_at_once = max(1, BLOCK_ROWS // len(references))
-    for start in range(0, len(X), rows_at_once):
-        rows = X[start : start + rows_at_once]
-        distance = np.zeros((len(rows), len(references)))
-        apart = np.empty_like(distance)
-        for feature in range(X.shape[1]):  # one after the other: sums must not depend on the batch
-            np.subtract(rows[:, feature, None], columns[feature], out=apart)
-            np.abs(apart, out=apart)
-            apart /= spread[feature]  # not before: a huge value over a tiny spread is no number
-            np.minimum(apart, _FAR, out=apart)
-            distance += apart
-        nearest = _nearest(distance)
-        similar = np.sort(references[nearest], axis=1)[:, nearest.shape[1] // 2]
-        # The median of sines and cosines is no time of day.
-        similar[:, circular] = references[nearest[:, 0]][:, circular]
-        instead[start : start + rows_at_once] = similar
-    return instead
-
-
-def _nearest(distance: Floats) -> NDArray[np.int64]:
-    """Return (n, 5) columns of the least distances, ascending; of equal ones the first."""
-    few = min(_NEIGHBOURS, distance.shape[1])
-    near = distance <= np.partition(distance, few - 1, axis=1)[:, few - 1, None]
-    tied = np.flatnonzero(near.sum(axis=1) > few)
-    for row in tied:  # of those that tie for the last place the first come in
-        near[row, np.argsort(distance[row], kind="stable")[few:]] = False
-    columns = np.nonzero(near)[1].reshape(-1, few)
-    order = np.argsort(np.take_along_axis(distance, columns, axis=1), axis=1, kind="stable")
-    nearest: NDArray[np.int64] = np.take_along_axis(columns, order, axis=1)
-    return nearest
+    # The median of sines and cosines is no time of day.
+    similar[:, circular] = references[nearest[:, 0]][:, circular]
+    return similar
 
 
 def contributions(

@@ -107,6 +107,8 @@ def cell_text(cell: Any) -> str:
     >>> cell_text(9450.0), cell_text(0.1234567), cell_text(True), cell_text(None)
     ('9,450', '0.123457', 'true', 'missing')
     """
+    if isinstance(cell, float) and -1e6 < cell < 1e6 and not cell.is_integer():
+        return f"{cell:,.6g}"  # as most are
     if cell is None or (isinstance(cell, float) and math.isnan(cell)):
         return "missing"
     if isinstance(cell, bool):

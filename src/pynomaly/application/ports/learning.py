@@ -32,7 +32,7 @@ Floats = NDArray[np.float64]
 
 
 class Kernels(Protocol):
-    """Scores frozen detectors: pure, thread-safe, batch-invariant."""
+    """Scores frozen detectors and compares rows: pure, thread-safe, batch-invariant."""
 
     def score(self, member: Member, X: Floats) -> Floats:
         """Return raw scores, higher = stranger.
@@ -47,6 +47,22 @@ class Kernels(Protocol):
 
     def score_members(self, members: Sequence[Member], X: Floats) -> Floats:
         """Return raw scores (members, n), those of :meth:`score`; shared work is done once."""
+
+    def nearest(
+        self, X: Floats, references: Floats, spread: Floats, limit: float, count: int
+    ) -> NDArray[np.int64]:
+        """Return which reference rows are most similar to each row.
+
+        Args:
+            X: (n, d) finite.
+            references: (m, d) finite.
+            spread: (d,) > 0.
+            limit: At most what one feature adds to the distance, the sum of |difference| / spread.
+            count: From 1 to m.
+
+        Returns:
+            (n, count) positions, the nearest first; of equally near ones the first of all.
+        """
 
 
 class DetectorFitter(Protocol):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
+from weakref import finalize
 
 import numba  # noqa: F401  (its absence is noticed here, not at the first row)
 import numpy as np
@@ -14,10 +15,13 @@ from numpy.typing import NDArray
 
 from pynomaly.infrastructure.kernels.checks import METHODS
 
-__all__ = ["SCORERS", "robust"]
+__all__ = ["SCORERS", "nearest", "robust"]
 
 Floats = NDArray[np.float64]
 Arrays = Mapping[str, NDArray[Any]]
+
+_BUCKETS: dict[int, tuple[NDArray[Any], ...]] = {}
+"""Of thresholds, by the identity of their array, while that lives: one row takes less time."""
 
 
 def robust(a: Arrays, X: Floats) -> Floats:
@@ -25,6 +29,15 @@ def robust(a: Arrays, X: Floats) -> Floats:
     from pynomaly.infrastructure.kernels import scaling
 
     return scaling.robust(X, a["columns"], a["center"], a["scale"])
+
+
+def nearest(
+    X: Floats, references: Floats, spread: Floats, limit: float, count: int
+) -> NDArray[np.int64]:
+    """Return positions (n, count) of the nearest of references (d, m) to each row of X (n, d)."""
+    from pynomaly.infrastructure.kernels import similar
+
+    return similar.nearest(X, references, spread, limit, count)
 
 
 def _iforest(a: Arrays, params: Mapping[str, Any], X: Floats) -> Floats:
@@ -38,7 +51,12 @@ def _iforest(a: Arrays, params: Mapping[str, Any], X: Floats) -> Floats:
 def _steps(a: Arrays, params: Mapping[str, Any], X: Floats) -> Floats:
     from pynomaly.infrastructure.kernels import marginals
 
-    return marginals.steps(X, a["columns"], a["starts"], a["values"], a["heights"])
+    values = a["values"]
+    buckets = _BUCKETS.get(id(values))
+    if buckets is None:
+        buckets = _BUCKETS[id(values)] = marginals.buckets(a["starts"], values)
+        finalize(values, _BUCKETS.pop, id(values), None)
+    return marginals.steps(X, a["columns"], a["starts"], values, a["heights"], *buckets)
 
 
 def _loda(a: Arrays, params: Mapping[str, Any], Z: Floats) -> Floats:

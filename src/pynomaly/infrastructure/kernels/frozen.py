@@ -78,6 +78,15 @@ class FrozenKernels:
                 score(start)
         return out
 
+    def nearest(
+        self, X: Floats, references: Floats, spread: Floats, limit: float, count: int
+    ) -> NDArray[np.int64]:
+        """Return positions (n, count) of the most similar reference rows; see the port."""
+        X = np.ascontiguousarray(X, dtype=np.float64)
+        columns = np.ascontiguousarray(references.T)
+        found: NDArray[np.int64] = _backend().nearest(X, columns, spread, limit, count)
+        return found
+
     def _foreign(self, member: Member, X: Floats) -> Floats:
         if member.detector.startswith(PREFIX) and self._uncertified:
             return self._uncertified(member, X)

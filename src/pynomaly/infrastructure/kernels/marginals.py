@@ -8,13 +8,15 @@ from numpy.typing import NDArray
 
 from pynomaly.infrastructure.kernels._jit import F64, I64, MATRIX, fma, inlined, kernel, table
 
-__all__ = ["projections", "steps"]
+__all__ = ["buckets", "projections", "steps"]
 
 Floats = NDArray[np.float64]
 Whole = NDArray[np.int64]
 
 _TILE = 128
 _FEW = 24  # thresholds that are faster counted than searched
+_BUCKET = 4  # thresholds in one on average
+_OUTER = 500  # one of so many thresholds at either end does not widen the buckets
 
 
 @inlined
@@ -39,28 +41,104 @@ def _below(numbers: Floats, values: Floats, slot: NDArray[np.uint64]) -> None:
         slot[i] += np.uint64(values[slot[i]] < numbers[i])
 
 
-@kernel(MATRIX, I64, I64, F64, F64, returns=types.float64[::1])
-def steps(X: Floats, columns: Whole, starts: Whole, values: Floats, heights: Floats) -> Floats:
+@inlined
+def _bucket(number: float, low: float, per: float, last: float) -> np.uint64:
+    """Return the bucket of a number: never less than that of a smaller one."""
+    place = (number - low) * per
+    return np.uint64(min(place, last)) if place > 0.0 else np.uint64(0)
+
+
+@kernel(
+    I64, F64,
+    returns=types.Tuple(
+        (types.int64[::1], types.uint32[::1], types.float64[::1], types.float64[::1],
+         types.int64[::1])
+    ),
+)  # fmt: skip
+def buckets(
+    starts: Whole, values: Floats
+) -> tuple[Whole, NDArray[np.uint32], Floats, Floats, Whole]:
+    """Return where to begin the search among the ascending thresholds of every column.
+
+    The range of a column is cut into buckets of equal width.  Returns where the buckets of each
+    column begin (d + 1), how many thresholds are below each bucket, the low end and the buckets per
+    unit of each column, and how many halvings the fullest bucket takes.
+    """
+    d = starts.shape[0] - 1
+    begins = np.zeros(d + 1, dtype=np.int64)
+    for j in range(d):
+        begins[j + 1] = begins[j] + max(1, (starts[j + 1] - starts[j]) // _BUCKET)
+    below = np.zeros(begins[d], dtype=np.uint32)
+    low, per, halvings = np.empty(d), np.empty(d), np.zeros(d, dtype=np.int64)
+    for j in range(d):
+        thresholds, near = values[starts[j] : starts[j + 1]], below[begins[j] : begins[j + 1]]
+        u, last = thresholds.shape[0], float(near.shape[0] - 1)
+        low[j] = thresholds[u // _OUTER]
+        # Infinite where all are equal, zero where their range is: one bucket then has them all.
+        per[j] = near.shape[0] / (thresholds[u - 1 - u // _OUTER] - low[j])
+        for i in range(u):
+            near[_bucket(thresholds[i], low[j], per[j], last)] += np.uint32(1)
+        before = most = np.uint32(0)
+        for k in range(near.shape[0]):
+            count = near[k]
+            near[k] = before
+            before += count
+            most = max(most, count)
+        while (1 << halvings[j]) <= most:
+            halvings[j] += 1
+    return begins, below, low, per, halvings
+
+
+@kernel(
+    MATRIX, I64, I64, F64, F64, I64, table(types.uint32), F64, F64, I64,
+    returns=types.float64[::1],
+)  # fmt: skip
+def steps(
+    X: Floats,
+    columns: Whole,
+    starts: Whole,
+    values: Floats,
+    heights: Floats,
+    begins: Whole,
+    below: NDArray[np.uint32],
+    low: Floats,
+    per: Floats,
+    halvings: Whole,
+) -> Floats:
     """Return the sum over columns of a step function.
 
     Column j has u ascending thresholds at ``starts[j]:starts[j + 1]`` and 2u + 1 heights: odd ones
-    for a number equal to a threshold, even ones for the gaps between them.
+    for a number equal to a threshold, even ones for the gaps between them.  What comes after the
+    heights are the :func:`buckets` of the thresholds.
     """
     n, d = X.shape[0], columns.shape[0]
     out = np.zeros(n)
     lanes, places = np.empty(_TILE), np.empty(_TILE, dtype=np.uint64)
-    for start in range(0, n, _TILE):
-        size = min(_TILE, n - start)
-        numbers, slot, scores = lanes[:size], places[:size], out[start : start + size]
-        rows = X[start : start + size]
-        for j in range(d):
-            first, last, column = starts[j], starts[j + 1], np.uint64(columns[j])
-            thresholds = values[first:last]
-            height = heights[2 * first + j : 2 * last + j + 1]
+    one = np.uint64(1)
+    for j in range(d):  # the outer loop: the tables of a column stay in a near cache
+        first, last, column = starts[j], starts[j + 1], np.uint64(columns[j])
+        thresholds = values[first:last]
+        height = heights[2 * first + j : 2 * last + j + 1]
+        near = below[begins[j] : begins[j + 1]]
+        outermost, top = float(near.shape[0] - 1), np.uint64(last - first - 1)
+        for start in range(0, n, _TILE):
+            size = min(_TILE, n - start)
+            numbers, slot, scores = lanes[:size], places[:size], out[start : start + size]
+            rows = X[start : start + size]
             for i in range(size):
                 numbers[i] = rows[i, column]
-            _below(numbers, thresholds, slot)
-            top = np.uint64(last - first - 1)
+            if last - first <= _FEW:
+                _below(numbers, thresholds, slot)
+            else:
+                for i in range(size):
+                    slot[i] = np.uint64(near[_bucket(numbers[i], low[j], per[j], outermost)])
+                half = one << np.uint64(halvings[j])
+                while half > one:
+                    half = half >> one
+                    for i in range(size):
+                        further = min(slot[i] + half, top + one)
+                        less = thresholds[further - one] < numbers[i]
+                        slot[i] = further if less else slot[i]
             for i in range(size):
                 equal = np.uint64(thresholds[min(slot[i], top)] == numbers[i])
                 scores[i] += height[slot[i] + slot[i] + equal]

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SCORERS", "robust"]
+__all__ = ["SCORERS", "nearest", "robust"]
 
 Floats = NDArray[np.float64]
 Arrays = Mapping[str, NDArray[Any]]
 Params = Mapping[str, Any]
+
+_DISTANCES = 32_768  # held at a time
 
 LARGEST = 14.508657738524219  # asinh of a million, as in the compiled kernel
 
@@ -25,6 +27,24 @@ def robust(a: Arrays, X: Floats) -> Floats:
     with np.errstate(over="ignore"):
         ratio = (X[:, a["columns"]] - a["center"]) / a["scale"]
     return np.ascontiguousarray(np.arcsinh(np.clip(ratio, -1e300, 1e300)).T)
+
+
+def nearest(
+    X: Floats, references: Floats, spread: Floats, limit: float, count: int
+) -> NDArray[np.int64]:
+    """Return positions (n, count) of the nearest of references (d, m) to each row of X (n, d)."""
+    found = np.empty((len(X), count), dtype=np.int64)
+    rows_at_once = max(1, _DISTANCES // references.shape[1])
+    for start in range(0, len(X), rows_at_once):
+        rows = X[start : start + rows_at_once]
+        distance = np.zeros((len(rows), references.shape[1]))
+        for feature, (column, unit) in enumerate(zip(references, spread, strict=True)):
+            with np.errstate(over="ignore"):
+                apart = np.abs(rows[:, feature, None] - column) / unit
+            distance += np.minimum(apart, limit)
+        order = np.argsort(distance, axis=1, kind="stable")
+        found[start : start + rows_at_once] = order[:, :count]
+    return found
 
 
 def _iforest(a: Arrays, params: Params, X: Floats) -> Floats:
