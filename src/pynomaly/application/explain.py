@@ -132,16 +132,17 @@ def contributions(
         scores: (n,) their scores.
         kernels: Score the altered rows.
     """
-    owners = np.array(model.preprocessing.owners)
-    columns = len(model.preprocessing.encodings)
-    drops = np.zeros((len(X), columns))
-    differs = np.zeros((len(X), columns), dtype=np.bool_)
-    for column in range(columns):
-        features = owners == column
-        differs[:, column] = np.any(X[:, features] != instead[:, features], axis=1)
-    rows, changed = np.nonzero(differs)
+    columns = np.arange(len(model.preprocessing.encodings) + 1)
+    features = np.searchsorted(model.preprocessing.owners, columns)  # where each column's begin
+    differs = np.logical_or.reduceat(instead != X, features[:-1], axis=1)
+    drops = np.zeros(differs.shape)
+    changed, rows = np.nonzero(differs.T)  # column by column
     for start in range(0, len(rows), BLOCK_ROWS):
         here, one = rows[start : start + BLOCK_ROWS], changed[start : start + BLOCK_ROWS]
-        altered = np.where(owners == one[:, None], instead[here], X[here])
+        altered = X[here]
+        for column in range(one[0], one[-1] + 1):
+            mine = slice(*np.searchsorted(one, (column, column + 1)))
+            of = slice(*features[column : column + 2])
+            altered[mine, of] = instead[here[mine], of]
         drops[here, one] = scores[here] - score_matrix(model, altered, kernels)
     return drops

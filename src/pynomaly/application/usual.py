@@ -92,13 +92,14 @@ def usual_texts(encoding: Encoding, cells: pa.ChunkedArray) -> list[str]:
     """Return what :func:`usual_text` tells about each of some cells of a column."""
     if not isinstance(encoding, NumericEncoding):
         return [usual_text(encoding, cell) for cell in cells.to_pylist()]
-    # Numbers between the same quantiles are told the same.
     values, quantiles = numbers(cells), np.array(encoding.quantiles)
     below, not_above = (np.searchsorted(quantiles, values, side=s) for s in ("left", "right"))
     alike = np.where(np.isnan(values), -1, below * (len(quantiles) + 1) + not_above)
-    _, first, place = np.unique(alike, return_index=True, return_inverse=True)
-    texts = [usual_text(encoding, cell) for cell in values[first].tolist()]
-    return [texts[i] for i in place.tolist()]
+    texts: dict[int, str] = {}  # numbers between the same quantiles are told the same
+    for key, cell in zip(alike.tolist(), values.tolist(), strict=True):
+        if key not in texts:
+            texts[key] = usual_text(encoding, cell)
+    return [texts[key] for key in alike.tolist()]
 
 
 def cell_text(cell: Any) -> str:

@@ -48,13 +48,11 @@ def _bucket(number: float, low: float, per: float, last: float) -> np.uint64:
     return np.uint64(min(place, last)) if place > 0.0 else np.uint64(0)
 
 
-@kernel(
-    I64, F64,
-    returns=types.Tuple(
-        (types.int64[::1], types.uint32[::1], types.float64[::1], types.float64[::1],
-         types.int64[::1])
-    ),
-)  # fmt: skip
+_WHOLE, _NUMBERS = types.int64[::1], types.float64[::1]
+_FOUND = types.Tuple((_WHOLE, types.uint32[::1], _NUMBERS, _NUMBERS, _WHOLE))  # type: ignore[no-untyped-call]
+
+
+@kernel(I64, F64, returns=_FOUND)
 def buckets(
     starts: Whole, values: Floats
 ) -> tuple[Whole, NDArray[np.uint32], Floats, Floats, Whole]:
