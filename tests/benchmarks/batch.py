@@ -1,7 +1,9 @@
 """Scoring files in bulk: CPU against pandas → PyOD → Parquet, memory, and where the time goes.
 
-Everything runs interleaved in one process, so ratios hold whatever else the machine does; memory is
-that of a fresh process which does nothing but score.
+Three sides score the same file in turns: our job, ``decision_function`` by hand, and the same
+detector through ``mlflow.pyfunc``.  Each time in a fresh process, child processes counted, so that
+all pay for their memory alike; starting it (imports, loading the model, scoring 1,000 rows) is
+counted apart from the work, on all sides.
 
     python tests/benchmarks/batch.py --rows 1000000 --large 10000000
 """
@@ -12,6 +14,7 @@ import argparse
 import json
 import os
 import pickle
+import resource
 import shutil
 import subprocess
 import sys
@@ -21,6 +24,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -120,70 +124,121 @@ class Job:
         return progress.rows_scored
 
 
-def naive(detector: str, model: Model, source: Path, folder: Path) -> Callable[[], int]:
+def by_hand(detector: str, source: Path, folder: Path) -> Callable[[], int]:
     """Return what people write by hand: pandas, ``decision_function``, ``to_parquet``."""
     import pandas as pd
-    from pyod.models.ecod import ECOD
-    from pyod.models.iforest import IForest
 
-    known = np.random.default_rng(1).normal(size=(COLUMNS, 10_000)).T
-    if detector == "self_cleaning":
-        return _naive_ensemble(known, source, folder)
-    fitted = {"iforest": IForest, "ecod": ECOD}[detector]().fit(known)
+    scores = pickle.loads((folder / f"{detector}.pyod").read_bytes()).decision_function
 
     def run() -> int:
         frame = pd.read_parquet(source)
-        scores = fitted.decision_function(frame[NAMES].to_numpy())
-        out = pd.DataFrame({"id": frame["id"], "score": scores, "label": scores > 0})
+        found = scores(frame[NAMES].to_numpy())
+        out = pd.DataFrame({"id": frame["id"], "score": found, "label": found > 0})
         out.to_parquet(folder / "naive.parquet")
         return len(out)
 
     return run
 
 
-def _naive_ensemble(known: np.ndarray, source: Path, folder: Path) -> Callable[[], int]:
-    """Return the composition of the default ensemble from PyOD and scikit-learn parts."""
+def by_mlflow(detector: str, source: Path, folder: Path) -> Callable[[], int]:
+    """Return the same through the detector's ``mlflow.pyfunc``."""
+    import mlflow.pyfunc
     import pandas as pd
-    from sklearn.covariance import LedoitWolf
-    from sklearn.ensemble import ExtraTreesRegressor
-    from sklearn.metrics import pairwise_distances
-    from sklearn.neighbors import NearestNeighbors
 
-    rng = np.random.default_rng(0)
-    knns, samples, covariances = [], [], []
-    for _ in range(3):
-        knns.append(NearestNeighbors(n_neighbors=20).fit(known[rng.choice(len(known), 512)]))
-        samples.append([known[rng.choice(len(known), 16)] for _ in range(40)])
-        covariances.append(LedoitWolf().fit(known))
-    forest = ExtraTreesRegressor(100, min_samples_leaf=1, max_depth=12).fit(
-        known, np.linalg.norm(known, axis=1)
-    )
+    model = mlflow.pyfunc.load_model(str(folder / f"{detector}.mlflow"))
 
     def run() -> int:
         frame = pd.read_parquet(source)
-        X = frame[NAMES].to_numpy()
-        total = forest.predict(X)
-        for knn, groups, covariance in zip(knns, samples, covariances, strict=True):
-            total += knn.kneighbors(X)[0].mean(axis=1)
-            total += np.mean([pairwise_distances(X, group).min(axis=1) for group in groups], axis=0)
-            total += covariance.mahalanobis(X)
-        pd.DataFrame({"id": frame["id"], "score": total}).to_parquet(folder / "naive.parquet")
-        return len(frame)
+        found = model.predict(frame[NAMES])
+        out = pd.DataFrame({"id": frame["id"], "score": found, "label": found > 0})
+        out.to_parquet(folder / "mlflow.parquet")
+        return len(out)
 
     return run
 
 
-def cpu(run: Callable[[], int]) -> tuple[float, int]:
-    """Return CPU seconds of this process, all its threads, and the rows done."""
-    started = time.process_time()
-    rows = run()
-    return time.process_time() - started, rows
+def ours(detector: str, source: Path, folder: Path) -> Job:
+    """Return our job."""
+    model = pickle.loads((folder / f"{detector}.ours").read_bytes())
+    return Job(model, source, Path(tempfile.mkdtemp(dir=folder)), workers=1)
+
+
+SIDES = {"ours": ours, "by hand": by_hand, "mlflow": by_mlflow}
+
+
+def prepare(detector: str, folder: Path) -> None:
+    """Fit what every side scores with; a process that trains needs more memory."""
+    import mlflow.pyfunc
+    from pyod.models.ecod import ECOD
+    from pyod.models.iforest import IForest
+
+    class Detector(mlflow.pyfunc.PythonModel):
+        def __init__(self, fitted: Any) -> None:
+            self.fitted = fitted
+
+        def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+            return self.fitted.decision_function(model_input.to_numpy())
+
+    (folder / f"{detector}.ours").write_bytes(pickle.dumps(train(detector)))
+    known = np.random.default_rng(1).normal(size=(COLUMNS, 10_000)).T
+    fitted = (
+        Composition(known)
+        if detector == "self_cleaning"
+        else {"iforest": IForest, "ecod": ECOD}[detector]().fit(known)
+    )
+    (folder / f"{detector}.pyod").write_bytes(pickle.dumps(fitted))
+    if detector != "self_cleaning":
+        place = str(folder / f"{detector}.mlflow")
+        mlflow.pyfunc.save_model(place, python_model=Detector(fitted), pip_requirements=["pyod"])
+
+
+class Composition:
+    """The default ensemble composed of scikit-learn parts."""
+
+    def __init__(self, known: np.ndarray) -> None:
+        from sklearn.covariance import LedoitWolf
+        from sklearn.ensemble import ExtraTreesRegressor
+        from sklearn.neighbors import NearestNeighbors
+
+        rng = np.random.default_rng(0)
+        self.parts = [
+            (
+                NearestNeighbors(n_neighbors=20).fit(known[rng.choice(len(known), 512)]),
+                [known[rng.choice(len(known), 16)] for _ in range(40)],
+                LedoitWolf().fit(known),
+            )
+            for _ in range(3)
+        ]
+        norms = np.linalg.norm(known, axis=1)
+        self.forest = ExtraTreesRegressor(100, max_depth=12).fit(known, norms)
+
+    def decision_function(self, X: np.ndarray) -> np.ndarray:
+        """Return (n,) scores."""
+        from sklearn.metrics import pairwise_distances
+
+        total = self.forest.predict(X)
+        for knn, groups, covariance in self.parts:
+            total += knn.kneighbors(X)[0].mean(axis=1)
+            total += np.mean([pairwise_distances(X, group).min(axis=1) for group in groups], axis=0)
+            total += covariance.mahalanobis(X)
+        return total
+
+
+def cpu() -> float:
+    """Return CPU seconds of this process so far, all its threads and ended children."""
+    own, children = (
+        resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
 
 
 def limits(job: Job) -> dict[str, float]:
     """Return CPU seconds of decoding alone, scoring alone and writing alone."""
     plan = job.reader.plan(job.pipeline.source, partition_rows=ROW_GROUP)
-    decode = kernel = write = 0.0
+    decode = kernel = write = digest = 0.0
+    started = time.process_time()
+    job.reader.plan(job.pipeline.source, partition_rows=ROW_GROUP)
+    digest = time.process_time() - started
     scorer = RowScorer(job.work.model, job.work.line, job.kernels)
     names = ("id", *NAMES)
     for number, partition in enumerate(plan.partitions):
@@ -205,7 +260,7 @@ def limits(job: Job) -> dict[str, float]:
                 part.write(table)
         write += time.process_time() - started
     shutil.rmtree(job.work.target)
-    return {"decode": decode, "kernel": kernel, "write": write}
+    return {"digest": digest, "decode": decode, "kernel": kernel, "write": write}
 
 
 def ledger_share(job: Job, total: float, partitions: int) -> float:
@@ -231,12 +286,25 @@ def ledger_share(job: Job, total: float, partitions: int) -> float:
     return each * partitions / total
 
 
-def alone(model: Path, source: Path) -> None:
-    """Score one file in this process and print peak memory and CPU; a child of :func:`main`."""
-    with tempfile.TemporaryDirectory() as name:
-        job = Job(pickle.loads(model.read_bytes()), source, Path(name), workers=1)
-        seconds, rows = cpu(job)
-    print(json.dumps({"rows": rows, "seconds": seconds, "peak_mib": _peak_mib()}))
+def alone(side: str, detector: str, source: Path, folder: Path) -> None:
+    """Score one file in this process and print what it took; a child of :func:`main`."""
+    SIDES[side](detector, folder / "few.parquet", folder)()  # loads all that will be needed
+    run = SIDES[side](detector, source, folder)
+    started = cpu()
+    rows = run()
+    found = {"rows": rows, "start": started, "seconds": cpu() - started, "peak_mib": _peak_mib()}
+    if isinstance(run, Job):
+        found["ledger"] = ledger_share(run, found["seconds"], max(rows // ROW_GROUP, 1))
+        found["alone"] = limits(run) if rows <= 1_000_000 else {}
+    print(json.dumps(found))
+
+
+def measured(side: str, detector: str, source: Path, folder: Path) -> dict[str, Any]:
+    """Return what :func:`alone` prints in a fresh process."""
+    command = [sys.executable, __file__, "--alone", side, detector, str(source), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ)
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 def _peak_mib() -> float:
@@ -254,56 +322,56 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--detectors", nargs="+", default=list(DETECTORS))
     options.add_argument("--folder", type=Path)
-    options.add_argument("--alone", type=Path, nargs=2, help=argparse.SUPPRESS)
+    options.add_argument("--alone", nargs=4, help=argparse.SUPPRESS)
     given = options.parse_args()
     if given.alone:
-        alone(*given.alone)
+        side, detector, source, folder = given.alone
+        alone(side, detector, Path(source), Path(folder))
         return
     with tempfile.TemporaryDirectory(dir=given.folder) as name:
         folder = Path(name)
-        source = folder / "rows.parquet"
+        source, big = folder / "rows.parquet", folder / "large.parquet"
         generate(source, given.rows)
+        generate(folder / "few.parquet", 1_000)
         print(f"{given.rows:,} rows × {COLUMNS}, medians of {given.rounds} interleaved rounds")
-        print("detector        naive CPU s  ours CPU s  ratio  wanted  rows/s·core  ledger")
         for detector in given.detectors:
-            model = train(detector)
-            job = Job(model, source, folder, workers=1)
-            by_hand = naive(detector, model, source, folder)
-            job()  # compiles
-            ours, theirs = [], []
-            for _ in range(given.rounds):
-                ours.append(cpu(job)[0])
-                theirs.append(cpu(by_hand)[0])
-            mine, other = float(np.median(ours)), float(np.median(theirs))
-            share = ledger_share(job, mine, max(given.rows // ROW_GROUP, 1))
-            print(
-                f"{detector:15} {other:11.2f} {mine:11.2f} {other / mine:6.1f} "
-                f"{DETECTORS[detector]:7.1f} {given.rows / mine:12,.0f} {share:7.1%}"
-            )
-            parts = limits(job)
-            text = ", ".join(f"{what} {s:.2f} s ({s / mine:.0%})" for what, s in parts.items())
-            print(f"  alone: {text}")
+            prepare(detector, folder)
+            _compare(detector, source, folder, given.rounds)
         if given.large:
-            _memory(given.rows, given.large, source, folder, given.detectors)
+            generate(big, given.large)
+            print("\ndetector             rows  peak MiB  CPU µs/row")
+            for detector in given.detectors:
+                for path in (source, big):
+                    found = measured("ours", detector, path, folder)
+                    print(
+                        f"{detector:15} {found['rows']:10,} {found['peak_mib']:9.0f} "
+                        f"{1e6 * found['seconds'] / found['rows']:11.3f}"
+                    )
 
 
-def _memory(rows: int, large: int, source: Path, folder: Path, detectors: list[str]) -> None:
-    big = folder / "large.parquet"
-    generate(big, large)
-    print("\ndetector             rows  peak MiB  CPU µs/row")
-    for detector in detectors:
-        model = folder / "model"
-        model.write_bytes(pickle.dumps(train(detector)))  # a process that trains needs more
-        for path in (source, big):
-            command = [sys.executable, __file__, "--alone", str(model), str(path)]
-            done = subprocess.run(
-                command, capture_output=True, text=True, check=True, env=os.environ
-            )
-            found = json.loads(done.stdout.splitlines()[-1])
-            print(
-                f"{detector:15} {found['rows']:10,} {found['peak_mib']:9.0f} "
-                f"{1e6 * found['seconds'] / found['rows']:11.3f}"
-            )
+def _compare(detector: str, source: Path, folder: Path, rounds: int) -> None:
+    sides = [s for s in SIDES if s != "mlflow" or detector != "self_cleaning"]
+    found = [{s: measured(s, detector, source, folder) for s in sides} for _ in range(rounds)]
+
+    def median(side: str, what: str) -> float:
+        return float(np.median([one[side][what] for one in found]))
+
+    work = median("ours", "seconds")
+    print(
+        f"\n{detector}: wanted {DETECTORS[detector]}, {found[0]['ours']['rows'] / work:,.0f} rows/s·core"
+    )
+    print("side       start s   work s  work ratio  ratio with start")
+    for side in sides:
+        start, seconds = median(side, "start"), median(side, "seconds")
+        ratio = np.median([one[side]["seconds"] / one["ours"]["seconds"] for one in found])
+        whole = (start + seconds) / (median("ours", "start") + work)
+        print(f"{side:10} {start:7.2f} {seconds:8.2f} {ratio:11.1f} {whole:17.1f}")
+    parts = found[0]["ours"]["alone"]
+    shares = {
+        what: float(np.median([one["ours"]["alone"][what] for one in found])) for what in parts
+    }
+    text = ", ".join(f"{what} {s:.2f} s ({s / work:.0%})" for what, s in shares.items())
+    print(f"alone: {text}; ledger {median('ours', 'ledger'):.1%}")
 
 
 if __name__ == "__main__":
