@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pynomaly.application.conform import conform
+from pynomaly.application.held_out import digest_of_rows
 from pynomaly.application.judgements import Judgements
 from pynomaly.application.row_names import cells, digests
 from pynomaly.application.scoring_rows import score_table
@@ -173,7 +174,9 @@ def known_anomalies(arena: Arena) -> ModelVersion:
     rows, _ = conform(judged, labelled(ring.pipeline))
     with ring.datasets.writer("labelled") as writer:
         writer.write(rows)
-    return ring.registered(replace(trained, holdout_uri=writer.uri))
+    model = ring.model(trained)
+    model = replace(model, card=replace(model.card, holdout_digest=digest_of_rows(rows)))
+    return ring.registered(replace(ring.changed(trained, model), holdout_uri=writer.uri))
 
 
 def found_anomalies(arena: Arena) -> ModelVersion:

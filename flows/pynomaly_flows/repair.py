@@ -68,7 +68,7 @@ class RunRepair:
             if self._is_to_be_taken_up(seen):
                 self._take_up(seen)
             elif seen.kind == "PAUSED" and (answer := self._answer(seen.run_id)) is not None:
-                operations.answer_run(self.settings, seen.run_id, answer)
+                self._let_go_on(seen, answer)
 
     def _mark_crashed(self, seen: OrchestratedRun, why: str) -> None:
         _log.warning("run %s is lost: %s", seen.run_id, why)
@@ -82,6 +82,13 @@ class RunRepair:
         self._taken_up[seen.id] += 1
         try:
             operations.start_again(self.settings, seen)
+        except PynomalyError as error:
+            _log.warning("%s", error)
+
+    def _let_go_on(self, seen: OrchestratedRun, answer: dict[str, object]) -> None:
+        _log.info("run %s waits for nobody any more", seen.run_id)
+        try:
+            operations.answer_run(self.settings, seen.run_id, answer)
         except PynomalyError as error:
             _log.warning("%s", error)
 

@@ -22,6 +22,7 @@ from challengers import (
     told,
 )
 from pynomaly.domain.datasets import Schema
+from pynomaly.domain.errors import IntegrityError
 from pynomaly.domain.gates import Override
 from pynomaly.domain.releases import Release
 from pynomaly.domain.runs import Actor
@@ -86,6 +87,17 @@ def test_few_rows_are_inconclusive_not_passed(tmp_path: Path) -> None:
     assert (release.verdict, release.state) == ("inconclusive", "blocked")
     assert list(undecided(release)) == ["injected_recall"]
     assert "600 rows were held out" in undecided(release)["injected_recall"]
+
+
+def test_held_out_rows_that_somebody_changed_judge_nothing(tmp_path: Path) -> None:
+    ring = Ring(tmp_path)
+    version = ring.registered(ring.trained(payments(600, 1), detector="gmm"))
+    held_out = ring.datasets.table(version.holdout_uri)
+    with ring.datasets.writer(Path(version.holdout_uri).stem) as writer:
+        writer.write(held_out.slice(1))
+
+    with pytest.raises(IntegrityError, match="not those the model was trained with"):
+        ring.release(version)
 
 
 def test_a_champion_that_finds_hardly_anything_makes_the_contest_inconclusive(

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from pynomaly.application.fit import FitScorer
+from pynomaly.application.held_out import digest_of_rows
 from pynomaly.application.train import FitModel, TrainedModel
 from pynomaly.application.tune import ChooseDetector, TuneDetector
 from pynomaly.domain.datasets import Column, Dataset, Fingerprint, Schema, Snapshot
@@ -85,6 +86,27 @@ def test_gates_get_rows_that_neither_fitting_nor_calibration_has_seen(
     assert len(model.calibration.scores) == calibrated
     assert len(holdout) == trained.metrics["holdout_rows"] == held_out
     assert trained.fitted_rows + held_out + (0 if rows == 400 else calibrated) == rows
+
+
+def test_the_digest_of_rows_tells_every_change_and_no_other_layout() -> None:
+    rows = pa.table(
+        {
+            "x": pa.array([1.0, None, 3.0]),
+            "t": pa.array([0, None, 7], pa.timestamp("us", "UTC")),
+            "c": ["web", None, ""],
+            "b": [True, None, False],
+        }
+    )
+    pieces = pa.concat_tables([rows.slice(0, 1), rows.slice(1)])
+    assert digest_of_rows(pieces) == digest_of_rows(rows)
+    others = [
+        rows.set_column(
+            i, name, pa.concat_arrays([rows[name].chunk(0)[:1], rows[name].chunk(0)[:2]])
+        )
+        for i, name in enumerate(rows.column_names)
+    ]
+    others += [rows.slice(1), rows.rename_columns(["y", "t", "c", "b"])]
+    assert len({digest_of_rows(table) for table in (rows, *others)}) == 7
 
 
 def test_too_few_rows_name_the_data_and_the_least(tmp_path: Path) -> None:

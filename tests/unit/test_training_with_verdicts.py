@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -15,11 +16,11 @@ from pynomaly.application.gates.recent import Recent
 from pynomaly.application.gates.verdicts import contamination, known_rows
 from pynomaly.application.judgements import Judgements
 from pynomaly.application.lesson import prepare_lesson
-from pynomaly.application.roles import fitted_rows, verdicts_of
 from pynomaly.application.row_names import cells, digests
 from pynomaly.application.scoring_rows import score_table
 from pynomaly.application.split import TrainingRows
 from pynomaly.application.train import FitModel
+from pynomaly.application.training_marks import fitted_rows, verdicts_of
 from pynomaly.application.tune import Choice
 from pynomaly.domain.datasets import FITTED, Column, Dataset, Fingerprint, Schema, Snapshot
 from pynomaly.domain.evaluation import average_precision
@@ -138,6 +139,29 @@ def test_every_row_of_a_table_gets_its_part(judged):
     originals, _ = table(1)
     kept = {row["id"]: row for row in originals.to_pylist()}
     assert all(kept[row["id"]].items() <= row.items() for row in lesson.added.to_pylist())
+
+
+def test_open_alerts_that_a_label_answers_are_fitted_on_and_contaminate_nothing():
+    rows, _ = table(0)
+    parts = TrainingRows(rows.slice(0, 900), rows.slice(900))
+    labels = np.full(900, np.nan)
+    labels[:20] = 0.0
+    labelled = replace(
+        PIPELINE,
+        schema=Schema((*PIPELINE.schema.columns, Column("label", "numeric"))),
+        label_column="label",
+    )
+    told = parts.fit.append_column("label", pa.array(labels))
+    names = digests(told, labelled)
+    judgements = Judgements((), dict.fromkeys(names[10:30], NOON))
+    lesson = prepare_lesson(TrainingRows(told, parts.holdout), labelled, judgements)
+    assert lesson.counts["waiting_set_aside"] == 10
+    assert np.isin([short(name) for name in names[10:20]], lesson.seen.fitted).all()
+
+    card = SimpleNamespace(verdicts=lesson.counts)
+    model = SimpleNamespace(seen=lesson.seen, card=card)
+    result = contamination(SimpleNamespace(model=model), judgements, LATER)
+    assert result.verdict == "pass"
 
 
 def test_alerts_that_are_no_exceptions_any_more_are_fitted_on_and_told():

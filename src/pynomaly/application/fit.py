@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from pynomaly.application.ensemble import fit_detector
 from pynomaly.application.ports.learning import DetectorFitter, Kernels, LabelFitter
 from pynomaly.application.preprocessing import MIN_TRAINING_ROWS, encode, fit_preprocessing
-from pynomaly.application.roles import fitted_rows, taught_rows
 from pynomaly.application.scoring_rows import score_members
 from pynomaly.application.split import known_labels
 from pynomaly.application.supervised import LabelledRows, Supervised, fit_head, fit_supervised
+from pynomaly.application.training_marks import fitted_rows, taught_rows
 from pynomaly.application.tune import Choice
 from pynomaly.domain.models import Head, Member, Preprocessing
 from pynomaly.domain.pipelines import Pipeline

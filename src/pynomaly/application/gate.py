@@ -13,6 +13,7 @@ from pynomaly.application.gates.battery import judge
 from pynomaly.application.gates.contender import Contender
 from pynomaly.application.gates.context import GateContext
 from pynomaly.application.gates.recent import ReadRecent, Recent
+from pynomaly.application.held_out import read_held_out
 from pynomaly.application.judgements import Judgements, nothing_said
 from pynomaly.application.ports.data import DatasetStore
 from pynomaly.application.ports.learning import Kernels
@@ -73,7 +74,8 @@ class GateVersion:
             ConflictError: Another release is staged or rolled out; asked before anything is gated.
             UsageError: That version serves with that policy already, there is none, or there is
                 nothing to override.
-            IntegrityError: The registry's bytes are not what was registered.
+            IntegrityError: The registry's bytes are not what was registered, or the held-out rows
+                not those of the training.
         """
         active = self.records.on_its_way(pipeline.name)
         if active is not None and active.state != "pending_approval":
@@ -125,17 +127,18 @@ class GateVersion:
         with TemporaryDirectory() as work:
             folder = Path(work) / "model"
             self.loader.fetch(version, folder)
+            model = self.loader.store.load(folder, version.manifest_digest)
             gates = judge(
                 GateContext(
                     pipeline=pipeline,
-                    challenger=Contender(
-                        self.loader.store.load(folder, version.manifest_digest), self.kernels
-                    ),
+                    challenger=Contender(model, self.kernels),
                     champion=champion,
                     serving=deciding(pipeline, production).decision
                     if production
                     else pipeline.decision,
-                    holdout=self.datasets.table(version.holdout_uri),
+                    holdout=read_held_out(
+                        self.datasets, version.holdout_uri, model.card.holdout_digest
+                    ),
                     golden=self.loader.store.golden(folder, version.manifest_digest),
                     report=self.records.report_of(pipeline.name, version.training_fingerprint),
                     fingerprint=version.training_fingerprint,

@@ -10,9 +10,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pynomaly.application.judgements import Judgements
-from pynomaly.application.roles import with_roles
 from pynomaly.application.row_names import digests, rows_of
 from pynomaly.application.split import TrainingRows, known_labels
+from pynomaly.application.training_marks import marked
 from pynomaly.domain.models import Seen
 from pynomaly.domain.pipelines import Pipeline
 from pynomaly.domain.verdicts import Said, judges, short
@@ -89,7 +89,8 @@ def prepare_lesson(rows: TrainingRows, pipeline: Pipeline, judgements: Judgement
     - A row judged normal teaches that, and is fitted on.
     - One in five judged rows, always the same ones, teaches nothing and is not fitted on: models
       are judged by them.
-    - A flagged row that waits for a verdict is not fitted on, unless there are too many of them.
+    - A flagged row that waits for a verdict is not fitted on, unless there are too many of them or
+      the label column says what it is.
     - Judged rows that are not in the table are added and teach; held-out ones do not.
 
     All rows of the table go on to calibrate, by models that have not seen them.
@@ -105,16 +106,16 @@ def prepare_lesson(rows: TrainingRows, pipeline: Pipeline, judgements: Judgement
     fitted = np.array([name not in said or verdicts[i] == 0 for i, name in enumerate(names)])
     waiting = np.array([name in judgements.waiting and name not in said for name in names])
     labels = known_labels(rows.fit, pipeline)
-    if labels is not None:
-        waiting &= np.isnan(labels)  # a label answers
+    answered = np.zeros(len(names), dtype=np.bool_) if labels is None else ~np.isnan(labels)
+    waiting &= ~answered
     too_many = waiting.mean() > MOST_WAITING
     if not too_many:
         fitted &= ~waiting
-    held_out = set(digests(rows.holdout, pipeline)) if said else set()
+    here = {*names, *digests(rows.holdout, pipeline)} if said else set()
     elsewhere = [
         verdict
         for verdict in judgements.verdicts
-        if not judges(verdict.row) and verdict.row not in held_out.union(names)
+        if not judges(verdict.row) and verdict.row not in here
     ]
     added, readable = rows_of(elsewhere, pipeline)
     added_labels = np.array([_LABEL[v.said] for v in readable], dtype=np.float64)
@@ -134,15 +135,18 @@ def prepare_lesson(rows: TrainingRows, pipeline: Pipeline, judgements: Judgement
     }
     table = rows.fit
     if said or waiting.any():
-        table = with_roles(table, fitted, verdicts if taught else None)
+        table = marked(table, fitted, verdicts if taught else None)
     if readable:
         none = np.zeros(len(readable), dtype=np.bool_)
-        added = with_roles(added, none, added_labels)
+        added = marked(added, none, added_labels)
         added = added.select(table.column_names).cast(table.schema)
     return Lesson(
         table,
         added if readable else table.slice(0, 0),
-        Seen(_shortened(name for i, name in enumerate(names) if fitted[i]), _shortened(taught)),
+        Seen(
+            _shortened(name for i, name in enumerate(names) if fitted[i]),
+            _shortened([*taught, *(names[i] for i in np.flatnonzero(answered & fitted))]),
+        ),
         counts if any(counts.values()) else {},
     )
 

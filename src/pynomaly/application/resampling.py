@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pynomaly.application.roles import verdicts_of
 from pynomaly.application.split import fold_of_rows, known_anomalies_apart
+from pynomaly.application.training_marks import verdicts_of
 from pynomaly.domain.errors import NotTrainableError
 from pynomaly.domain.pipelines import Pipeline
 

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pynomaly.application.ports.data import DatasetStore
-from pynomaly.application.roles import verdicts_of
+from pynomaly.application.training_marks import verdicts_of
 from pynomaly.domain.datasets import Dataset
 from pynomaly.domain.errors import NotTrainableError
 from pynomaly.domain.pipelines import Pipeline

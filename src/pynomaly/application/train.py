@@ -16,14 +16,15 @@ from numpy.typing import NDArray
 from pynomaly.application.calibration import calibrate_on_unseen_rows, require_ordinary_rows
 from pynomaly.application.configuration import effective_configuration
 from pynomaly.application.fit import FitScorer, FittedScorer
+from pynomaly.application.held_out import digest_of_rows
 from pynomaly.application.judgements import Judgements, nothing_said
 from pynomaly.application.lesson import prepare_lesson
 from pynomaly.application.ports.data import DatasetStore
 from pynomaly.application.ports.learning import Kernels, ModelStore, Trial
 from pynomaly.application.resampling import Resampling
-from pynomaly.application.roles import fitted_rows
 from pynomaly.application.scoring_rows import score_table
 from pynomaly.application.split import known_anomalies_apart, known_labels, training_rows
+from pynomaly.application.training_marks import fitted_rows
 from pynomaly.application.tune import Choice
 from pynomaly.domain.datasets import EXPECTED_SCORE, Dataset
 from pynomaly.domain.decision import calibration_rows_wanted
@@ -146,6 +147,7 @@ class FitModel:
                 revision=self.revision(),
                 trials=tuple(_tried(trial) for trial in choice.trials),
                 verdicts=lesson.counts,
+                holdout_digest=digest_of_rows(holdout),
             ),
             pipeline.features,
             scorer.preprocessing,

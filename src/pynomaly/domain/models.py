@@ -217,7 +217,7 @@ class Seen:
 
     Args:
         fitted: (n,) uint64 ascending; rows that what is ordinary was learnt from.
-        taught: (k,) uint64 ascending; rows whose verdict a head learnt from.
+        taught: (k,) uint64 ascending; rows whose verdict or label a head could learn from.
     """
 
     fitted: NDArray[np.uint64]
@@ -244,6 +244,8 @@ class ModelCard:
         trials: Tuning table: ``number detector params value`` of each, value None where it failed.
         verdicts: How many rows verdicts and open alerts concerned, by what became of them; empty
             where there were none.
+        holdout_digest: sha256 (hex) of the rows that were held out for the gates; empty where none
+            were, or before it was kept.
     """
 
     pipeline: str
@@ -259,6 +261,7 @@ class ModelCard:
     revision: Mapping[str, str] = field(default_factory=dict)
     trials: tuple[Mapping[str, Any], ...] = ()
     verdicts: Mapping[str, int] = field(default_factory=dict)
+    holdout_digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)

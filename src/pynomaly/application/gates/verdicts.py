@@ -50,7 +50,8 @@ def contamination(
         )  # fmt: skip
     fitted, flagged = _among(anomalies, seen.fitted), _among(waiting, seen.fitted)
     known = [row for row in fitted if anomalies[row] < trained_at]
-    opened = [row for row in flagged if waiting[row] < trained_at]
+    answered = {*_among(flagged, seen.taught)}  # by the label column of the training table
+    opened = [row for row in flagged if waiting[row] < trained_at and row not in answered]
     late = len(fitted) - len(known)
     too_many = challenger.model.card.verdicts.get("waiting_fitted", 0)
     if judgements.nameless:

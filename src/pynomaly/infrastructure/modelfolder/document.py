@@ -61,6 +61,7 @@ def to_document(model: Model) -> tuple[bytes, Arrays]:
             "revision": dict(model.card.revision),
             "trials": [dict(trial) for trial in model.card.trials],
             "verdicts": dict(model.card.verdicts),
+            "holdout_digest": model.card.holdout_digest,
         },
         "schema": [asdict(column) for column in model.schema.columns],
         "preprocessing": {

@@ -62,7 +62,7 @@ def occupied(home: Path, addresses: Addresses) -> Iterator[None]:
         users.share()
         try:
             published = folder.path / "up.json"
-            published.write_text(json.dumps(asdict(addresses)))
+            _put(published, json.dumps(asdict(addresses)))
             try:
                 yield
             finally:
@@ -174,9 +174,13 @@ def worker(home: Path, project: Path, module: str, api: str, after: tuple[str, .
 
 def beat(home: Path) -> None:
     """Say that this process, the worker, is well."""
-    path = _beat_file(ServerFolder(home / "prefect"))
+    _put(_beat_file(ServerFolder(home / "prefect")), str(os.getpid()))
+
+
+def _put(path: Path, text: str) -> None:
+    """Write a file that others read at any time: it is there whole or not at all."""
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(str(os.getpid()))
+    temporary.write_text(text)
     temporary.replace(path)
 
 

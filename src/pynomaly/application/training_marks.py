@@ -1,4 +1,4 @@
-"""What rows of a table to learn from are good for, in two columns beside their own."""
+"""Two columns beside their own say what rows of a table to learn from are good for."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from pynomaly.domain.datasets import FITTED, VERDICT
 
-__all__ = ["fitted_rows", "taught_rows", "verdicts_of", "with_roles"]
+__all__ = ["fitted_rows", "marked", "taught_rows", "verdicts_of"]
 
 
-def with_roles(
+def marked(
     table: pa.Table, fitted: NDArray[np.bool_], verdicts: NDArray[np.float64] | None
 ) -> pa.Table:
     """Return a table that says what its rows are good for.
