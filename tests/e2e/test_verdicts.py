@@ -89,13 +89,13 @@ def test_a_file_of_verdicts_counts_whole_or_not_at_all(scored: Path, cli: Cli) -
     ]  # fmt: skip
 
     broken = {
-        "t31-51,anomaly\nt99-1,normal": "no row of 'payments' scored has txn_id 't99-1'",
-        "t31-51,anomaly\nt31-51,normal": "txn_id 't31-51' is given twice",
-        "t31-51,maybe": "says 'maybe'",
-        "t31-51,": "holds no verdict",
+        "t31-51,anomaly,\nt99-1,normal,": "no row of 'payments' scored has txn_id 't99-1'",
+        "t31-51,anomaly,\nt31-51,normal,monday.csv": "txn_id 't31-51' is given twice",
+        "t31-51,maybe,": "says 'maybe'",
+        "t31-51,,": "holds no verdict",
     }
     for lines, problem in broken.items():
-        Path("bad.csv").write_text(f"txn_id,verdict\n{lines}\n")
+        Path("bad.csv").write_text(f"txn_id,verdict,source\n{lines}\n")
         outcome = cli("verdicts", "record", "payments", "--from", "bad.csv", "--json")
         assert outcome.code in (2, 3)
         assert problem in outcome.error

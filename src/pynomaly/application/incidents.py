@@ -27,7 +27,7 @@ from pynomaly.domain.verdicts import Said, digest_of_ids, standing
 __all__ = ["FindIncidents"]
 
 _COLUMNS = (
-    "score", "p_value", "is_anomaly", "severity", "reasons", "model_version", "scored_at",
+    "score", "p_value", "is_anomaly", "severity", "model_version", "scored_at",
 )  # fmt: skip
 
 
@@ -52,17 +52,21 @@ class FindIncidents:
     source_rows: ReadSourceRows
     verdicts: Verdicts
 
-    def __call__(self, pipeline: Pipeline) -> tuple[Incident, ...]:
+    def __call__(self, pipeline: Pipeline, *, reasons: bool = True) -> tuple[Incident, ...]:
         """Return all incidents, those scored last first, of one source in order of its rows.
 
         Parts that are gone or damaged are left out; ``scores verify`` tells about them.  So are
         rows that were scored when other columns were the pipeline's keys.
+
+        Args:
+            pipeline: Whose.
+            reasons: Whether to read those of the alerts: most of the time and memory it takes.
         """
         said = {v.row: v.said for v in standing(self.verdicts.of(pipeline.name))}
         found: list[tuple[Incident, ...]] = []
         entries = entries_in_force(self.ledger, self.records, pipeline.name)
         for _, of_source in groupby(entries, key=lambda entry: entry.partition.source):
-            alerts = list(self._alerts(pipeline, list(of_source), said))
+            alerts = list(self._alerts(pipeline, list(of_source), said, reasons=reasons))
             if alerts:
                 found.append(group(alerts))
         found.sort(key=lambda of: of[0].alerts[0].scored_at, reverse=True)
@@ -84,7 +88,12 @@ class FindIncidents:
         )
 
     def _alerts(
-        self, pipeline: Pipeline, entries: Sequence[Entry], said: Mapping[str, Said]
+        self,
+        pipeline: Pipeline,
+        entries: Sequence[Entry],
+        said: Mapping[str, Said],
+        *,
+        reasons: bool,
     ) -> Iterator[Alert]:
         position = 0
         for entry in entries:
@@ -92,7 +101,8 @@ class FindIncidents:
             if entry.outcome.rows_flagged:
                 try:
                     same = called_so(self.store, entry, pipeline)
-                    found = list(self._flagged(pipeline, entry, position)) if same else []
+                    columns = (*_COLUMNS, "reasons") if reasons else _COLUMNS
+                    found = list(self._flagged(pipeline, entry, position, columns)) if same else []
                 except IntegrityError:
                     found = []
                 for alert in self._called(pipeline, entry, found):
@@ -100,11 +110,13 @@ class FindIncidents:
                     yield replace(alert, said=said.get(row)) if row else alert
             position += entry.outcome.rows_scored
 
-    def _flagged(self, pipeline: Pipeline, entry: Entry, position: int) -> Iterator[Alert]:
+    def _flagged(
+        self, pipeline: Pipeline, entry: Entry, position: int, columns: Sequence[str]
+    ) -> Iterator[Alert]:
         """Yield the alerts of a partition; those without ids are not called anything yet."""
         assert entry.outcome is not None  # committed
-        columns = list(dict.fromkeys((*pipeline.keys, *_COLUMNS)))
-        for table in self.store.read(entry.outcome.parts, columns):
+        wanted = list(dict.fromkeys((*pipeline.keys, *columns)))
+        for table in self.store.read(entry.outcome.parts, wanted):
             numbers = np.flatnonzero(table.column("is_anomaly").to_numpy(zero_copy_only=False))
             rows = table.take(pa.array(numbers))
             for number, ids, row in zip(
@@ -118,7 +130,7 @@ class FindIncidents:
                     row["score"],
                     row["p_value"],
                     row["severity"],
-                    _sentences(row["reasons"]),
+                    _sentences(row.get("reasons")),
                     row["model_version"],
                     row["scored_at"],
                     None,

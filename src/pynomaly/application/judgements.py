@@ -50,7 +50,7 @@ class CollectJudgements:
         """Return the judgements of a pipeline as they are now."""
         open_alerts = [
             alert
-            for incident in self.incidents(pipeline)
+            for incident in self.incidents(pipeline, reasons=False)
             for alert in incident.alerts
             if alert.said is None
         ]

@@ -216,15 +216,17 @@ class RecordVerdicts:
 
 
 def _refuse_contradictions(pipeline: Pipeline, statements: Sequence[Statement]) -> None:
-    """Raise where a row is spoken of twice at once."""
-    seen: dict[tuple[Ids, str | None], Statement] = {}
+    """Raise where a row is, or may be, spoken of twice at once."""
+    seen: dict[Ids, set[str | None]] = {}
     for statement in statements:
-        before = seen.setdefault((statement.ids, statement.source), statement)
-        if before is not statement:
+        before = seen.setdefault(statement.ids, set())
+        # Without a source a statement is about all rows called so.
+        if statement.source in before or (before and None in {statement.source, *before}):
             raise UsageError(
                 f"the row {_called(pipeline, statement)} is given twice; nothing was recorded",
                 hint="say once what it is",
             )
+        before.add(statement.source)
 
 
 def _only(pipeline: Pipeline, statement: Statement, found: Sequence[_Found]) -> _Found:

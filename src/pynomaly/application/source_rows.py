@@ -56,6 +56,8 @@ class ReadSourceRows:
         for batch in self.reader.read(spec, partition, columns=tuple(names)):
             ids = row_ids(partition.name, batch.numbers)
             table = batch.table.add_column(0, pa.field(ROW_ID, pa.string()), ids)
+            if not pipeline.id_columns:  # ours, and no cell of other rows has to be parsed
+                table = with_ids(table, pipeline, wanted)
             rows, _ = conform(table, asked)
             found = with_ids(rows, pipeline, wanted)
             if len(found):
