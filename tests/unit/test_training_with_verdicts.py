@@ -14,7 +14,7 @@ from pynomaly.application.gates.contender import Contender
 from pynomaly.application.gates.context import GateContext
 from pynomaly.application.gates.recent import Recent
 from pynomaly.application.gates.verdicts import contamination, known_rows
-from pynomaly.application.judgements import Judgements
+from pynomaly.application.judgements import CollectJudgements, Judgements
 from pynomaly.application.lesson import prepare_lesson
 from pynomaly.application.row_names import cells, digests
 from pynomaly.application.scoring_rows import score_table
@@ -35,6 +35,7 @@ from pynomaly.infrastructure.kernels import FrozenKernels
 from pynomaly.infrastructure.modelfolder import FolderModelStore
 from pynomaly.infrastructure.pyod.fitter import PyodFitter
 from pynomaly.infrastructure.pyod.labels import SklearnLabelFitter
+from pynomaly.testing.verdicts import InMemoryVerdicts
 
 KERNELS = FrozenKernels()
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -139,6 +140,37 @@ def test_every_row_of_a_table_gets_its_part(judged):
     originals, _ = table(1)
     kept = {row["id"]: row for row in originals.to_pylist()}
     assert all(kept[row["id"]].items() <= row.items() for row in lesson.added.to_pylist())
+
+
+def test_a_row_without_ids_stays_the_judged_one_with_a_column_less_and_is_not_known_with_one_more():
+    rows, _ = table(0)
+    plain = replace(PIPELINE, id_columns=(), schema=Schema(PIPELINE.schema.columns[1:]))
+    narrow = replace(plain, schema=Schema(plain.schema.columns[:1]))
+    names, values = digests(rows, plain), cells(rows, plain)
+    kept = InMemoryVerdicts()
+    kept.add(
+        [
+            Verdict(str(i), "p", names[i], {"row_id": str(i)}, "anomaly", values[i], "s.csv",
+                    Actor("ada"), NOON)
+            for i in range(20)
+        ]
+    )  # fmt: skip
+    collect = CollectJudgements(kept, lambda *_, **__: ())
+    assert [v.row for v in collect(plain).verdicts] == names[:20]
+    judgements = collect(narrow)
+    assert [v.row for v in judgements.verdicts] == digests(rows.slice(0, 20), narrow)
+
+    parts = TrainingRows(rows.slice(0, 900), rows.slice(900))
+    lesson = prepare_lesson(parts, narrow, judgements)
+    assert not np.isin([short(v.row) for v in judgements.verdicts], lesson.seen.fitted).any()
+    assert lesson.counts["added"] == 0
+
+    wider = Column("c", "numeric", nullable=True)
+    wide = replace(plain, schema=Schema((*plain.schema.columns, wider)))
+    more = rows.append_column("c", pa.array(np.arange(float(len(rows)))))
+    lesson = prepare_lesson(TrainingRows(more.slice(0, 900), more.slice(900)), wide, collect(wide))
+    assert (lesson.counts["added"], lesson.counts["anomalies_taught"]) == (0, 0)
+    assert "cannot be read as the columns are now" in lesson.sentence
 
 
 def test_open_alerts_that_a_label_answers_are_fitted_on_and_contaminate_nothing():

@@ -15,7 +15,7 @@ from pynomaly.application.ports.ledger import Ledger
 from pynomaly.application.ports.partitions import PartStore
 from pynomaly.application.ports.records import Records
 from pynomaly.application.ports.verdicts import Verdicts
-from pynomaly.application.row_names import digests
+from pynomaly.application.row_names import called_now, digests
 from pynomaly.application.source_rows import ReadSourceRows, called_so, ids_of
 from pynomaly.domain.errors import IntegrityError, PynomalyError, UsageError
 from pynomaly.domain.incidents import Alert, Incident, group
@@ -62,7 +62,8 @@ class FindIncidents:
             pipeline: Whose.
             reasons: Whether to read those of the alerts: most of the time and memory it takes.
         """
-        said = {v.row: v.said for v in standing(self.verdicts.of(pipeline.name))}
+        given = called_now(self.verdicts.of(pipeline.name), pipeline)
+        said = {verdict.row: verdict.said for verdict in standing(given)}
         found: list[tuple[Incident, ...]] = []
         entries = entries_in_force(self.ledger, self.records, pipeline.name)
         for _, of_source in groupby(entries, key=lambda entry: entry.partition.source):

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from pynomaly.application.incidents import FindIncidents
 from pynomaly.application.ports.verdicts import Verdicts
+from pynomaly.application.row_names import called_now
 from pynomaly.domain.pipelines import Pipeline
 from pynomaly.domain.verdicts import Verdict, standing
 
@@ -56,7 +57,7 @@ class CollectJudgements:
         ]
         waiting = {alert.row: alert.scored_at for alert in open_alerts if alert.row is not None}
         return Judgements(
-            standing(self.verdicts.of(pipeline.name)),
+            standing(called_now(self.verdicts.of(pipeline.name), pipeline)),
             waiting,
             sum(alert.row is None for alert in open_alerts),
         )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import pyarrow as pa
@@ -13,7 +14,7 @@ from pynomaly.domain.datasets import ROW_ID
 from pynomaly.domain.pipelines import Pipeline
 from pynomaly.domain.verdicts import Cell, Verdict, digest_of_ids, digest_of_values
 
-__all__ = ["cells", "digests", "rows_of"]
+__all__ = ["called_now", "cells", "digests", "rows_of"]
 
 
 def cells(table: pa.Table, pipeline: Pipeline) -> list[dict[str, Cell]]:
@@ -41,8 +42,31 @@ def digests(table: pa.Table, pipeline: Pipeline) -> list[str]:
     return [digest_of_ids(ids) for ids in zip(*columns, strict=True)]
 
 
+def called_now(verdicts: Iterable[Verdict], pipeline: Pipeline) -> tuple[Verdict, ...]:
+    """Return verdicts in order, each under what its row is called by the columns of now.
+
+    A row without ids is called by its values, so it would be another one as soon as the pipeline
+    reads a column less: learnt from as if nobody had judged it.  What is not known of a row, as of
+    a new column, cannot be told; then it stays called as it was.
+
+    Args:
+        verdicts: Of the pipeline.
+        pipeline: As it declares its columns now.
+    """
+    features = pipeline.features.names
+    return tuple(
+        replace(verdict, row=digest_of_values({name: verdict.values[name] for name in features}))
+        if not pipeline.id_columns and verdict.values.keys() > {*features}
+        else verdict
+        for verdict in verdicts
+    )
+
+
 def rows_of(verdicts: Sequence[Verdict], pipeline: Pipeline) -> tuple[pa.Table, list[Verdict]]:
     """Return judged rows from the values that were kept with their verdicts.
+
+    A row without ids of which a value is missing is none of them: nobody could tell whether a model
+    has seen it.
 
     Args:
         verdicts: Of the pipeline.
@@ -52,6 +76,8 @@ def rows_of(verdicts: Sequence[Verdict], pipeline: Pipeline) -> tuple[pa.Table, 
         (n,) conformed rows of verdicts whose values can still be read, and those verdicts.
     """
     features = pipeline.features.names
+    if not pipeline.id_columns:
+        verdicts = [verdict for verdict in verdicts if verdict.values.keys() >= {*features}]
     columns: dict[str, list[str | None]] = {
         ROW_ID: [verdict.ids.get(ROW_ID, verdict.row) for verdict in verdicts],
         **{name: [v.ids.get(name) for v in verdicts] for name in pipeline.id_columns},
