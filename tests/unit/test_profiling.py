@@ -85,6 +85,12 @@ def test_numbers_in_a_writing_that_is_not_read_are_named_with_an_example(written
     assert any(repr(cells[0]) in note for note in few.notes)
 
 
+def test_odd_cells_at_the_beginning_of_a_file_are_as_odd_as_elsewhere():
+    odd, numbers = [f"{number} kg" for number in range(300)], texts(range(7, 7 * 70_000, 7))
+    assert profiled([*odd, *numbers]).kind == "numeric"
+    assert profiled([*odd, *odd, *numbers]).kind != "numeric"  # the most frequent values decide
+
+
 def test_infinities_and_inexact_integers_are_noted():
     infinite = profiled([*texts(RNG.normal(size=199)), "-inf"])
     assert infinite.kind == "numeric"

@@ -226,8 +226,8 @@ def _from_texts(column: Encoded, rows: int) -> Inferred:
     share = _readable_share("numeric", column)
     otherwise = pc.match_substring_regex(column.values, _WRITTEN_OTHERWISE)
     written = otherwise.to_numpy(zero_copy_only=False)
-    if column.counts[written].sum() >= READABLE_SHARE * column.counts.sum() > 0:
-        unread = np.flatnonzero(written & read_numbers(column.values).refused)
+    unread = np.flatnonzero(written & read_numbers(column.values).refused)
+    if len(unread) and column.counts[written].sum() >= READABLE_SHARE * column.counts.sum():
         note = (
             f"looks numeric, but {spelled(column.values[int(unread[0])])!r} is not read as a "
             "number: write numbers like 1234.5, without separators, commas and signs"
@@ -248,7 +248,9 @@ def _readable_share(kind: ColumnKind, column: Encoded) -> float:
     """Return the share of cells that read as ``kind``; 0 if most of the frequent ones do not."""
     usual = column
     if len(column.values) > 2 * _TRIED:
-        top = np.argpartition(-column.counts, _TRIED)[:_TRIED]
+        # Of values that are equally frequent any, not the first ones: a file may begin otherwise.
+        mixed = np.random.default_rng(0).permutation(len(column.values))
+        top = mixed[np.argpartition(-column.counts[mixed], _TRIED)[:_TRIED]]
         usual = Encoded(
             column.name, column.values.take(pa.array(top)), column.counts[top], column.codes
         )
