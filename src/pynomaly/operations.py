@@ -220,7 +220,9 @@ def mlflow_pages(settings: Settings) -> str | None:
 
 
 def answer_run(settings: Settings, run_id: str, answer: Mapping[str, object]) -> bool:
-    """Let a run that waits for a person go on; whether there was one that waited.
+    """Let a run that waits for a person go on; whether there is one that now does.
+
+    A worker of ``pynomaly up`` that saw the answer first has let it go on already.
 
     Args:
         settings: Of the project.
@@ -230,12 +232,14 @@ def answer_run(settings: Settings, run_id: str, answer: Mapping[str, object]) ->
     Raises:
         ConfigurationError: The configured API does not answer.
     """
-    from pynomaly.infrastructure.prefect.flow_runs import answer_flow_run
+    from pynomaly.infrastructure.prefect.flow_runs import answer_flow_run, upcoming_flow_runs
     from pynomaly.infrastructure.prefect.session import available_api
 
     api = available_api(settings.home)
-    waiting = [run for run in flow_runs(settings) if run.run_id == run_id and run.kind == "PAUSED"]
-    return api is not None and any(answer_flow_run(api, run.id, answer) for run in waiting)
+    if api is None:
+        return False
+    known = (*flow_runs(settings), *upcoming_flow_runs(api))
+    return any(answer_flow_run(api, run.id, answer) for run in known if run.run_id == run_id)
 
 
 def mark_crashed(settings: Settings, run: OrchestratedRun, why: str) -> None:

@@ -362,6 +362,41 @@ def test_following_a_run_that_fails_ends_as_it_did(arrived: dict[str, str], cli:
     assert error["message"] in followed.out.replace("\n", " ")
 
 
+def test_a_schedule_starts_runs(up: Up, cli: Cli) -> None:
+    def monitored() -> list[dict[str, Any]]:
+        done = [r for r in runs(cli) if (r["command"], r["status"]) == ("monitor", "completed")]
+        return [run for run in done if run["engine"] == "prefect"]
+
+    run = eventually(monitored)[0]
+    from pynomaly.infrastructure.prefect.client import api_client
+
+    with api_client(up.document["api"]) as client:
+        assert client.read_flow_run(run["id"]).auto_scheduled
+        eventually(lambda: client.read_flow_run(run["id"]).state_name == "Completed")
+
+
+def test_a_child_that_is_killed_is_started_again(up: Up) -> None:
+    (server,) = [
+        pid
+        for pid in up.children()
+        if "mlflow server" in command_of(pid) and "leash" not in command_of(pid)
+    ]
+    os.kill(server, signal.SIGKILL)
+    eventually(lambda: "mlflow: restarted" in up.told.read_text())
+    eventually(lambda: up.told.read_text().count("mlflow: healthy") == 2)
+    assert "MLflow" in page(up.document["mlflow"])
+
+
+def test_a_run_that_fell_silent_is_crashed_and_taken_up(up: Up, silent: str) -> None:
+    from pynomaly.infrastructure.prefect.client import api_client
+
+    with api_client(up.document["api"]) as client:
+        eventually(lambda: client.read_flow_run(silent).state_name == "Completed")
+        states = client.read_flow_run_states(silent)
+    crashed = [state.message for state in states if state.name == "Crashed"]
+    assert crashed == ["no heartbeat: its process died"]
+
+
 def test_a_run_killed_with_its_worker_is_taken_up_and_completes(up: Up, cli: Cli) -> None:
     def steps() -> dict[str, dict[str, Any]]:
         (run,) = [run for run in runs(cli) if run["id"] == run_id] or [{"steps": []}]
@@ -412,42 +447,6 @@ def test_a_registered_version_is_gated_and_its_run_ends_once_nobody_wants_it(
 
     assert "aborted by ada: trained on too little" in eventually(ended)["error"]
     assert cli("runs", "watch", run_id).code == 4
-
-
-def test_a_schedule_starts_runs(up: Up, cli: Cli) -> None:
-    def monitored() -> list[dict[str, Any]]:
-        done = [r for r in runs(cli) if (r["command"], r["status"]) == ("monitor", "completed")]
-        return [run for run in done if run["engine"] == "prefect"]
-
-    run = eventually(monitored)[0]
-    from pynomaly.infrastructure.prefect.client import api_client
-
-    with api_client(up.document["api"]) as client:
-        assert client.read_flow_run(run["id"]).auto_scheduled
-        eventually(lambda: client.read_flow_run(run["id"]).state_name == "Completed")
-
-
-def test_a_child_that_is_killed_is_started_again(up: Up) -> None:
-    (server,) = [
-        pid
-        for pid in up.children()
-        if "mlflow server" in command_of(pid) and "leash" not in command_of(pid)
-    ]
-    os.kill(server, signal.SIGKILL)
-    eventually(lambda: "mlflow: restarted" in up.told.read_text())
-    eventually(lambda: up.told.read_text().count("mlflow: healthy") == 2)
-    assert "MLflow" in page(up.document["mlflow"])
-
-
-def test_a_run_that_fell_silent_is_crashed_and_taken_up(up: Up, silent: str) -> None:
-    from pynomaly.infrastructure.prefect.client import api_client
-
-    with api_client(up.document["api"]) as client:
-        eventually(lambda: client.read_flow_run(silent).state_name == "Completed")
-        states = client.read_flow_run_states(silent)
-    crashed = [state.message for state in states if state.name == "Crashed"]
-    # Taken up again, it may have been at work when the worker was killed above.
-    assert crashed[0] == "no heartbeat: its process died"
 
 
 def test_down_leaves_no_process(up: Up, cli: Cli) -> None:

@@ -64,7 +64,10 @@ def upcoming_flow_runs(api: str, limit: int = 50) -> tuple[OrchestratedRun, ...]
 
 
 def answer_flow_run(api: str, flow_run_id: str, answer: Mapping[str, object]) -> bool:
-    """Let a suspended run go on with the input it waits for; whether it was waiting.
+    """Let a suspended run go on with the input it waits for.
+
+    Returns:
+        Whether it goes on, also if somebody else was quicker to let it; a run that has ended does not.
 
     Raises:
         ConfigurationError: The API does not answer.
@@ -73,10 +76,11 @@ def answer_flow_run(api: str, flow_run_id: str, answer: Mapping[str, object]) ->
         from prefect.client.schemas.objects import StateType
 
         run = client.read_flow_run(UUID(flow_run_id))
-        if run.state is None or run.state.type is not StateType.PAUSED:
-            return False
-        result = client.resume_flow_run(run.id, dict(answer))
-        return result.status.value == "ACCEPT"
+        if run.state is not None and run.state.type is StateType.PAUSED:
+            client.resume_flow_run(run.id, dict(answer))  # refused where it is let go on meanwhile
+            run = client.read_flow_run(run.id)
+        goes_on = (StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING)
+        return run.state is not None and run.state.type in goes_on
 
 
 def _in_state(kinds: Sequence[StateType]) -> FlowRunFilter:
