@@ -577,6 +577,8 @@ class TestApprovals:
         promote(waiting, "release-2", LATER)
         assert waiting.on_its_way("payments").id == "release-2"
         assert waiting.release("release-1").state == "aborted"
+        reasons = [event.reason for event in waiting.events("payments")]
+        assert "a newer release of version 2 took its place before anybody approved it" in reasons
 
     def test_a_rejected_release_is_not_on_its_way_any_more(self, waiting):
         moved(waiting, reject, "release-1", actor=BOB, reason="too few rows")

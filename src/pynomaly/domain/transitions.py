@@ -283,7 +283,7 @@ def _make_room(
                 f"({other.state.replace('_', ' ')})",
                 hint=f"wait for it, or give it up: pynomaly releases abort {other.id} --reason …",
             )
-        why = f"version {release.version} took its place before anybody approved it"
+        why = f"a newer release of version {release.version} took its place before anybody approved it"
         room.append(Transition(stopped(other, "aborted"), "abort", actor, at, why))
     return tuple(room)
 

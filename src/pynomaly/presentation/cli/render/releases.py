@@ -160,7 +160,11 @@ def _next(document: Document) -> Iterator[str]:
         ),
         "staging": [f"pynomaly score {name}", f"pynomaly releases abort {key} --reason …"],
         "canary": [f"pynomaly score {name}", f"pynomaly releases abort {key} --reason …"],
-        "production": [f"pynomaly score {name}", f"pynomaly rollback {name} --reason …"],
+        "production": [
+            f"pynomaly score {name}",
+            # The first release has nothing to go back to.
+            *([f"pynomaly rollback {name} --reason …"] if document["champion"] else []),
+        ],
     }.get(document["state"], [])
     if document["paused"]:
         commands = [f"pynomaly releases resume {key}", *commands]

@@ -268,6 +268,8 @@ def _next(document: Facts, steps: Mapping[str, Facts], data: str | None) -> Iter
     if command in ("validate", "profile"):
         yield f"pynomaly run {name}" + (f" --data {shlex.quote(data)}" if data else "")
     if command == "train" and "register" in steps:
+        if document.get("engine") == "prefect":
+            yield f"pynomaly releases list {name}   # pynomaly up may be releasing it already"
         yield f"pynomaly release {name} --version {steps['register']['version']}"
     if command in ("run", "score") and steps.get("score", {}).get("rows_flagged"):
         yield f"pynomaly incidents list {name}"
