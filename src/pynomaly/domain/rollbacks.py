@@ -97,7 +97,11 @@ def restorable(book: Sequence[Release], pipeline: str, serving: Release, to: int
         if to
         else f"'{pipeline}' has no release before"
     )
-    hint = f"these can be restored: --to {versions}" if versions else "none can be restored"
+    hint = (
+        f"these can be restored: --to {versions}"
+        if versions
+        else f"no other version ever served: train a better one: pynomaly train {pipeline}"
+    )
     if active:
         hint += (
             f"; to stop version {active.version}: pynomaly releases abort {active.id} --reason …"

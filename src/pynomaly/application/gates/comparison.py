@@ -210,8 +210,8 @@ def rank_agreement(
     if rho < policy.min_rank_agreement:
         verdict = "block" if upper < policy.min_rank_agreement else "review"
     sentence = (
-        f"Ranks {n:,} held-out rows like the champion with Spearman's ρ = {rho:.2f} (at most "
-        f"{upper:.2f}, at least {policy.min_rank_agreement:.2f} is wanted)."
+        f"Ranks {n:,} held-out rows like the champion with Spearman's ρ = {rho:.2f} (with "
+        f"95% confidence at most {upper:.2f}); {policy.min_rank_agreement:.2f} is the least."
     )
     if verdict == "block" and overrun(champion, theirs, policy, serving):
         verdict = "review"

@@ -157,7 +157,7 @@ def training_rows(challenger: Model, champion: Model, policy: ReleasePolicy) -> 
         verdict = "review"
     return GateResult(
         "training_rows", verdict, share, None, threshold, own,
-        f"Fitted on {own:,} rows, the champion on {theirs:,}: {share:.2g} times as many.",
+        f"Fitted on {own:,} rows, the champion on {theirs:,}: a ratio of {share:.2g}.",
     )  # fmt: skip
 
 
