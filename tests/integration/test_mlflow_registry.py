@@ -13,6 +13,7 @@ import urllib.request
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,10 @@ from pynomaly.application.preprocessing import encode, fit_preprocessing
 from pynomaly.application.scoring_rows import score_members
 from pynomaly.domain.datasets import Column, Schema
 from pynomaly.domain.errors import IntegrityError, PynomalyError, UsageError
+from pynomaly.domain.gates import GateResult
 from pynomaly.domain.models import Model, ModelCard
+from pynomaly.domain.releases import Release
+from pynomaly.domain.runs import Actor
 from pynomaly.domain.scores import calibrate
 from pynomaly.infrastructure.kernels import FrozenKernels
 from pynomaly.infrastructure.mlflow import MlflowRegistry
@@ -407,3 +411,18 @@ def test_the_page_of_a_model_says_what_it_is(
     assert "`production` serves" in model.description
     found = client.get_model_version(registration.pipeline, str(version.version))
     assert found.description == "Fitted on **200** rows."
+
+    gate = GateResult("alert_rate", "review", 0.1, None, 0.05, 300, "Many.")
+    release = Release(
+        "r", "run", registration.pipeline, version.version, None, "pending_approval", "review",
+        (gate,), datetime(2026, 11, 25, 19, 14, tzinfo=UTC), proposer=Actor("ada"),
+    )  # fmt: skip
+    run = version.tracking_run_id
+    registry.describe(registration.pipeline, (release,), {version.version: run})
+    experiment = client.get_experiment_by_name(registration.pipeline).experiment_id
+    told = client.get_registered_model(registration.pipeline).description.splitlines()
+    assert told[-1] == (
+        f"| [1](#/models/{registration.pipeline}/versions/1) | pending approval "
+        "| review: `alert_rate` review | 2026-11-25 19:14 UTC by ada "
+        f"| [run](#/experiments/{experiment}/runs/{run}) |"
+    )

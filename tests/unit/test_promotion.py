@@ -243,6 +243,9 @@ class TestRegistry:
         promote(PIPELINE, "r2", ME)
 
         assert reconcile("p").moved == {"production": 2, "previous": 1}
+        told, runs = registry.described["p"]
+        assert [(r.version, r.state) for r in told] == [(2, "production"), (1, "superseded")]
+        assert runs == {1: "t", 2: "t", 3: "t"}
         assert reconcile("p").in_line
         assert registry.aliases("p") == {"production": 2, "previous": 1}
         assert registry.tags["p", 2]["gate.golden_rows"] == "pass"

@@ -12,6 +12,9 @@ from pynomaly.domain.releases import Release
 
 __all__ = ["ALIASES", "ReconcileRegistry", "Reconciled"]
 
+_DESCRIBED = 10
+"""Releases that the page of a model tells about."""
+
 ALIASES = ("candidate", "staging", "canary", "production", "previous")
 
 
@@ -54,7 +57,8 @@ class ReconcileRegistry:
             return Reconciled(problem=error.message)
 
     def _follow(self, pipeline: str) -> Reconciled:
-        if not self.records.releases(pipeline, 1):
+        releases = self.records.releases(pipeline, _DESCRIBED)
+        if not releases:
             return Reconciled()
         wanted = self._wanted(pipeline)
         present = self.registry.aliases(pipeline)
@@ -76,6 +80,9 @@ class ReconcileRegistry:
                 self._tag(pipeline, release.version, release)
                 self.registry.set_alias(pipeline, alias, release.version)
             moved[alias] = version
+        if any(self.registry.holds(pipeline, release.version) for release in releases):
+            runs = {v.version: v.tracking_run_id for v in self.records.versions(pipeline)}
+            self.registry.describe(pipeline, releases, runs)
         return Reconciled(moved, tuple(sorted(missing)))
 
     def _tag(self, pipeline: str, version: int, release: Release | None = None) -> None:

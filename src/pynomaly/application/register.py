@@ -160,7 +160,7 @@ def _description(
     ]
     return "\n".join(
         [
-            f"**{choice.detector}** for pipeline **{pipeline.name}**, fitted on "
+            f"{choice.detector} for pipeline {pipeline.name}, fitted on "
             f"{trained.fitted_rows:,} of {validated.dataset.rows:,} accepted rows.",
             "",
             f"- trained on `{snapshot.uri}`, content `{snapshot.fingerprint.content[:12]}`, "

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pynomaly.domain.errors import IntegrityError, OutputExistsError, PynomalyError
-from pynomaly.domain.releases import ModelVersion
+from pynomaly.domain.releases import ModelVersion, Release
 
 if TYPE_CHECKING:
     from pynomaly.application.ports.registry import Registration
@@ -26,6 +26,7 @@ class InMemoryRegistry:
     Attributes:
         registrations: ``(pipeline, version)`` → what was logged with it.
         tags: ``(pipeline, version)`` → tags of the version.
+        described: Pipeline → the releases its page tells of, and the run of every version.
     """
 
     def __init__(self, root: Path) -> None:
@@ -33,6 +34,7 @@ class InMemoryRegistry:
         self.registrations: dict[tuple[str, int], Registration] = {}
         self._aliases: dict[tuple[str, str], int] = {}
         self.tags: dict[tuple[str, int], dict[str, str]] = {}
+        self.described: dict[str, tuple[tuple[Release, ...], dict[int, str]]] = {}
 
     def register(self, registration: Registration) -> ModelVersion:
         """Copy the model folder and create one version, counted from 1 per pipeline."""
@@ -106,6 +108,10 @@ class InMemoryRegistry:
         """Add tags to a version."""
         self._require(pipeline, version)
         self.tags[pipeline, version] |= tags
+
+    def describe(self, pipeline: str, releases: Sequence[Release], runs: Mapping[int, str]) -> None:
+        """Keep what is to be said of a pipeline's model."""
+        self.described[pipeline] = (tuple(releases), dict(runs))
 
     def _folder(self, pipeline: str, version: int) -> Path:
         return self._root.absolute() / pipeline / str(version)

@@ -143,6 +143,15 @@ class RegistryContract:
         for tags in ({"release": "r1"}, {"release": "r1", "gate.golden_rows": "pass"}):
             registry.tag(registration.pipeline, version, tags)
 
+    def test_describing_again_is_fine(
+        self, registry: ModelRegistry, registration: Registration
+    ) -> None:
+        """Every flow begins with it."""
+        version = registry.register(registration)
+        runs = {version.version: version.tracking_run_id}
+        for _ in range(2):
+            registry.describe(registration.pipeline, (), runs)
+
 
 def _files(folder: Path) -> dict[str, bytes]:
     return {

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from pynomaly.domain.releases import ModelVersion
+from pynomaly.domain.releases import ModelVersion, Release
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -85,3 +85,12 @@ class ModelRegistry(Protocol):
 
     def tag(self, pipeline: str, version: int, tags: Mapping[str, str]) -> None:
         """Add tags to a version."""
+
+    def describe(self, pipeline: str, releases: Sequence[Release], runs: Mapping[int, str]) -> None:
+        """Say where people look at a pipeline's model how its versions stand.
+
+        Args:
+            pipeline: Has versions.
+            releases: The latest ones, newest first.
+            runs: The registry's own run of every version.
+        """

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pynomaly.domain.errors import IntegrityError, OutputExistsError, PynomalyError
-from pynomaly.domain.releases import ModelVersion
+from pynomaly.domain.releases import ModelVersion, Release
 from pynomaly.infrastructure.mlflow import pyfunc, tracking
 from pynomaly.infrastructure.mlflow.client import (
     connect,
@@ -20,6 +20,7 @@ from pynomaly.infrastructure.mlflow.client import (
     translated_errors,
     unanswered,
 )
+from pynomaly.infrastructure.mlflow.page import page
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -196,6 +197,15 @@ class MlflowRegistry:
             for key, value in tags.items():
                 client.set_model_version_tag(pipeline, str(version), key, value)
 
+    def describe(self, pipeline: str, releases: Sequence[Release], runs: Mapping[int, str]) -> None:
+        """Say on the model's page where its versions stand."""
+        client = self._client
+        with translated_errors(self._tracking_uri, f"describe {pipeline!r}"):
+            experiment = client.get_experiment_by_name(pipeline)
+            told = page(pipeline, releases, runs, experiment.experiment_id if experiment else None)
+            if client.get_registered_model(pipeline).description != told:
+                client.update_registered_model(pipeline, description=told)
+
     def _location(self, pipeline: str) -> str | None:
         if is_server(self._tracking_uri):
             return None
@@ -238,7 +248,7 @@ class MlflowRegistry:
         client = self._client
         try:
             client.create_registered_model(
-                registration.pipeline, description=_MODEL.format(pipeline=registration.pipeline)
+                registration.pipeline, description=page(registration.pipeline)
             )
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
@@ -272,18 +282,6 @@ class MlflowRegistry:
                     hint="somebody changed the artifact store; restore it from a backup",
                 )
         return fetched
-
-
-_MODEL = """\
-Anomaly detector of the Pynomaly pipeline **{pipeline}**.
-
-Aliases: `production` serves, `previous` served before it, `canary` answers part of the rows, `staging`
-scores silently, `candidate` waits for approval. They follow Pynomaly's release table: moving one by hand
-changes nothing about what serves, and it is moved back.
-
-`pynomaly releases list {pipeline}` tells the whole story, `pynomaly rollback {pipeline}` undoes the last
-step.
-"""
 
 
 def _tags(registration: Registration) -> dict[str, str]:
