@@ -213,7 +213,8 @@ def review_asked(release: Release) -> str:
 def _told(release: Release, *verdicts: Verdict) -> str:
     return "; ".join(
         f"gate {g.gate} says {g.verdict}: observed {_number(g.observed)}, "
-        f"bound {_number(g.bound)}, threshold {_number(g.threshold)}, n {g.n:,}: {g.sentence.rstrip('.')}"
+        f"bound {_number(g.bound)}, threshold {_number(g.threshold)}, n {g.n:,}: "
+        f"{g.sentence.rstrip('.')}"
         for g in release.gates
         if g.verdict in verdicts and g.override is None
     )

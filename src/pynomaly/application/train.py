@@ -75,8 +75,8 @@ class TrainedModel:
 class FitModel:
     """Fit the chosen detector, let labels shape its score, calibrate it, and write its folder.
 
-    Verdicts are labels.  Labels count as far as they prove that they should; rows that calibrate are ordinary ones that
-    fitting has not seen.
+    Verdicts are labels.  Labels count as far as they prove that they should; rows that calibrate
+    are ordinary ones that fitting has not seen.
 
     Args:
         datasets: Staged rows.

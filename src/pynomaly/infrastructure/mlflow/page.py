@@ -28,10 +28,7 @@ Latest releases:
 
 
 def page(
-    pipeline: str,
-    releases: Sequence[Release] = (),
-    runs: Mapping[int, str] | None = None,
-    experiment: str | None = None,
+    pipeline: str, releases: Sequence[Release], runs: Mapping[int, str], experiment: str | None
 ) -> str:
     """Return the description of a registered model, as Markdown.
 
@@ -42,13 +39,8 @@ def page(
         experiment: MLflow's id of the experiment that holds them.
     """
     head = _HEAD.format(pipeline=pipeline)
-    if not releases:
-        return head
-    return (
-        head
-        + _TABLE
-        + "\n".join(_row(r, (runs or {}).get(r.version), experiment) for r in releases)
-    )
+    rows = [_row(release, runs.get(release.version), experiment) for release in releases]
+    return head + _TABLE + "\n".join(rows) if rows else head
 
 
 def _row(release: Release, run: str | None, experiment: str | None) -> str:

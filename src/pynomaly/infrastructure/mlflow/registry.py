@@ -248,7 +248,7 @@ class MlflowRegistry:
         client = self._client
         try:
             client.create_registered_model(
-                registration.pipeline, description=page(registration.pipeline)
+                registration.pipeline, description=page(registration.pipeline, (), {}, None)
             )
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":

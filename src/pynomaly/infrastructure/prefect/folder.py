@@ -21,7 +21,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Lock", "ServerAddress", "ServerFolder", "reachable"]
+__all__ = ["Lock", "ServerAddress", "ServerFolder", "reachable", "write_whole"]
 
 
 def reachable(host: str) -> str:
@@ -31,6 +31,13 @@ def reachable(host: str) -> str:
     ('127.0.0.1', '10.0.0.7')
     """
     return "127.0.0.1" if host in ("0.0.0.0", "::", "") else host  # noqa: S104  compared only
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file that others read at any time: it is there whole or not at all."""
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(text)
+    temporary.replace(path)
 
 
 class Lock:
@@ -131,9 +138,8 @@ class ServerFolder:
 
     def publish(self, address: ServerAddress) -> None:
         """Tell other processes where the server is."""
-        temporary = self.path / "server.json.tmp"
-        temporary.write_text(json.dumps({"pid": address.pid, "url": address.url}))
-        temporary.replace(self.path / "server.json")
+        text = json.dumps({"pid": address.pid, "url": address.url})
+        write_whole(self.path / "server.json", text)
 
     def withdraw(self) -> None:
         """Remove the published address."""

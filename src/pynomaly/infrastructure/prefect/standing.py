@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pynomaly.application.ports.processes import Service
 from pynomaly.domain.errors import ConflictError
-from pynomaly.infrastructure.prefect.folder import ServerFolder, reachable
+from pynomaly.infrastructure.prefect.folder import ServerFolder, reachable, write_whole
 from pynomaly.infrastructure.prefect.server import healthy, server_environment
 
 __all__ = ["Addresses", "alive_here", "beat", "occupied", "server", "shut", "worker"]
@@ -62,7 +62,7 @@ def occupied(home: Path, addresses: Addresses) -> Iterator[None]:
         users.share()
         try:
             published = folder.path / "up.json"
-            _put(published, json.dumps(asdict(addresses)))
+            write_whole(published, json.dumps(asdict(addresses)))
             try:
                 yield
             finally:
@@ -174,14 +174,7 @@ def worker(home: Path, project: Path, module: str, api: str, after: tuple[str, .
 
 def beat(home: Path) -> None:
     """Say that this process, the worker, is well."""
-    _put(_beat_file(ServerFolder(home / "prefect")), str(os.getpid()))
-
-
-def _put(path: Path, text: str) -> None:
-    """Write a file that others read at any time: it is there whole or not at all."""
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(text)
-    temporary.replace(path)
+    write_whole(_beat_file(ServerFolder(home / "prefect")), str(os.getpid()))
 
 
 def _beats(folder: ServerFolder) -> bool:
