@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 
 from command_line import Cli, frame
+from pynomaly.bootstrap import build
+from pynomaly.settings import load_settings
 
 DIRECT = ("--engine", "direct", "--json")
 
@@ -76,6 +78,18 @@ def test_a_burst_is_one_incident_and_is_judged_at_once(scored: Path, cli: Cli) -
     nothing = cli("verdicts", "withdraw", "payments", "--id", burst[0], "--json")
     assert nothing.code == 2
     assert f"no verdict stands on the row txn_id '{burst[0]}'" in nothing.error
+
+    # Flagged rows whose scores are gone are told, here and by training, not forgotten.
+    known = cli("incidents", "list", "payments", "--all", "--json").json
+    for part in Path("s").rglob("*.parquet"):
+        part.unlink()
+    lost = cli("incidents", "list", "payments", "--all", "--json").json
+    assert known["unreadable"] == 0
+    assert lost["unreadable"] >= len(burst)
+    assert lost["total"] < known["total"]
+    assert "pynomaly scores verify payments" in cli("incidents", "list", "payments").out
+    platform = build(load_settings())
+    assert platform.judgements(platform.pipeline("payments")).nameless == lost["unreadable"]
 
 
 def test_a_file_of_verdicts_counts_whole_or_not_at_all(scored: Path, cli: Cli) -> None:

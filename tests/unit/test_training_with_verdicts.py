@@ -14,6 +14,7 @@ from pynomaly.application.gates.contender import Contender
 from pynomaly.application.gates.context import GateContext
 from pynomaly.application.gates.recent import Recent
 from pynomaly.application.gates.verdicts import contamination, known_rows
+from pynomaly.application.incidents import Found
 from pynomaly.application.judgements import CollectJudgements, Judgements
 from pynomaly.application.lesson import prepare_lesson
 from pynomaly.application.row_names import cells, digests
@@ -155,7 +156,7 @@ def test_a_row_without_ids_stays_the_judged_one_with_a_column_less_and_is_not_kn
             for i in range(20)
         ]
     )  # fmt: skip
-    collect = CollectJudgements(kept, lambda *_, **__: ())
+    collect = CollectJudgements(kept, lambda *_, **__: Found((), 0))
     assert [v.row for v in collect(plain).verdicts] == names[:20]
     judgements = collect(narrow)
     assert [v.row for v in judgements.verdicts] == digests(rows.slice(0, 20), narrow)
@@ -203,7 +204,7 @@ def test_alerts_that_are_no_exceptions_any_more_are_fitted_on_and_told():
         TrainingRows(rows.slice(0, 900), rows.slice(900)), PIPELINE,
         Judgements((), dict.fromkeys(waiting, NOON), nameless=3),
     )  # fmt: skip
-    assert "3 flagged rows that wait for a verdict could not be looked for" in lesson.sentence
+    assert "3 flagged rows that may wait for a verdict could not be looked for" in lesson.sentence
     assert lesson.rows[FITTED].to_numpy().all()
     assert lesson.counts["waiting_fitted"] == 200
     assert "more than 10%" in lesson.sentence

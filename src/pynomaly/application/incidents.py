@@ -24,11 +24,24 @@ from pynomaly.domain.pipelines import Pipeline
 from pynomaly.domain.scores import Reason
 from pynomaly.domain.verdicts import Said, digest_of_ids, standing
 
-__all__ = ["FindIncidents"]
+__all__ = ["FindIncidents", "Found"]
 
 _COLUMNS = (
     "score", "p_value", "is_anomaly", "severity", "model_version", "scored_at",
 )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was flagged.
+
+    Args:
+        incidents: Those scored last first, of one source in order of its rows.
+        unreadable: Further flagged rows, whose scores are gone or damaged.
+    """
+
+    incidents: tuple[Incident, ...]
+    unreadable: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +65,12 @@ class FindIncidents:
     source_rows: ReadSourceRows
     verdicts: Verdicts
 
-    def __call__(self, pipeline: Pipeline, *, reasons: bool = True) -> tuple[Incident, ...]:
-        """Return all incidents, those scored last first, of one source in order of its rows.
+    def __call__(self, pipeline: Pipeline, *, reasons: bool = True) -> Found:
+        """Return all incidents.
 
-        Parts that are gone or damaged are left out; ``scores verify`` tells about them.  So are
-        rows that were scored when other columns were the pipeline's keys.
+        Of parts that are gone or damaged the flagged rows are only counted; ``scores verify`` tells
+        which those are.  Rows that were scored when other columns were the pipeline's keys are left
+        out.
 
         Args:
             pipeline: Whose.
@@ -65,13 +79,15 @@ class FindIncidents:
         given = called_now(self.verdicts.of(pipeline.name), pipeline)
         said = {verdict.row: verdict.said for verdict in standing(given)}
         found: list[tuple[Incident, ...]] = []
+        unreadable = 0
         entries = entries_in_force(self.ledger, self.records, pipeline.name)
         for _, of_source in groupby(entries, key=lambda entry: entry.partition.source):
-            alerts = list(self._alerts(pipeline, list(of_source), said, reasons=reasons))
+            alerts, lost = self._alerts(pipeline, list(of_source), said, reasons=reasons)
+            unreadable += lost
             if alerts:
                 found.append(group(alerts))
         found.sort(key=lambda of: of[0].alerts[0].scored_at, reverse=True)
-        return tuple(incident for of in found for incident in of)
+        return Found(tuple(incident for of in found for incident in of), unreadable)
 
     def one(self, pipeline: Pipeline, incident_id: str) -> Incident:
         """Return an incident by id.
@@ -79,7 +95,7 @@ class FindIncidents:
         Raises:
             UsageError: There is none of that id.
         """
-        for incident in self(pipeline):
+        for incident in self(pipeline).incidents:
             if incident.id == incident_id:
                 return incident
         raise UsageError(
@@ -95,8 +111,10 @@ class FindIncidents:
         said: Mapping[str, Said],
         *,
         reasons: bool,
-    ) -> Iterator[Alert]:
-        position = 0
+    ) -> tuple[list[Alert], int]:
+        """Return the alerts of a source, and how many more cannot be read."""
+        alerts: list[Alert] = []
+        position = unreadable = 0
         for entry in entries:
             assert entry.outcome is not None  # committed
             if entry.outcome.rows_flagged:
@@ -106,10 +124,13 @@ class FindIncidents:
                     found = list(self._flagged(pipeline, entry, position, columns)) if same else []
                 except IntegrityError:
                     found = []
-                for alert in self._called(pipeline, entry, found):
-                    row = alert.row
-                    yield replace(alert, said=said.get(row)) if row else alert
+                    unreadable += entry.outcome.rows_flagged
+                alerts += (
+                    replace(alert, said=said.get(alert.row)) if alert.row else alert
+                    for alert in self._called(pipeline, entry, found)
+                )
             position += entry.outcome.rows_scored
+        return alerts, unreadable
 
     def _flagged(
         self, pipeline: Pipeline, entry: Entry, position: int, columns: Sequence[str]

@@ -22,7 +22,8 @@ class Judgements:
     Args:
         verdicts: That stand.
         waiting: Digests of flagged rows without a verdict, and since when they are flagged.
-        nameless: Further ones that nothing calls: they have no id, and their source is gone.
+        nameless: Further ones of which nobody can tell which rows they are: their scores are gone or
+            damaged, or they have no id and their source is gone.
     """
 
     verdicts: tuple[Verdict, ...] = ()
@@ -49,15 +50,13 @@ class CollectJudgements:
 
     def __call__(self, pipeline: Pipeline) -> Judgements:
         """Return the judgements of a pipeline as they are now."""
+        found = self.incidents(pipeline, reasons=False)
         open_alerts = [
-            alert
-            for incident in self.incidents(pipeline, reasons=False)
-            for alert in incident.alerts
-            if alert.said is None
+            alert for incident in found.incidents for alert in incident.alerts if alert.said is None
         ]
         waiting = {alert.row: alert.scored_at for alert in open_alerts if alert.row is not None}
         return Judgements(
             standing(called_now(self.verdicts.of(pipeline.name), pipeline)),
             waiting,
-            sum(alert.row is None for alert in open_alerts),
+            sum(alert.row is None for alert in open_alerts) + found.unreadable,
         )

@@ -76,8 +76,9 @@ class Lesson:
             )
         if count["waiting_nameless"]:
             told.append(
-                f"{count['waiting_nameless']:,} flagged rows that wait for a verdict could not be "
-                "looked for: they have no id, and their source is gone or was changed."
+                f"{count['waiting_nameless']:,} flagged rows that may wait for a verdict could not be "
+                "looked for: their scores are gone or damaged (pynomaly scores verify), or they have "
+                "no id and their source is gone or was changed."
             )
         return " ".join(told)
 

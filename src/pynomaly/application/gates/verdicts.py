@@ -38,7 +38,7 @@ def contamination(
     anomalies = {v.row: v.at for v in judgements.verdicts if v.said == "anomaly"}
     waiting = judgements.waiting
     n = len(anomalies) + len(waiting)
-    if not n:
+    if not n and not judgements.nameless:
         return None
     asked = f"{len(anomalies):,} rows judged anomalies and {len(waiting):,} open alerts"
     seen = challenger.model.seen
@@ -55,7 +55,7 @@ def contamination(
     late = len(fitted) - len(known)
     too_many = challenger.model.card.verdicts.get("waiting_fitted", 0)
     if judgements.nameless:
-        asked += f" ({judgements.nameless:,} more have no id, and their source is gone)"
+        asked += f" ({judgements.nameless:,} more cannot be told: their scores or source are gone)"
     told = f"Of {asked} {len(fitted):,} and {len(flagged):,} were fitted on as ordinary rows"
     if known or (opened and not too_many):
         return GateResult(

@@ -36,11 +36,12 @@ def list_incidents(session: Session, pipeline: str, everything: bool, limit: int
     from pynomaly.presentation.cli.render.verdicts import incident_document, incidents_lines
 
     found = session.platform.incidents(session.platform.pipeline(pipeline))
-    wanted = [incident for incident in found if everything or incident.state == "open"]
+    wanted = [one for one in found.incidents if everything or one.state == "open"]
     document = {
         "pipeline": pipeline,
-        "open": sum(incident.state == "open" for incident in found),
-        "total": len(found),
+        "open": sum(incident.state == "open" for incident in found.incidents),
+        "total": len(found.incidents),
+        "unreadable": found.unreadable,
         "incidents": [incident_document(incident) for incident in wanted[:limit]],
         "left_out": max(0, len(wanted) - limit),
     }

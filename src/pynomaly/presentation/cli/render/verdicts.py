@@ -52,12 +52,16 @@ def _with_verdict(document: dict[str, Any]) -> dict[str, Any]:
 def incidents_lines(document: Document) -> Iterator[RenderableType]:
     """Yield incidents, one a line, and what to do with them."""
     pipeline = clean(document["pipeline"])
-    if not document["incidents"]:
+    if document["unreadable"]:
         yield (
-            f"{pipeline} has no open incident; with a verdict on every row: {document['total']}"
-            if document["total"]
-            else f"no row of {pipeline} is flagged: pynomaly score {pipeline} --data FILE"
+            f"{number(document['unreadable'])} flagged rows are not among these, their scores are gone "
+            f"or damaged: pynomaly scores verify {pipeline}"
         )
+    if not document["incidents"]:
+        if document["total"]:
+            yield f"{pipeline} has no open incident; with a verdict on every row: {document['total']}"
+        elif not document["unreadable"]:
+            yield f"no row of {pipeline} is flagged: pynomaly score {pipeline} --data FILE"
         return
     yield table(
         f"{pipeline}: {number(document['open'])} of {number(document['total'])} incidents open",
