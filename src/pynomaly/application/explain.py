@@ -139,7 +139,7 @@ def contributions(
     changed, rows = np.nonzero(differs.T)  # column by column
     for start in range(0, len(rows), BLOCK_ROWS):
         here, one = rows[start : start + BLOCK_ROWS], changed[start : start + BLOCK_ROWS]
-        altered = X[here]
+        altered = X.T[:, here].T  # columns contiguous, as kernels like them
         for column in range(one[0], one[-1] + 1):
             mine = slice(*np.searchsorted(one, (column, column + 1)))
             of = slice(*features[column : column + 2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from statistics import NormalDist
 from typing import TYPE_CHECKING
@@ -101,13 +102,13 @@ def fit_preprocessing(table: pa.Table, schema: Schema) -> Preprocessing:
 
 
 def encode(preprocessing: Preprocessing, table: pa.Table) -> Floats:
-    """Return the (n, d) matrix of a conformed table: C-contiguous and finite.
+    """Return the (n, d) matrix of a conformed table: finite, its columns contiguous.
 
     Raises:
         DataRejectedError: A column is missing.
     """
     _require(table, tuple(encoding.column for encoding in preprocessing.encodings))
-    matrix = np.empty((table.num_rows, len(preprocessing.features)), dtype=np.float64)
+    matrix = np.empty((len(preprocessing.features), table.num_rows)).T
     start = 0
     for encoding in preprocessing.encodings:
         stop = start + len(_feature_names(encoding))
@@ -117,7 +118,8 @@ def encode(preprocessing: Preprocessing, table: pa.Table) -> Floats:
 
 
 def _require(table: pa.Table, names: tuple[str, ...]) -> None:
-    missing = [name for name in names if name not in table.column_names]
+    present = set(table.column_names)
+    missing = [name for name in names if name not in present]
     if missing:
         raise DataRejectedError(
             f"column{'s' if len(missing) > 1 else ''} missing from the data: {', '.join(missing)}",
@@ -230,14 +232,13 @@ def _encode_column(encoding: Encoding, cells: pa.ChunkedArray, out: Floats) -> N
     """Write the features of a column to (n, features) ``out``."""
     match encoding:
         case NumericEncoding():
-            values = numbers(cells)
-            missing = np.isnan(values)
-            if missing.any():
-                values = np.where(missing, encoding.fill, values)
-            # + 0.0 turns -0.0 into 0.0, which compares equal but has other bits
-            np.add(np.clip(values, encoding.lower, encoding.upper), 0.0, out=out[:, 0])
+            values = out[:, 0]
+            np.clip(numbers(cells), encoding.lower, encoding.upper, out=values)
+            values += 0.0  # turns -0.0 into 0.0, which compares equal but has other bits
             if encoding.missing_indicator:
-                out[:, 1] = missing
+                out[:, 1] = np.isnan(values)
+            if math.isnan(values.sum()):  # a mask costs more than the sum
+                values[np.isnan(values)] = encoding.fill + 0.0
         case CategoricalEncoding():
             rarity: Floats = np.array([*encoding.rarity, encoding.unseen])
             out[:, 0] = rarity[level_codes(encoding, cells)]

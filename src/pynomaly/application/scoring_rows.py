@@ -80,10 +80,10 @@ def head_rows(members: Sequence[Member], X: Floats, kernels: Kernels) -> Floats:
         kernels: Score the members.
 
     Returns:
-        (n, d + k + 1), the last column being the label-free score itself.
+        (n, d + k + 1), columns contiguous, the last being the label-free score itself.
     """
     raw = kernels.score_members(members, X)
-    rows = np.empty((len(X), X.shape[1] + len(members) + 1))
+    rows = np.empty((X.shape[1] + len(members) + 1, len(X))).T
     rows[:, : X.shape[1]] = X
     for column, (scores, member) in enumerate(zip(raw, members, strict=True), start=X.shape[1]):
         rows[:, column] = normalise(scores, member.normalisation)

@@ -39,7 +39,7 @@ class Kernels(Protocol):
 
         Args:
             member: A frozen detector.
-            X: (n, d) encoded features without NaN or inf, C-contiguous.
+            X: (n, d) encoded features without NaN or inf; fastest where columns are contiguous.
 
         Returns:
             (n,) float64; a row's score depends on that row alone.

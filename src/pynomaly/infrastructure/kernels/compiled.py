@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pynomaly.infrastructure.kernels.checks import METHODS
 
-__all__ = ["SCORERS", "nearest", "robust"]
+__all__ = ["SCORERS", "lanes", "nearest", "robust"]
 
 Floats = NDArray[np.float64]
 Arrays = Mapping[str, NDArray[Any]]
@@ -24,8 +24,17 @@ _BUCKETS: dict[int, tuple[NDArray[Any], ...]] = {}
 """Of thresholds, by the identity of their array, while that lives: one row takes less time."""
 
 
+def lanes(X: Floats) -> Floats:
+    """Return rows (n, d) as lanes (d, n)."""
+    if len(X) == 1 or not X.flags.c_contiguous:
+        return np.ascontiguousarray(X.T)  # lanes already, or next to it
+    from pynomaly.infrastructure.kernels import scaling
+
+    return scaling.lanes(X)
+
+
 def robust(a: Arrays, X: Floats) -> Floats:
-    """Return robustly scaled rows (d, n) of X (n, columns)."""
+    """Return robustly scaled lanes (d, n) of X (columns, n)."""
     from pynomaly.infrastructure.kernels import scaling
 
     return scaling.robust(X, a["columns"], a["center"], a["scale"])
@@ -150,7 +159,7 @@ def _grown_forest(a: Arrays, params: Mapping[str, Any], X: Floats) -> Floats:
     from pynomaly.infrastructure.kernels import labels
 
     return labels.grown_forest(
-        X, a["center"], a["feature"], a["threshold"], a["child"], a["share"], a["roots"],
+        np.ascontiguousarray(X.T), a["center"], a["feature"], a["threshold"], a["child"], a["share"], a["roots"],
         float(a["doubt"][0]),
     )  # fmt: skip
 
@@ -159,16 +168,18 @@ def _boosted_trees(a: Arrays, params: Mapping[str, Any], X: Floats) -> Floats:
     from pynomaly.infrastructure.kernels import labels
 
     return labels.boosted_trees(
-        X, a["feature"], a["threshold"], a["child"], a["value"], a["roots"], float(a["start"][0])
-    )
+        np.ascontiguousarray(X.T), a["feature"], a["threshold"], a["child"], a["value"], a["roots"],
+        float(a["start"][0]),
+    )  # fmt: skip
 
 
 def _logistic(a: Arrays, params: Mapping[str, Any], X: Floats) -> Floats:
     from pynomaly.infrastructure.kernels import labels
 
     return labels.logistic(
-        X, a["middle"], a["spread"], a["weights"], a["slope"], float(a["intercept"][0])
-    )
+        np.ascontiguousarray(X.T), a["middle"], a["spread"], a["weights"], a["slope"],
+        float(a["intercept"][0]),
+    )  # fmt: skip
 
 
 SCORERS: Mapping[str, Callable[[Arrays, Mapping[str, Any], Floats], Floats]] = {
@@ -194,5 +205,4 @@ SCORERS: Mapping[str, Callable[[Arrays, Mapping[str, Any], Floats], Floats]] = {
     "boosted_trees": _boosted_trees,
     "logistic": _logistic,
 }
-"""Of a member's arrays and parameters, and rows: scaled (d, n) where it holds a scaling, else raw
-(n, d)."""
+"""Of a member's arrays and parameters, and lanes (d, n): scaled where it holds a scaling."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from types import ModuleType
@@ -27,6 +27,9 @@ Floats = NDArray[np.float64]
 
 _CHUNK_CELLS, _FEWEST_ROWS, _MOST_ROWS = 40_960, 64, 4_096
 # A chunk of rows and what is made of it stay in the second-level cache of one core.
+
+_STRETCHES = 2
+# Of chunks, for each thread: one that was held up leaves the rest to the others.
 
 
 class FrozenKernels:
@@ -56,7 +59,7 @@ class FrozenKernels:
 
     def score_members(self, members: Sequence[Member], X: Floats) -> Floats:
         """Return raw scores (members, n), higher = stranger; see the port."""
-        X = np.ascontiguousarray(X, dtype=np.float64)
+        X = np.asarray(X, dtype=np.float64)
         out = np.empty((len(members), len(X)))
         backend, compiled = _backend(), []
         for member, scores in zip(members, out, strict=True):
@@ -68,14 +71,14 @@ class FrozenKernels:
                 scores[:] = self._foreign(member, X)
         size = min(max(_CHUNK_CELLS // max(1, X.shape[1]), _FEWEST_ROWS), _MOST_ROWS)
         starts = range(0, len(X), size)
-        score = partial(_score_chunk, backend, compiled, X, size)
+        score = partial(_score_chunks, backend, compiled, X, size)
         threads = min(self._threads or available_threads(), len(starts)) if len(starts) > 1 else 1
         if threads > 1:
-            with ThreadPoolExecutor(threads) as pool:
-                list(pool.map(score, starts))
+            many = math.ceil(len(starts) / (_STRETCHES * threads))
+            stretches = [starts[first : first + many] for first in range(0, len(starts), many)]
+            list(_pool(threads, os.getpid()).map(score, stretches))
         else:
-            for start in starts:
-                score(start)
+            score(starts)
         return out
 
     def nearest(
@@ -88,6 +91,7 @@ class FrozenKernels:
         return found
 
     def _foreign(self, member: Member, X: Floats) -> Floats:
+        X = np.ascontiguousarray(X)
         if member.detector.startswith(PREFIX) and self._uncertified:
             return self._uncertified(member, X)
         if found := extension(member.detector):
@@ -106,18 +110,30 @@ class _Task(NamedTuple):
     scores: Floats
 
 
-def _score_chunk(
-    backend: ModuleType, tasks: Sequence[_Task], X: Floats, size: int, start: int
+@cache
+def _pool(threads: int, process: int) -> ThreadPoolExecutor:
+    """Return the threads of a process, which stay: cheap detectors take less time than starting any.
+
+    A process made by forking has none of its parent's.
+    """
+    return ThreadPoolExecutor(threads, thread_name_prefix="kernel")
+
+
+def _score_chunks(
+    backend: ModuleType, tasks: Sequence[_Task], X: Floats, size: int, starts: Iterable[int]
 ) -> None:
-    rows = X[start : start + size]
-    if tasks and not math.isfinite(rows.sum()):  # looked at here, where they are in the cache
-        require_finite(X, tasks[0].member.detector)
-    scaled: dict[object, Floats] = {None: rows}
-    for member, scorer, scaling, scores in tasks:
-        # Members of an ensemble share few scalings, so each is done once.
-        if scaling not in scaled:
-            scaled[scaling] = backend.robust(member.arrays, rows)
-        scores[start : start + size] = scorer(member.arrays, member.params, scaled[scaling])
+    if not tasks:
+        return
+    for start in starts:
+        lanes = backend.lanes(X[start : start + size])
+        if not math.isfinite(lanes.sum()):  # looked at here, where they are in the cache
+            require_finite(X, tasks[0].member.detector)
+        scaled: dict[object, Floats] = {None: lanes}
+        for member, scorer, scaling, scores in tasks:
+            # Members of an ensemble share few scalings, so each is done once.
+            if scaling not in scaled:
+                scaled[scaling] = backend.robust(member.arrays, lanes)
+            scores[start : start + size] = scorer(member.arrays, member.params, scaled[scaling])
 
 
 def _scaling(member: Member) -> object:

@@ -103,28 +103,26 @@ def steps(
     per: Floats,
     halvings: Whole,
 ) -> Floats:
-    """Return the sum over columns of a step function.
+    """Return the sum over columns of a step function of (d, n) numbers.
 
     Column j has u ascending thresholds at ``starts[j]:starts[j + 1]`` and 2u + 1 heights: odd ones
     for a number equal to a threshold, even ones for the gaps between them.  What comes after the
     heights are the :func:`buckets` of the thresholds.
     """
-    n, d = X.shape[0], columns.shape[0]
+    n, d = X.shape[1], columns.shape[0]
     out = np.zeros(n)
-    lanes, places = np.empty(_TILE), np.empty(_TILE, dtype=np.uint64)
+    places = np.empty(_TILE, dtype=np.uint64)
     one = np.uint64(1)
     for j in range(d):  # the outer loop: the tables of a column stay in a near cache
-        first, last, column = starts[j], starts[j + 1], np.uint64(columns[j])
+        first, last, lane = starts[j], starts[j + 1], X[columns[j]]
         thresholds = values[first:last]
         height = heights[2 * first + j : 2 * last + j + 1]
         near = below[begins[j] : begins[j + 1]]
         outermost, top = float(near.shape[0] - 1), np.uint64(last - first - 1)
         for start in range(0, n, _TILE):
             size = min(_TILE, n - start)
-            numbers, slot, scores = lanes[:size], places[:size], out[start : start + size]
-            rows = X[start : start + size]
-            for i in range(size):
-                numbers[i] = rows[i, column]
+            numbers, scores = lane[start : start + size], out[start : start + size]
+            slot = places[:size]
             if last - first <= _FEW:
                 _below(numbers, thresholds, slot)
             else:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SCORERS", "nearest", "robust"]
+__all__ = ["SCORERS", "lanes", "nearest", "robust"]
 
 Floats = NDArray[np.float64]
 Arrays = Mapping[str, NDArray[Any]]
@@ -22,11 +22,16 @@ _DISTANCES = 32_768  # held at a time
 LARGEST = 14.508657738524219  # asinh of a million, as in the compiled kernel
 
 
+def lanes(X: Floats) -> Floats:
+    """Return rows (n, d) as lanes (d, n)."""
+    return np.ascontiguousarray(X.T)
+
+
 def robust(a: Arrays, X: Floats) -> Floats:
-    """Return robustly scaled rows (d, n) of X (n, columns)."""
+    """Return robustly scaled lanes (d, n) of X (columns, n)."""
     with np.errstate(over="ignore"):
-        ratio = (X[:, a["columns"]] - a["center"]) / a["scale"]
-    return np.ascontiguousarray(np.arcsinh(np.clip(ratio, -1e300, 1e300)).T)
+        ratio = (X[a["columns"]] - a["center"][:, None]) / a["scale"][:, None]
+    return np.asarray(np.arcsinh(np.clip(ratio, -1e300, 1e300)))
 
 
 def nearest(
@@ -49,22 +54,22 @@ def nearest(
 
 def _iforest(a: Arrays, params: Params, X: Floats) -> Floats:
     with np.errstate(over="ignore"):
-        rows = (X - a["center"]).astype(np.float32)
-    every, inner = np.arange(len(X)), a["feature"].shape[1]
-    total = np.zeros(len(X))
+        rows = (X - a["center"][:, None]).astype(np.float32)
+    every, inner = np.arange(X.shape[1]), a["feature"].shape[1]
+    total = np.zeros(X.shape[1])
     for feature, threshold, length in zip(a["feature"], a["threshold"], a["length"], strict=True):
-        node = np.zeros(len(X), dtype=np.int64)
+        node = np.zeros(X.shape[1], dtype=np.int64)
         for _ in range(inner.bit_length()):
-            node = 2 * node + 1 + (rows[every, feature[node]] > threshold[node])
+            node = 2 * node + 1 + (rows[feature[node], every] > threshold[node])
         total += length[node - inner]
     return np.asarray(2.0 ** (-total / a["denominator"][0]))
 
 
 def _steps(a: Arrays, params: Params, X: Floats) -> Floats:
-    total = np.zeros(len(X))
+    total = np.zeros(X.shape[1])
     for j, column in enumerate(a["columns"]):
         first, last = a["starts"][j], a["starts"][j + 1]
-        values, numbers = a["values"][first:last], X[:, column]
+        values, numbers = a["values"][first:last], X[column]
         slot = np.searchsorted(values, numbers)
         equal = values[np.minimum(slot, len(values) - 1)] == numbers
         total += a["heights"][2 * (first + slot) + j + equal]
@@ -204,19 +209,19 @@ def _surrogate(a: Arrays, params: Params, Z: Floats) -> Floats:
 
 def _leaves(a: Arrays, rows: NDArray[Any]) -> Iterator[NDArray[np.int64]]:
     """Yield, tree by tree, the leaf that each row reaches."""
-    every = np.arange(len(rows))
+    every = np.arange(rows.shape[1])
     for root in a["roots"]:
-        node = np.full(len(rows), root)
+        node = np.full(rows.shape[1], root)
         while np.any(inside := a["child"][node] != 0):
-            right = rows[every, a["feature"][node]] > a["threshold"][node]
+            right = rows[a["feature"][node], every] > a["threshold"][node]
             node = np.where(inside, a["child"][node] + right, node)
         yield node
 
 
 def _grown_forest(a: Arrays, params: Params, X: Floats) -> Floats:
     with np.errstate(over="ignore"):
-        rows = (X - a["center"]).astype(np.float32)
-    total = np.zeros(len(X))
+        rows = (X - a["center"][:, None]).astype(np.float32)
+    total = np.zeros(X.shape[1])
     for leaf in _leaves(a, rows):
         total += a["share"][leaf]
     p, doubt = total / len(a["roots"]), a["doubt"][0]
@@ -224,21 +229,21 @@ def _grown_forest(a: Arrays, params: Params, X: Floats) -> Floats:
 
 
 def _boosted_trees(a: Arrays, params: Params, X: Floats) -> Floats:
-    total = np.full(len(X), a["start"][0])
+    total = np.full(X.shape[1], a["start"][0])
     for leaf in _leaves(a, X):
         total += a["value"][leaf]
     return total
 
 
 def _logistic(a: Arrays, params: Params, X: Floats) -> Floats:
-    total = np.full(len(X), a["intercept"][0])
+    total = np.full(X.shape[1], a["intercept"][0])
     features = len(a["middle"])
     for j in np.flatnonzero(a["weights"]):
         with np.errstate(over="ignore"):
-            ratio = (X[:, j] - a["middle"][j]) / a["spread"][j]
+            ratio = (X[j] - a["middle"][j]) / a["spread"][j]
         total += a["weights"][j] * np.arcsinh(np.clip(ratio, -1e300, 1e300))
     for k, slope in enumerate(a["slope"]):
-        total += slope * X[:, features + k]
+        total += slope * X[features + k]
     return total
 
 

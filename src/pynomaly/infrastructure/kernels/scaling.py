@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pynomaly.infrastructure.kernels._elementary import asinh, exp, log
 from pynomaly.infrastructure.kernels._jit import F64, I64, MATRIX, NUMBER, inlined, kernel
 
-__all__ = ["beyond", "robust"]
+__all__ = ["beyond", "lanes", "robust"]
 
 Floats = NDArray[np.float64]
 
@@ -24,29 +24,35 @@ def _squash(ratio: float) -> float:
     return asinh(min(max(ratio, -1e300), 1e300))
 
 
-@kernel(MATRIX, I64, F64, F64, returns=types.float64[:, ::1])
-def robust(X: Floats, columns: NDArray[np.int64], center: Floats, scale: Floats) -> Floats:
-    """Return asinh((x − center) / scale) of the chosen columns, (len(columns), n).
-
-    Rows become lanes: what follows runs along them.
-    """
-    n, d = X.shape[0], columns.shape[0]
+@kernel(MATRIX, returns=types.float64[:, ::1])
+def lanes(X: Floats) -> Floats:
+    """Return rows (n, d) as lanes (d, n), along which all that follows runs."""
+    n, d = X.shape
     out = np.empty((d, n))
     for start in range(0, n, _TILE):  # rows of a tile stay in the first-level cache
         size = min(_TILE, n - start)
         rows = X[start : start + size]
         for j in range(d):
-            column, lanes = np.uint64(columns[j]), out[j, start : start + size]
+            lane = out[j, start : start + size]
             for i in range(size):
-                lanes[i] = rows[i, column]
+                lane[i] = rows[i, j]
+    return out
+
+
+@kernel(MATRIX, I64, F64, F64, returns=types.float64[:, ::1])
+def robust(X: Floats, columns: NDArray[np.int64], center: Floats, scale: Floats) -> Floats:
+    """Return asinh((x − center) / scale) of the chosen columns of (d, n), (len(columns), n)."""
+    n, d = X.shape[1], columns.shape[0]
+    out = np.empty((d, n))
     for j in range(d):
-        middle, lanes, factor = center[j], out[j], 1.0 / scale[j]
+        lane, scaled = X[columns[j]], out[j]
+        middle, factor = center[j], 1.0 / scale[j]
         if factor > 1e300:  # the inverse of a tiny scale overflows
             for i in range(n):
-                lanes[i] = _squash((lanes[i] - middle) / scale[j])
+                scaled[i] = _squash((lane[i] - middle) / scale[j])
         else:
             for i in range(n):
-                lanes[i] = _squash((lanes[i] - middle) * factor)
+                scaled[i] = _squash((lane[i] - middle) * factor)
     return out
 
 

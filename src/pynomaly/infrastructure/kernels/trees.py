@@ -66,9 +66,9 @@ def forest(
     its path length waits at its leftmost descendant.  ``feature`` and ``threshold`` are
     (trees, 2^depth − 1), ``length`` is (trees, 2^depth), depth at least 3.
 
-    Rows are compared as float32, as scikit-learn does.
+    ``X`` is (d, n).  Rows are compared as float32, as scikit-learn does.
     """
-    n, d = X.shape
+    d, n = X.shape
     trees, inner = feature.shape
     out = np.zeros(n)
     columns = np.empty((d, _TILE), dtype=np.float32)
@@ -80,11 +80,10 @@ def forest(
     for start in range(0, n, _TILE):
         size = min(_TILE, n - start)
         node, scores = nodes[:size], out[start : start + size]
-        rows = X[start : start + size]
         for j in range(d):
-            column, middle = columns[j], center[j]
+            lane, column, middle = X[j, start : start + size], columns[j], center[j]
             for i in range(size):
-                column[i] = np.float32(rows[i, j] - middle)
+                column[i] = np.float32(lane[i] - middle)
         for t in range(trees):
             place, limits, lengths = places[t], threshold[t], length[t]
             _descend_three(columns, feature[t], limits, node)
