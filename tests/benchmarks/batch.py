@@ -92,6 +92,7 @@ class Job:
         self.reader, self.store = adapters.partition_reader(), adapters.part_store()
         self.kernels = adapters.detector_kernels()
         self.ledger = SqlLedger(f"sqlite:///{folder / 'ledger.db'}")
+        self.ledger.progress("none")  # creates the database, as the first job ever does
         self.version = ScoreVersion(1, "m" * 64, "p")
         line = draw_line(self.pipeline.decision, model.calibration, ())
         self.work = PartitionWork(

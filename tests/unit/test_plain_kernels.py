@@ -107,13 +107,11 @@ def test_both_ways_find_a_number_among_thresholds_however_they_lie(thresholds):
         "heights": np.arange(2.0 * len(values) + 1),
     }
     near = [np.nextafter(values, -np.inf), values, np.nextafter(values, np.inf)]
-    rows = np.concatenate([*near, [-1e308, 0.0, 1e308]])[:, None]
+    numbers = np.concatenate([*near, [-1e308, 0.0, 1e308]])
     # Heights that count up tell where every number was found.
-    expected = np.searchsorted(values, rows[:, 0], "left") + np.searchsorted(
-        values, rows[:, 0], "right"
-    )
+    expected = np.searchsorted(values, numbers, "left") + np.searchsorted(values, numbers, "right")
     for backend in (plain, compiled):
-        assert backend.SCORERS["ecod"](arrays, {}, rows).tolist() == expected.tolist()
+        assert backend.SCORERS["ecod"](arrays, {}, numbers[None]).tolist() == expected.tolist()
 
 
 def test_both_ways_find_the_same_similar_rows_and_of_equal_ones_the_first():

@@ -151,7 +151,7 @@ def test_the_matrix_is_contiguous_also_for_no_rows_and_chunks():
     assert encode(fitted, table.slice(0, 0)).shape == (0, 2)
     chunked = pa.concat_tables([table.slice(0, 7), table.slice(7)])
     X = encode(fitted, chunked)
-    assert X.flags.c_contiguous
+    assert X.T.flags.c_contiguous
     np.testing.assert_array_equal(X, encode(fitted, table))
 
 

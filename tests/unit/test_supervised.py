@@ -236,7 +236,7 @@ def test_values_on_a_threshold_go_the_way_scikit_learn_sends_them(members, head)
     X[np.arange(len(inner)), forest.arrays["feature"][inner]] = forest.arrays["threshold"][inner]
     X += forest.arrays["center"]
     np.testing.assert_allclose(
-        KERNELS.score(forest, X), plain.SCORERS["grown_forest"](forest.arrays, {}, X), atol=1e-12
+        KERNELS.score(forest, X), plain.SCORERS["grown_forest"](forest.arrays, {}, X.T), atol=1e-12
     )
 
 
@@ -266,7 +266,7 @@ def test_a_row_scores_the_same_alone_in_any_batch_and_in_threads(members, head):
 def test_numpy_gives_the_same_log_odds_without_numba(members, head, number):
     rows = head_rows(members, _hidden(3)[0], KERNELS)
     part = head.parts[number]
-    expected = plain.SCORERS[part.detector](part.arrays, part.params, rows)
+    expected = plain.SCORERS[part.detector](part.arrays, part.params, rows.T)
     np.testing.assert_allclose(KERNELS.score(part, rows), expected, rtol=1e-9, atol=1e-9)
 
 
