@@ -71,38 +71,46 @@ def nearest_per_group(Z: Floats, references: Floats, starts: NDArray[np.int64]) 
 def weighted_sum(
     Z: Floats, mean: Floats, deviation: Floats, references: Floats, weights: Floats
 ) -> Floats:
-    """Return the weighted sum of distances from the standardised (d, n) rows to all references."""
+    """Return the weighted sum of distances from the standardised (d, n) rows to all references.
+
+    Squared distances are |row|² + |reference|² − 2 row · reference, half the work of adding up
+    squared differences.  What cancels is lost only close to one reference, when the row is far from
+    the others: they are principal components, perpendicular and of length one.
+    """
     d, n = Z.shape
     out = np.zeros(n)
-    factor, shift = np.empty(d), np.empty(references.shape)
+    lengths = np.zeros(references.shape[1])
     for j in range(d):
-        factor[j] = 1.0 / deviation[j]
         for r in range(references.shape[1]):
-            shift[j, r] = -fma(mean[j], factor[j], references[j, r])
-    tile = np.empty(_TILE)
+            lengths[r] = fma(references[j, r], references[j, r], lengths[r])
+    standard, tile, norms = np.empty((d, _TILE)), np.empty(_TILE), np.empty(_TILE)
     for start in range(0, n, _TILE):
         size = min(_TILE, n - start)
-        squared, scores = tile[:size], out[start : start + size]
+        product, norm, scores = tile[:size], norms[:size], out[start : start + size]
+        norm[:] = 0.0
+        for j in range(d):
+            lane, row = Z[j, start : start + size], standard[j]
+            middle, factor = mean[j], 1.0 / deviation[j]
+            for i in range(size):
+                row[i] = (lane[i] - middle) * factor
+                norm[i] = fma(row[i], row[i], norm[i])
         for r in range(references.shape[1]):
-            squared[:] = 0.0
+            product[:] = 0.0
             j = 0
             while j + 4 <= d:
-                a, b, c, e = factor[j], factor[j + 1], factor[j + 2], factor[j + 3]
-                f, g, h, k = shift[j, r], shift[j + 1, r], shift[j + 2, r], shift[j + 3, r]
-                p, q = Z[j, start : start + size], Z[j + 1, start : start + size]
-                s, t = Z[j + 2, start : start + size], Z[j + 3, start : start + size]
+                a, b = references[j, r], references[j + 1, r]
+                c, e = references[j + 2, r], references[j + 3, r]
+                p, q, s, t = standard[j], standard[j + 1], standard[j + 2], standard[j + 3]
                 for i in range(size):
-                    u, v = fma(p[i], a, f), fma(q[i], b, g)
-                    w, x = fma(s[i], c, h), fma(t[i], e, k)
-                    squared[i] = fma(x, x, fma(w, w, fma(v, v, fma(u, u, squared[i]))))
+                    product[i] = fma(t[i], e, fma(s[i], c, fma(q[i], b, fma(p[i], a, product[i]))))
                 j += 4
             while j < d:
-                a, f, p = factor[j], shift[j, r], Z[j, start : start + size]
+                a, p = references[j, r], standard[j]
                 for i in range(size):
-                    u = fma(p[i], a, f)
-                    squared[i] = fma(u, u, squared[i])
+                    product[i] = fma(p[i], a, product[i])
                 j += 1
-            weight = weights[r]
+            weight, length = weights[r], lengths[r]
             for i in range(size):
-                scores[i] = fma(weight, math.sqrt(squared[i]), scores[i])
+                squared = max(fma(-2.0, product[i], norm[i] + length), 0.0)
+                scores[i] = fma(weight, math.sqrt(squared), scores[i])
     return out
