@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -341,3 +343,19 @@ def test_kernels_compile_where_no_cache_folder_is_writable(monkeypatch):
         return result
 
     assert kernel(F64, returns=NUMBER)(total)(np.arange(4.0)) == 6.0
+
+
+def test_the_first_fit_of_a_process_gives_the_bits_of_every_other():
+    # Libraries that it is the first to load bring threads of their own.
+    fits_twice = (
+        "import numpy as np\n"
+        "from pynomaly.infrastructure.kernels import FrozenKernels\n"
+        "from pynomaly.infrastructure.pyod import PyodFitter\n"
+        "X = np.random.default_rng(0).normal(size=(5000, 20))\n"
+        "first, second = (PyodFitter(FrozenKernels()).fit('cblof', {}, X, 0) for _ in range(2))\n"
+        "assert first.arrays['references'].tobytes() == second.arrays['references'].tobytes()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", fits_twice], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pynomaly.infrastructure.pyod.frozen import Frozen
 
-__all__ = ["fit_iforest", "float32_below"]
+__all__ = ["breadth_first", "fit_iforest", "float32_below"]
 
 Floats = NDArray[np.float64]
 
@@ -70,6 +70,33 @@ def _complete(tree: Any, depth: int) -> tuple[NDArray[np.uint32], NDArray[np.flo
                 (int(tree.children_right[node]), 2 * place + 2),
             ]
     return feature, threshold, length
+
+
+def breadth_first(
+    left: NDArray[Any], right: NDArray[Any]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Lay a tree out level by level, so that siblings are next to each other.
+
+    Args:
+        left: (nodes,) left children by node, the root being node 0; of leaves 0 or less.
+        right: (nodes,) right children.
+
+    Returns:
+        The nodes in the new order, and for each of them the place of its left child there, 0 for
+        leaves.
+
+    >>> order, child = breadth_first(np.array([1, 2, -1, -1, -1]), np.array([4, 3, -1, -1, -1]))
+    >>> order.tolist(), child.tolist()
+    ([0, 1, 4, 2, 3], [1, 3, 0, 0, 0])
+    """
+    levels = [np.zeros(1, dtype=np.int64)]
+    while len(inner := levels[-1][left[levels[-1]] > 0]):
+        levels.append(np.column_stack([left[inner], right[inner]]).ravel().astype(np.int64))
+    order = np.concatenate(levels)
+    child = np.zeros(len(order), dtype=np.int64)
+    parents = np.flatnonzero(left[order] > 0)
+    child[parents] = 1 + 2 * np.arange(len(parents))
+    return order, child
 
 
 def float32_below(values: Floats) -> NDArray[np.float32]:

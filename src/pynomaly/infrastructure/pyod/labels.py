@@ -12,7 +12,7 @@ from pynomaly.application.ports.learning import Kernels
 from pynomaly.domain.errors import IntegrityError, NotTrainableError
 from pynomaly.domain.finite import require_finite
 from pynomaly.domain.models import Member, Normalisation
-from pynomaly.infrastructure.pyod.forest import float32_below
+from pynomaly.infrastructure.pyod.forest import breadth_first, float32_below
 from pynomaly.infrastructure.pyod.frozen import RobustScaling
 from pynomaly.infrastructure.pyod.reproducible import reproducible
 
@@ -185,17 +185,11 @@ def _flattened(
     """
     orders, children, start = [], [], 0
     for left, right in trees:
-        order = [0]
-        child = np.zeros(len(left), dtype=np.int32)
-        for position in range(len(left)):
-            node = order[position]
-            if left[node] > 0:
-                child[position] = start + len(order)
-                order += [int(left[node]), int(right[node])]
-        orders.append(np.array(order))
-        children.append(child)
-        start += len(left)
-    return orders, np.concatenate(children)
+        order, child = breadth_first(left, right)
+        orders.append(order)
+        children.append(np.where(child == 0, 0, start + child))
+        start += len(order)
+    return orders, np.concatenate(children).astype(np.int32)
 
 
 def _boosted(rows: Floats, labels: Floats, seed: int, checked: Rows) -> tuple[Member, Floats]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
 
 __all__ = ["reproducible"]
 
@@ -19,10 +22,22 @@ def reproducible() -> Iterator[None]:
     BLAS and OpenMP are kept to one thread, because they add up their threads' sums in the order
     those finish.  Threads of joblib are not: what grows trees with seeds of their own may use more.
     """
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    import sklearn  # noqa: F401  (loads what is to be kept to one thread, if it is not there yet)
 
-    with _ALONE, threadpool_limits(limits=1), warnings.catch_warnings():
+    with _ALONE, _pools(len(sys.modules)).limit(limits=1), warnings.catch_warnings():
         # Unconverged mixtures, duplicate points and undefined skewness are judged by their
         # scores, not by these warnings; nothing here depends on them.
         warnings.simplefilter("ignore")
         yield
+
+
+@lru_cache(maxsize=1)
+def _pools(modules: int) -> Any:
+    """Return the thread pools of all libraries loaded; looking for them takes milliseconds.
+
+    Args:
+        modules: How many are imported: one more may have brought another library.
+    """
+    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
+
+    return ThreadpoolController()

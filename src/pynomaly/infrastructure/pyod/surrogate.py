@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pynomaly.infrastructure.pyod.forest import float32_below
+from pynomaly.infrastructure.pyod.forest import breadth_first, float32_below
 from pynomaly.infrastructure.pyod.frozen import Frozen, RobustScaling
 
 __all__ = ["fit_surrogate"]
@@ -72,20 +72,11 @@ def _flat(
     tree: Any,
 ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.int64], Floats]:
     """Return features, thresholds, left children and values, breadth first: siblings in a row."""
-    left, right = tree.children_left, tree.children_right
-    order = [0]
-    child = np.arange(tree.node_count)
-    position = 0
-    while position < len(order):
-        node = order[position]
-        if left[node] >= 0:
-            child[position] = len(order)
-            order += [int(left[node]), int(right[node])]
-        position += 1
-    leaf = left[order] < 0
+    order, child = breadth_first(tree.children_left, tree.children_right)
+    leaf = child == 0
     return (
         np.where(leaf, 0, tree.feature[order]).astype(np.int32),
         np.where(leaf, np.float32(np.inf), float32_below(tree.threshold[order])),
-        child,
+        np.where(leaf, np.arange(len(order)), child),  # a leaf is its own child
         np.where(leaf, tree.value[order, 0, 0], 0.0),
     )
