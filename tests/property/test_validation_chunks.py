@@ -1,3 +1,4 @@
+import tracemalloc
 from itertools import pairwise
 
 import numpy as np
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 
 from pynomaly.domain.datasets import Column, Schema
 from pynomaly.domain.pipelines import Expectation, Pipeline, SourceSpec, ValidationPolicy
+from pynomaly.infrastructure.great_expectations import spill
 from pynomaly.infrastructure.great_expectations.uniqueness import SeenKeys
 from pynomaly.infrastructure.great_expectations.validator import GreatExpectationsValidator
 
@@ -104,15 +106,38 @@ def test_repeated_keys_are_found_as_a_set_would_find_them(keys, cuts, ignore):
     assert (found, total) == (expected, counted)
 
 
-def test_a_key_takes_16_bytes():
-    known = SeenKeys(("a",), "any")
-    for start in range(0, 200_000, 7_000):
-        known.add(pa.table({"a": [f"T{i}" for i in range(start, min(start + 7_000, 200_000))]}))
-    held = sum(part.nbytes for shard in known._shards for run in shard._runs for part in run)
-    assert held == 16 * 200_000
-    assert max(len(shard._runs) for shard in known._shards) < 20
-    again = known.add(pa.table({"a": ["T0", "T199999", "new"]}))[1]
-    assert np.array_equal(again, [0, 1])
+def test_keys_are_known_whatever_files_they_were_merged_into_and_the_filter_says(monkeypatch):
+    monkeypatch.setattr(spill, "_FEWEST_WORDS", 64)  # grows three times, then is good for nothing
+    monkeypatch.setattr(spill, "_MOST_WORDS", 4_096)
+    monkeypatch.setattr(spill, "_MANY", 500)
+    draw = np.random.default_rng(5)
+    known, seen = SeenKeys(("a",), "any"), set()
+    for size in [*draw.integers(1, 300, 70).tolist(), 100_000, *draw.integers(1, 9_000, 12).tolist()]:
+        keys = [f"T{key}" for key in draw.integers(0, 200_000, size)]
+        expected = []
+        for at, key in enumerate(keys):
+            if key in seen:
+                expected.append(at)
+            seen.add(key)
+        assert known.add(pa.table({"a": keys}))[1].tolist() == expected
+    assert len(known._known._runs) < 2 * spill._RUNS
+
+
+def test_a_key_in_files_takes_no_memory():
+    hashes = np.sort(np.random.default_rng(1).integers(0, 2**64, (400_000, 2), np.uint64), axis=0)
+    known = spill.SpilledHashes()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for start in range(40):
+            known.add(hashes[start::40])
+        held = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    filter_and_bounds = 8 * known._filter.words + len(known._runs) * 8 * (spill._SHARDS + 1)
+    assert held < filter_and_bounds + 100_000
+    assert known.contains(hashes).all()
+    assert not known.contains(hashes ^ np.uint64(1)).any()
 
 
 def test_zero_and_minus_zero_are_one_key():

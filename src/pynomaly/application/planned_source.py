@@ -18,6 +18,9 @@ from pynomaly.domain.pipelines import SourceSpec
 
 __all__ = ["PlannedSource", "read_again", "regroup", "row_ids"]
 
+_PIECE = 16_384
+"""Rows decoded at once: a batch of them is put together, and needs its room only once."""
+
 
 class PlannedSource:
     """Implements ``Source`` over the partitions of a plan, read in their order.
@@ -60,6 +63,7 @@ class PlannedSource:
         for batch in regroup(self._pieces(batch_rows), batch_rows):
             rows += batch.table.num_rows + len(batch.malformed)
             yield batch
+            del batch  # or it would stay while the next one is read
         plan = self._plan
         self._snapshot = Snapshot(plan.uri, plan.fingerprint, plan.columns, rows, plan.size_bytes)
 
@@ -75,7 +79,7 @@ class PlannedSource:
             names = [name for name, _ in self._plan.columns]
             try:
                 for batch in self._reader.read(
-                    self._spec, partition, columns=names, batch_rows=batch_rows
+                    self._spec, partition, columns=names, batch_rows=min(batch_rows, _PIECE)
                 ):
                     yield partition.name, batch
             except MalformedSourceError as error:
@@ -99,11 +103,15 @@ def regroup(pieces: Iterable[tuple[str, PartitionBatch]], rows: int) -> Iterator
         held.append(piece.table.add_column(0, pa.field(ROW_ID, pa.string()), ids))
         count += piece.table.num_rows
         malformed += piece.malformed
+        del piece, ids
         while count >= rows or len(malformed) >= rows:
             whole = pa.concat_tables(held)
-            yield SourceBatch(whole.slice(0, rows).combine_chunks(), tuple(malformed))
-            held, malformed = [whole.slice(rows)], []
+            found, malformed = tuple(malformed), []
+            held = [whole.slice(rows)]
             count = held[0].num_rows
+            whole = whole.slice(0, rows)
+            # Nothing here keeps what the caller lets go.
+            yield SourceBatch(whole.combine_chunks(), found)
     if count or malformed:
         yield SourceBatch(pa.concat_tables(held).combine_chunks(), tuple(malformed))
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow as pa
+
 from pynomaly.application.conform import conform
 from pynomaly.application.planned_source import PlannedSource
 from pynomaly.application.ports.data import DatasetStore, OutputWriter, SourceBatch
@@ -26,7 +28,7 @@ __all__ = ["ValidateData", "Validated"]
 
 SAMPLE_IDS = 10
 
-_CELLS = 2_000_000
+_CELLS = 1_000_000
 """Of a batch: every expectation costs milliseconds a batch, so batches of few rows are dear."""
 
 
@@ -117,6 +119,8 @@ class ValidateData:
             rows = min(max(_CELLS // max(len(source.columns), 1), 50_000), 200_000)
             for batch in source.batches(rows):
                 _divide(batch, pipeline, session, accepted, quarantine, refusals)
+                del batch  # or it would stay while the next one is read
+                pa.default_memory_pool().release_unused()
         results += refusals.results()
         if accepted.rows:
             results += session.finish(lambda names: self.datasets.table(accepted.uri, names))

@@ -14,7 +14,10 @@ from pynomaly.domain.pipelines import Expectation, Pipeline
 from pynomaly.infrastructure.great_expectations.frames import as_text, twin
 from pynomaly.infrastructure.great_expectations.loading import load
 
-__all__ = ["Check", "Scope", "build"]
+__all__ = ["ROWS", "Check", "Scope", "build"]
+
+ROWS = "rows"
+"""The frame column that holds the number of rows."""
 
 Scope = Literal["row", "unique", "whole", "header", "row_count"]
 
@@ -98,7 +101,24 @@ def build(expectation: Expectation, pipeline: Pipeline) -> Check:
         )
     kwargs = _converted(expectation.kwargs, columns, kinds)
     gx = _instance(implementation, kwargs, expectation, pipeline)
+    if scope == "row_count":
+        gx = _of_number(gx, pipeline)
     return Check(expectation, columns, scope, gx, _columns(kwargs))
+
+
+def _of_number(gx: Any, pipeline: Pipeline) -> Any:
+    """Return an expectation about the number of rows as one about a column that holds it.
+
+    Great Expectations hashes whatever frame it is given, its index included: 16 bytes a row for a
+    frame of as many rows.
+    """
+    kept = ("min_value", "max_value", "strict_min", "strict_max", "row_condition")
+    stated = {name: getattr(gx, name, None) for name in kept}
+    if hasattr(gx, "value"):
+        stated |= dict.fromkeys(("min_value", "max_value"), gx.value)
+    kwargs = {name: value for name, value in stated.items() if value is not None}
+    maximum = Expectation("expect_column_max_to_be_between", {"column": ROWS})
+    return _implementation(maximum, pipeline)(column=ROWS, severity=gx.severity, **kwargs)
 
 
 def _kinds(pipeline: Pipeline) -> dict[str, ColumnKind]:

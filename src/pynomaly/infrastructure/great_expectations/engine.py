@@ -49,8 +49,8 @@ class Engine:
         self._gx = gx
         self._context = _context(gx)
         self._context.stores[self._context.validation_results_store_name] = _forgetful_store()
-        source = self._context.data_sources.add_pandas("chunks")
-        self._batch = source.add_dataframe_asset("chunk").add_batch_definition_whole_dataframe(
+        self._source = self._context.data_sources.add_pandas("chunks")
+        self._batch = self._source.add_dataframe_asset("chunk").add_batch_definition_whole_dataframe(
             "all"
         )
 
@@ -89,7 +89,7 @@ class Engine:
                 },
             )
         )
-        return Suite(tuple(checks), checkpoint)
+        return Suite(tuple(checks), checkpoint, self._source)
 
 
 def _context(gx: ModuleType) -> Any:
@@ -131,10 +131,12 @@ class Suite:
     Args:
         checks: In order.
         checkpoint: Validates a frame against them.
+        source: What the frame is handed to.
     """
 
     checks: tuple[Check, ...]
     checkpoint: Any
+    source: Any
 
     def run(self, frame: pd.DataFrame) -> tuple[Outcome, ...]:
         """Validate a frame with a row index from 0; outcomes are in the order of the checks.
@@ -143,10 +145,17 @@ class Suite:
             ConfigurationError: An expectation cannot be judged on the data it names.
         """
         result = self.checkpoint.run(batch_parameters={"dataframe": frame})
+        self._release()
         (validation,) = result.run_results.values()
         # They come back in another order.
         found = {r.expectation_config.meta[_QUESTION]: r for r in validation.results}
         return tuple(_outcome(found[check.gx.meta[_QUESTION]], check) for check in self.checks)
+
+    def _release(self) -> None:
+        """Let the frame go, which would be kept until the next one comes."""
+        frames = self.source.get_execution_engine().batch_manager
+        frames.reset_batch_cache()
+        frames.batch_data_cache.clear()
 
 
 def _outcome(found: Any, check: Check) -> Outcome:

@@ -48,7 +48,8 @@ def to_frame(table: pa.Table, columns: Sequence[str]) -> pd.DataFrame:
             times = table.column(name.removesuffix(_TWIN))
             table = table.append_column(name, pc.strftime(times, format=_ISO))
     chosen = table.select(names)
-    frame: pd.DataFrame = chosen.to_pandas()
+    # Blocks of a column each: numbers without gaps are those of the table, not copies of them.
+    frame: pd.DataFrame = chosen.to_pandas(split_blocks=True)
     for field in chosen.schema:
         if pa.types.is_boolean(field.type):
             frame[field.name] = frame[field.name].astype(object)

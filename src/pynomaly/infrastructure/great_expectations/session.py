@@ -15,7 +15,7 @@ from pynomaly.domain.datasets import ROW_ID
 from pynomaly.domain.errors import ConfigurationError
 from pynomaly.domain.pipelines import Expectation, Pipeline
 from pynomaly.domain.quality import ExpectationResult, RowFailure
-from pynomaly.infrastructure.great_expectations.catalogue import Check, build
+from pynomaly.infrastructure.great_expectations.catalogue import ROWS, Check, build
 from pynomaly.infrastructure.great_expectations.engine import Engine, Outcome
 from pynomaly.infrastructure.great_expectations.frames import to_frame
 from pynomaly.infrastructure.great_expectations.header import check_header
@@ -87,8 +87,8 @@ class GreatExpectationsSession:
         self._note_newest(chunk)
         failures: list[RowFailure] = []
         if self._suite:
-            frame = to_frame(chunk, _needed(self._by_row, chunk.column_names))
-            for check, outcome in zip(self._by_row, self._suite.run(frame), strict=True):
+            outcomes = self._suite.run(to_frame(chunk, _needed(self._by_row, chunk.column_names)))
+            for check, outcome in zip(self._by_row, outcomes, strict=True):
                 failures += self._count(check, outcome.considered or 0, outcome.positions, chunk)
         for check, seen in self._seen.items():
             failures += self._count(check, *seen.add(chunk), chunk)
@@ -124,10 +124,7 @@ class GreatExpectationsSession:
         import pandas as pd
 
         checks = self._scoped("row_count")
-        # The number of rows is all that is asked for: a frame of that length without columns.
-        outcomes = self._engine.suite("volume", checks).run(
-            pd.DataFrame(index=pd.RangeIndex(self._rows))
-        )
+        outcomes = self._engine.suite("volume", checks).run(pd.DataFrame({ROWS: [self._rows]}))
         return {
             check: _aggregate(check, outcome, f"{self._rows} rows")
             for check, outcome in zip(checks, outcomes, strict=True)
