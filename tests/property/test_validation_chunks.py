@@ -112,7 +112,11 @@ def test_keys_are_known_whatever_files_they_were_merged_into_and_the_filter_says
     monkeypatch.setattr(spill, "_MANY", 500)
     draw = np.random.default_rng(5)
     known, seen = SeenKeys(("a",), "any"), set()
-    for size in [*draw.integers(1, 300, 70).tolist(), 100_000, *draw.integers(1, 9_000, 12).tolist()]:
+    for size in [
+        *draw.integers(1, 300, 70).tolist(),
+        100_000,
+        *draw.integers(1, 9_000, 12).tolist(),
+    ]:
         keys = [f"T{key}" for key in draw.integers(0, 200_000, size)]
         expected = []
         for at, key in enumerate(keys):

@@ -106,12 +106,12 @@ def regroup(pieces: Iterable[tuple[str, PartitionBatch]], rows: int) -> Iterator
         del piece, ids
         while count >= rows or len(malformed) >= rows:
             whole = pa.concat_tables(held)
-            found, malformed = tuple(malformed), []
-            held = [whole.slice(rows)]
-            count = held[0].num_rows
-            whole = whole.slice(0, rows)
-            # Nothing here keeps what the caller lets go.
-            yield SourceBatch(whole.combine_chunks(), found)
+            held, found = [whole.slice(rows)], malformed
+            count, malformed = held[0].num_rows, []
+            ready = [whole.slice(0, rows).combine_chunks()]
+            del whole
+            # Handed over: nothing here keeps what the caller lets go.
+            yield SourceBatch(ready.pop(), tuple(found))
     if count or malformed:
         yield SourceBatch(pa.concat_tables(held).combine_chunks(), tuple(malformed))
 

@@ -50,9 +50,9 @@ class Engine:
         self._context = _context(gx)
         self._context.stores[self._context.validation_results_store_name] = _forgetful_store()
         self._source = self._context.data_sources.add_pandas("chunks")
-        self._batch = self._source.add_dataframe_asset("chunk").add_batch_definition_whole_dataframe(
-            "all"
-        )
+        self._batch = self._source.add_dataframe_asset(
+            "chunk"
+        ).add_batch_definition_whole_dataframe("all")
 
     def suite(self, name: str, checks: Sequence[Check]) -> Suite:
         """Register a suite with its checkpoint.

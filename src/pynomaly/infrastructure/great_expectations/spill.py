@@ -124,25 +124,17 @@ class _Run:
         counts = np.zeros(_SHARDS, dtype=np.int64)
         for part in parts:
             counts += np.bincount((part[:, 0] >> _SHIFT).astype(np.intp), minlength=_SHARDS)
-            unwritten = memoryview(part.reshape(-1).view(np.uint8))
-            while len(unwritten):
-                unwritten = unwritten[file.write(unwritten) :]
+            part.tofile(file)
         run = cls(level, file, np.concatenate([[0], np.cumsum(counts)]))
         weakref.finalize(run, file.close)
         return run
 
     def read(self, start: int, stop: int) -> Hashes:
         """Return the hashes of a range of shards."""
-        size = int(self.bounds[stop] - self.bounds[start])
-        self.file.seek(16 * int(self.bounds[start]))
-        hashes = np.empty((size, 2), dtype=np.uint64)
-        unread = memoryview(hashes.reshape(-1).view(np.uint8))
-        while len(unread):
-            count = self.file.readinto(unread)  # type: ignore[attr-defined]
-            if not count:
-                raise OSError("a temporary file of key hashes ends early")
-            unread = unread[count:]
-        return hashes
+        first, last = self.bounds[start], self.bounds[stop]
+        self.file.seek(16 * int(first))
+        halves = np.fromfile(self.file, dtype=np.uint64, count=2 * int(last - first))
+        return halves.reshape(last - first, 2)  # refuses a file that ends early
 
     def parts(self) -> Iterator[Hashes]:
         """Yield all hashes, a stretch of shards at a time."""

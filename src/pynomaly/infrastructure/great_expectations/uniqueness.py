@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pynomaly.infrastructure.great_expectations.spill import SpilledHashes
+from pynomaly.infrastructure.great_expectations.spill import Hashes, SpilledHashes
 
 __all__ = ["SeenKeys"]
 
@@ -47,8 +47,7 @@ class SeenKeys:
         """
         cells = [chunk.column(name).combine_chunks() for name in self._columns]
         positions = np.flatnonzero(self._with_key(cells))
-        taken = [c.take(pa.array(positions)) for c in cells]
-        hashes = np.stack([_hashes(taken, seed) for seed in _SEEDS], axis=1)
+        hashes = _hashes([c.take(pa.array(positions)) for c in cells])
         # Stable: of equal keys the earliest row leads.
         order = np.lexsort((hashes[:, 1], hashes[:, 0]))
         hashes, positions = hashes[order], positions[order]
@@ -65,14 +64,14 @@ class SeenKeys:
         return np.asarray(combine(np.stack(valid), axis=0))
 
 
-def _hashes(cells: Sequence[pa.Array], seed: str) -> NDArray[np.uint64]:
+def _hashes(cells: Sequence[pa.Array]) -> Hashes:
     from pandas.util import hash_array
 
-    mixed: NDArray[np.uint64] = np.zeros(len(cells[0]), dtype=np.uint64)
+    mixed: Hashes = np.zeros((len(cells[0]), len(_SEEDS)), dtype=np.uint64)
     for column in cells:
-        texts = _texts(column)
-        hashed = hash_array(texts.to_numpy(zero_copy_only=False), hash_key=seed, categorize=False)
-        mixed = (mixed ^ hashed) * _MIX
+        texts = _texts(column).to_numpy(zero_copy_only=False)
+        hashed = [hash_array(texts, hash_key=seed, categorize=False) for seed in _SEEDS]
+        mixed = (mixed ^ np.stack(hashed, axis=1)) * _MIX
         mixed ^= mixed >> np.uint64(31)
     return mixed
 
