@@ -1,8 +1,8 @@
 """A growing set of 128-bit hashes: a Bloom filter in memory, the hashes in temporary files.
 
 The filter (Bloom, 1970) says of nearly every new hash that it is new; only those it cannot tell
-from known ones are looked up in the files, so the answer is exact.  The filter has at most 64 MiB,
-which 100 million hashes fill so far that it tells 9 in 10; beyond that, lookups cost more time,
+from known ones are looked up in the files, so the answer is that of the files.  The filter grows
+with the hashes up to a fixed size; with so many that it tells few of them, lookups cost more time,
 never more memory.
 """
 
