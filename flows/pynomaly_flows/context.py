@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from pynomaly.bootstrap import Platform
 
-__all__ = ["Event", "Job", "Listener", "acting_on", "emit", "platform", "under_flow_run"]
+__all__ = [
+    "Event",
+    "EventKind",
+    "Job",
+    "Listener",
+    "acting_on",
+    "emit",
+    "platform",
+    "under_flow_run",
+]
 
 EventKind = Literal["engine", "started", "progress", "finished", "reused", "failed"]
 

@@ -6,6 +6,7 @@ import functools
 import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
 from pynomaly.domain.errors import (
@@ -15,7 +16,7 @@ from pynomaly.domain.errors import (
     ReleaseBlockedError,
 )
 from pynomaly.domain.runs import RunStatus, StepRecord
-from pynomaly_flows.context import Event, Job, emit, platform, under_flow_run
+from pynomaly_flows.context import Event, EventKind, Job, emit, platform, under_flow_run
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -65,15 +66,35 @@ class Step(Generic[P, R]):
 
     def __call__(self, job: Job, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run as a task under a flow run, directly otherwise."""
-        if under_flow_run():
-            state = cast("State[R]", self.task(job, *args, **kwargs, return_state=True))
-            if task_run_id := state.state_details.task_run_id:
-                task_runs.add(task_run_id)
-            if state.name == "Cached":
-                emit(Event("reused", self.name))
-            result: R = state.result()  # raises what the step raised
-            return result
-        return self._run(job, *args, **kwargs)
+        if not under_flow_run():
+            return self._run(job, *args, **kwargs)
+        if _elsewhere():
+            return self._submitted(job, *args, **kwargs)
+        state = cast("State[R]", self.task(job, *args, **kwargs, return_state=True))
+        if task_run_id := state.state_details.task_run_id:
+            task_runs.add(task_run_id)
+        if state.name == "Cached":
+            emit(Event("reused", self.name))
+        result: R = state.result()  # raises what the step raised
+        return result
+
+    def _submitted(self, job: Job, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run where the flow's task runner says, and tell the listener, who is in this process."""
+        emit(Event("started", self.name))
+        future = self.task.submit(job, *args, **kwargs)
+        task_runs.add(future.task_run_id)
+        try:
+            result: R = future.result()  # raises what the step raised
+        finally:
+            mine = [s for s in platform().records.steps(job.run_id) if s.step == self.name]
+            if mine:
+                kind: EventKind = "failed" if mine[-1].status == "failed" else "finished"
+                emit(Event(kind, self.name, mine[-1].summary))
+        return result
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel by name: the process that a task runner sends a step to has it as well."""
+        return _named, (self._fn.__module__, self._fn.__qualname__)
 
     @functools.cached_property
     def task(self) -> Task[Any, R]:
@@ -135,6 +156,23 @@ class Step(Generic[P, R]):
             get_run_logger().warning(
                 "the artifact of %s was not published", self.name, exc_info=True
             )
+
+
+def _named(module: str, name: str) -> Step[Any, Any]:
+    found: Step[Any, Any] = getattr(import_module(module), name)
+    return found
+
+
+def _elsewhere() -> bool:
+    """Whether the flow has a task runner of its own, such as ``DaskTaskRunner``.
+
+    Prefect's default would only run a step in another thread; steps follow one another.
+    """
+    from prefect.context import FlowRunContext
+    from prefect.task_runners import ThreadPoolTaskRunner
+
+    context = FlowRunContext.get()
+    return context is not None and not isinstance(context.task_runner, ThreadPoolTaskRunner)
 
 
 def step(

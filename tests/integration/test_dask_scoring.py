@@ -14,7 +14,8 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from distributed import LocalCluster
+from distributed import Client, LocalCluster
+from prefect_dask import DaskTaskRunner
 
 from command_line import frame
 from pynomaly.application.contest import Challenger
@@ -26,12 +27,16 @@ from pynomaly.domain.errors import (
     MissingExtraError,
     OutputNotWritableError,
     PartitionsFailedError,
+    SourceNotFoundError,
 )
 from pynomaly.domain.ledger import Output
 from pynomaly.domain.rollouts import RolloutPolicy, plan_rollout
 from pynomaly.infrastructure.dask import DaskCompute
 from pynomaly.presentation.cli.main import main
 from pynomaly.settings import RecordsSettings, load_settings
+from pynomaly_flows.context import acting_on
+from pynomaly_flows.deployable import profiling
+from pynomaly_flows.steps import Step
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
@@ -284,3 +289,28 @@ def test_a_scheduler_is_refused_where_threads_score(settings, monkeypatch, capfd
     monkeypatch.chdir(settings.project)
     assert main(["score", "payments", "--scheduler", "tcp://host:8786"]) == 2
     assert "add --engine-compute dask" in capfd.readouterr().err
+
+
+@pytest.fixture
+def on_dask(settings, cluster, prefect_api):
+    """The profiling flow, its steps on the cluster, whose workers are in the project's folder."""
+    address = cluster.scheduler_address
+    with Client(address) as client:
+        client.run(os.chdir, settings.project)
+    return profiling.with_options(task_runner=DaskTaskRunner(address=address))
+
+
+@pytest.mark.prefect
+def test_the_steps_of_a_flow_run_where_its_task_runner_says(on_dask, platform, monkeypatch):
+    monkeypatch.setattr(Step, "_run", None)  # none can run in this process
+    heard = []
+    with acting_on(platform, heard.append):
+        document = on_dask("payments")
+        with pytest.raises(SourceNotFoundError, match=r"nowhere\.csv"):
+            on_dask("payments", data="nowhere.csv")
+    assert list(document["steps"]) == ["plan", "validate", "profile"]
+    assert [(e.kind, e.step) for e in heard if e.kind in ("started", "finished", "failed")] == [
+        ("started", "plan"), ("finished", "plan"), ("started", "validate"),
+        ("finished", "validate"), ("started", "profile"), ("finished", "profile"),
+        ("started", "plan"), ("failed", "plan"),
+    ]  # fmt: skip
