@@ -1,12 +1,15 @@
+import tempfile
 import tracemalloc
 from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pynomaly.domain.datasets import Column, Schema
+from pynomaly.domain.errors import OutputNotWritableError
 from pynomaly.domain.pipelines import Expectation, Pipeline, SourceSpec, ValidationPolicy
 from pynomaly.infrastructure.great_expectations import spill
 from pynomaly.infrastructure.great_expectations.uniqueness import SeenKeys
@@ -147,3 +150,11 @@ def test_a_key_in_files_takes_no_memory():
 def test_zero_and_minus_zero_are_one_key():
     known = SeenKeys(("x",), "any")
     assert known.add(pa.table({"x": [0.0, -0.0, 1.5]}))[1].tolist() == [1]
+
+
+def test_a_folder_for_temporary_files_that_cannot_be_used_is_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    keys = SeenKeys(("id",), "any_value_is_missing")
+    with pytest.raises(OutputNotWritableError, match="gone") as caught:
+        keys.add(pa.table({"id": ["a", "b"]}))
+    assert "TMPDIR" in caught.value.hint

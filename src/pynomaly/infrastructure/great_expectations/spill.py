@@ -18,6 +18,8 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from pynomaly.domain.errors import OutputNotWritableError
+
 __all__ = ["Hashes", "SpilledHashes"]
 
 Hashes = NDArray[np.uint64]
@@ -119,12 +121,22 @@ class _Run:
 
     @classmethod
     def write(cls, level: int, parts: Sequence[Hashes] | Iterator[Hashes]) -> _Run:
-        """Write ascending parts, one after the other."""
-        file = tempfile.TemporaryFile(prefix="pynomaly-keys-", buffering=0)  # noqa: SIM115
+        """Write ascending parts, one after the other.
+
+        Raises:
+            OutputNotWritableError: The folder for temporary files is full or refuses us.
+        """
         counts = np.zeros(_SHARDS, dtype=np.int64)
-        for part in parts:
-            counts += np.bincount((part[:, 0] >> _SHIFT).astype(np.intp), minlength=_SHARDS)
-            part.tofile(file)
+        try:
+            file = tempfile.TemporaryFile(prefix="pynomaly-keys-", buffering=0)  # noqa: SIM115
+            for part in parts:
+                counts += np.bincount((part[:, 0] >> _SHIFT).astype(np.intp), minlength=_SHARDS)
+                part.tofile(file)
+        except OSError as error:
+            raise OutputNotWritableError(
+                f"cannot keep keys in {tempfile.gettempdir()} to see which come twice: {error}",
+                hint="free some space there, 32 bytes a row, or let TMPDIR name another folder",
+            ) from error
         run = cls(level, file, np.concatenate([[0], np.cumsum(counts)]))
         weakref.finalize(run, file.close)
         return run
