@@ -13,6 +13,7 @@ from pynomaly.application.ports.learning import DetectorFitter, Kernels
 from pynomaly.application.scoring_rows import score_members
 from pynomaly.domain.detectors import ParameterValue, complete
 from pynomaly.domain.models import Member, Normalisation
+from pynomaly.domain.spread import robust_spread
 
 __all__ = ["fit_detector"]
 
@@ -71,6 +72,7 @@ def fit_detector(
     if detector not in ("self_cleaning", "surrogate"):
         return (fitter.fit(detector, settings, X, seed, floors),)
     seeds = _seeds(seed)
+    spreads = robust_spread(X)
     suspicion = score_members(_fit_all(_SUSPICION, X, fitter, seeds, floors), X, kernels)
     if detector == "surrogate":
         return (fitter.imitate(settings, suspicion, X, next(seeds), floors)[0],)
@@ -82,7 +84,8 @@ def fit_detector(
         members = tuple(
             member
             for share in (low, (low + high) / 2, high)
-            for member in _fit_all(_CLEAN, _trimmed(X, suspicion, share), fitter, seeds, floors)
+            for rows in (_trimmed(X, suspicion, share),)
+            for member in _fit_all(_CLEAN, rows, fitter, seeds, _with_lost(rows, spreads, floors))
         )
         clean = score_members(members, X, kernels)
         surrogate, unseen = fitter.imitate({}, clean, X, next(seeds), floors)
@@ -117,6 +120,16 @@ def _trimmed(X: Floats, suspicion: Floats, share: float) -> Floats:
     rows = np.sort(np.argsort(suspicion, kind="stable")[:keep])
     rest = X[rows]
     return rest if np.any(rest.max(axis=0) > rest.min(axis=0)) else X
+
+
+def _with_lost(rows: Floats, spreads: Floats, floors: Floats | None) -> Floats:
+    """Return floors, and the whole table's spread for columns that trimming has made constant.
+
+    The rows that carry a rare flag are often the suspicious ones.  Without a spread detectors leave
+    out what the rest has one value of, and would not see the flag at all.
+    """
+    lost = np.where(rows.max(axis=0) > rows.min(axis=0), 0.0, spreads)
+    return lost if floors is None else np.maximum(floors, lost)
 
 
 def _seeds(seed: int) -> Iterator[int]:

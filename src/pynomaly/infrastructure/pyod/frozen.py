@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pynomaly.domain.extensions import Frozen
+from pynomaly.domain.spread import robust_spread
 
 __all__ = ["Frozen", "RobustScaling", "varying_columns"]
 
@@ -17,13 +18,13 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class RobustScaling:
-    """asinh((x − median) / s), s = IQR/1.349, or the standard deviation where the IQR is ≈ 0.
+    """asinh((x − median) / s), s the column's robust spread.
 
     Linear in the bulk and logarithmic far out, so that one column in large units or one extreme
     value cannot dominate a distance.
 
     Args:
-        columns: Those that vary; the others are left out.
+        columns: Those that vary or have a floor; the others are left out.
         center: Their medians.
         scale: Their spreads.
     """
@@ -40,15 +41,9 @@ class RobustScaling:
             X: (n, d) training rows.
             floors: (d,) smallest spread to scale a column by.
         """
-        columns = varying_columns(X)
-        kept = X[:, columns]
-        lower, center, upper = np.quantile(kept, [0.25, 0.5, 0.75], axis=0)
-        spread = (upper - lower) / 1.349
-        noise = 1e-12 * np.maximum(np.abs(lower), np.abs(upper))
-        scale = np.where(spread > noise, spread, np.std(kept, axis=0))
-        # Subnormal spreads: the column varies, so its range is a spread.
-        scale = np.where(scale > 0, scale, kept.max(axis=0) - kept.min(axis=0))
-        return cls(columns, center, np.maximum(scale, floors[columns]))
+        scale = np.maximum(robust_spread(X), floors)
+        columns = np.flatnonzero(scale > 0).astype(np.int64)
+        return cls(columns, np.median(X[:, columns], axis=0), scale[columns])
 
     def __call__(self, X: Floats) -> Floats:
         """Return the scaled (n, len(columns)) matrix."""
