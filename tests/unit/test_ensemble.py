@@ -100,6 +100,16 @@ def test_rows_that_are_equal_after_cleaning_keep_their_variation():
     assert scores[:5].min() > scores[5:].max()
 
 
+def test_cleaning_does_not_blind_it_to_a_flag_that_only_suspicious_rows_carry():
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.normal(size=(600, 4)), np.zeros(600)])
+    X[:12] = [9.0, -9.0, 9.0, -9.0, 1.0]
+    fresh = np.column_stack([rng.normal(size=(400, 4)), np.zeros(400)])
+    flagged = fresh + np.array([0, 0, 0, 0, 1.0])
+    members = _fit("self_cleaning", X)[0:2]  # distances, to rows none of which has the flag
+    assert (score_members(members, flagged, KERNELS) > score_members(members, fresh, KERNELS)).all()
+
+
 def test_a_single_value_far_outside_is_on_top_among_many_ordinary_columns():
     X = np.random.default_rng(0).normal(size=(2_000, 20))
     X[[3, 4, 5], [0, 7, 19]] = (12.0, -12.0, 15.0)

@@ -71,7 +71,7 @@ def fit_subsample(params: Mapping[str, Any], X: Floats, seed: int, floors: Float
     """
     from scipy.spatial.distance import cdist
 
-    scaling = RobustScaling.fit(X, floors)
+    scaling = RobustScaling.fit(X, floors, constant=True)
     Z = scaling(X)
     count = int(params["subsamples"])
     size = min(int(params["size"]), max(1, len(Z) // 2))

@@ -24,7 +24,7 @@ class RobustScaling:
     value cannot dominate a distance.
 
     Args:
-        columns: Those that vary or have a floor; the others are left out.
+        columns: Those that count; the others are left out.
         center: Their medians.
         scale: Their spreads.
     """
@@ -34,15 +34,18 @@ class RobustScaling:
     scale: Floats
 
     @classmethod
-    def fit(cls, X: Floats, floors: Floats) -> RobustScaling:
+    def fit(cls, X: Floats, floors: Floats, *, constant: bool = False) -> RobustScaling:
         """Learn from training rows, some column of which varies.
 
         Args:
             X: (n, d) training rows.
             floors: (d,) smallest spread to scale a column by.
+            constant: Whether constant columns count if they have a floor.  Distances can tell what
+                has another value than all training rows; covariances and trees cannot.
         """
-        scale = np.maximum(robust_spread(X), floors)
-        columns = np.flatnonzero(scale > 0).astype(np.int64)
+        spread = robust_spread(X)
+        scale = np.maximum(spread, floors)
+        columns = np.flatnonzero((scale if constant else spread) > 0).astype(np.int64)
         return cls(columns, np.median(X[:, columns], axis=0), scale[columns])
 
     def __call__(self, X: Floats) -> Floats:

@@ -45,7 +45,7 @@ def fit_knn(params: Mapping[str, Any], X: Floats, seed: int, floors: Floats) -> 
     """Fit PyOD's KNN on robustly scaled reference rows."""
     from pyod.models.knn import KNN
 
-    scaling = RobustScaling.fit(X, floors)
+    scaling = RobustScaling.fit(X, floors, constant=True)
     references = scaling(_references(params, X, seed))
     k = _nearest(params, references)
     algorithm, error = _search(references)
