@@ -88,3 +88,27 @@ def test_help_answers_within_0_7_seconds():
         if len(took) >= 3 and min(took) < 0.7:
             break
     assert min(took) < 0.7, took
+
+
+VALIDATION = """
+import sys
+import pandas as pd
+from pynomaly.infrastructure.great_expectations.loading import load
+gx = load()
+for name in ("scipy.stats", "altair"):
+    assert name not in sys.modules, name
+batch = gx.get_context(mode="ephemeral").data_sources.pandas_default.read_dataframe(
+    pd.DataFrame({"k": list("aab")})
+)
+partition = {"values": ["a", "b"], "weights": [0.5, 0.5]}
+found = batch.validate(gx.expectations.ExpectColumnKLDivergenceToBeLessThan(
+    column="k", partition_object=partition, threshold=1
+))
+import scipy.stats
+assert found.result["observed_value"] == scipy.stats.entropy([2 / 3, 1 / 3], [0.5, 0.5])
+"""
+
+
+def test_validation_imports_statistics_and_charts_where_an_expectation_uses_them():
+    done = run(VALIDATION)
+    assert done.returncode == 0, done.stderr

@@ -28,7 +28,7 @@ __all__ = ["ValidateData", "Validated"]
 
 SAMPLE_IDS = 10
 
-_CELLS = 1_000_000
+_CELLS = 2_000_000
 """Of a batch: every expectation costs milliseconds a batch, so batches of few rows are dear."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import logging
 import os
 import sys
@@ -10,10 +11,12 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
+from typing import Any
 
 __all__ = ["load"]
 
 _CLOUDS = ("boto3", "botocore", "google.auth", "google.oauth2")
+_SELDOM = ("altair", "scipy.stats")
 
 
 @functools.cache
@@ -21,7 +24,7 @@ def load() -> ModuleType:
     """Import ``great_expectations`` quietly, with its usage tracking off."""
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
     show = warnings.showwarning
-    with warnings.catch_warnings(), _absent(_CLOUDS):
+    with warnings.catch_warnings(), _absent(_CLOUDS), _later(_SELDOM):
         # It imports the deprecated sre_constants.
         warnings.simplefilter("ignore", DeprecationWarning)
         import great_expectations
@@ -45,3 +48,28 @@ def _absent(names: tuple[str, ...]) -> Iterator[None]:
     finally:
         for name in hidden:
             del sys.modules[name]
+
+
+class _Later(ModuleType):
+    """Stands for a module, which is imported when something of it is used."""
+
+    def __getattr__(self, name: str) -> Any:
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+        return getattr(importlib.import_module(self.__name__), name)
+
+
+@contextmanager
+def _later(names: tuple[str, ...]) -> Iterator[None]:
+    """Let whoever imports modules meanwhile import them at their first use.
+
+    Of its many expectations a few draw charts or test distributions: 80 MiB, if imported for all.
+    """
+    standing = {name: _Later(name) for name in names if name not in sys.modules}
+    sys.modules |= standing
+    try:
+        yield
+    finally:
+        for name, module in standing.items():
+            if sys.modules.get(name) is module:
+                del sys.modules[name]
