@@ -150,11 +150,13 @@ def partition_reader() -> PartitionReader:
 
     From then on Arrow takes memory from the C library, unless ``ARROW_DEFAULT_MEMORY_POOL`` says
     otherwise.  Its own allocator gives what a batch leaves back to the kernel within milliseconds
-    and takes it anew for the next one, which costs a job a sixth of its CPU.
+    and takes it anew for the next one, which costs a job a sixth of its CPU.  So does the C library
+    where somebody has lowered its threshold for that, as Dask does for its workers.
     """
     import pyarrow as pa
 
-    if "ARROW_DEFAULT_MEMORY_POOL" not in os.environ:
+    set_by_hand = os.environ.keys() & {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"}
+    if "ARROW_DEFAULT_MEMORY_POOL" not in os.environ and len(set_by_hand) != 1:
         pa.set_memory_pool(pa.system_memory_pool())
     from pynomaly.infrastructure.arrow.partitions import FilePlace, TablePartitions
     from pynomaly.infrastructure.filesystem.files import (

@@ -58,7 +58,7 @@ BUDGETS: Mapping[str, Budget] = MappingProxyType(
         budget.name: budget
         for budget in (
             Budget("quick", 4_000, 2, 1, 0, None),
-            Budget("default", 20_000, 3, None, 12, 8.0),
+            Budget("default", 20_000, 3, None, 12, 4.0),
             Budget("thorough", 50_000, 10, None, 80, 120.0),
         )
     }
