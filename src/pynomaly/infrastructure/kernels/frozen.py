@@ -28,6 +28,10 @@ Floats = NDArray[np.float64]
 _CHUNK_CELLS, _FEWEST_ROWS, _MOST_ROWS = 40_960, 64, 4_096
 # A chunk of rows and what is made of it stay in the second-level cache of one core.
 
+_MOST_CELLS_BESIDE_TABLES = 2**19
+# Where every number is looked up in a table as large as the training data, the tables do not fit
+# into that cache.  They are read once a chunk, so chunks are as large as they are, up to 4 MiB.
+
 _STRETCHES = 2
 # Of chunks, for each thread: one that was held up leaves the rest to the others.
 
@@ -69,11 +73,11 @@ class FrozenKernels:
             else:
                 require_finite(X, member.detector)
                 scores[:] = self._foreign(member, X)
-        size = min(max(_CHUNK_CELLS // max(1, X.shape[1]), _FEWEST_ROWS), _MOST_ROWS)
+        threads = (self._threads or available_threads()) if len(X) > _FEWEST_ROWS else 1
+        size = _chunk_rows(compiled, X.shape[1], -(-len(X) // threads))
         starts = range(0, len(X), size)
         score = partial(_score_chunks, backend, compiled, X, size)
-        threads = min(self._threads or available_threads(), len(starts)) if len(starts) > 1 else 1
-        if threads > 1:
+        if min(threads, len(starts)) > 1:
             many = math.ceil(len(starts) / (_STRETCHES * threads))
             stretches = [starts[first : first + many] for first in range(0, len(starts), many)]
             list(_pool(threads, os.getpid()).map(score, stretches))
@@ -134,6 +138,21 @@ def _score_chunks(
             if scaling not in scaled:
                 scaled[scaling] = backend.robust(member.arrays, lanes)
             scores[start : start + size] = scorer(member.arrays, member.params, scaled[scaling])
+
+
+def _chunk_rows(tasks: Sequence[_Task], columns: int, share: int) -> int:
+    """Return how many rows to score at a time.
+
+    Args:
+        tasks: Members to score them by.
+        columns: Of a row.
+        share: Rows for each thread.
+    """
+    width = max(1, columns)
+    rows = min(max(_CHUNK_CELLS // width, _FEWEST_ROWS), _MOST_ROWS)
+    held = [task.member.arrays for task in tasks if "values" in task.member.arrays]
+    largest = max((a["values"].size + a["heights"].size for a in held), default=0)
+    return max(rows, min(min(largest, _MOST_CELLS_BESIDE_TABLES) // width, share))
 
 
 def _scaling(member: Member) -> object:

@@ -58,12 +58,12 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         detector: One of ``pynomaly detectors list``, ``pyod:NAME`` among them, which are
             uncertified; ``None`` for the ensemble.
         contamination: Share of the training rows that :meth:`predict` calls anomalies, 0–0.5;
-            ``"auto"`` for the rows whose p-value is at most ``alert_budget``, which on clean data
-            are few.
+            ``"auto"`` for the rows whose p-value is at most ``alert_budget``.  That is meant for
+            new rows: anomalies among the training rows calibrate too, so not all of those are.
         alert_budget: Share of ordinary rows that may be called anomalies, for ``"auto"``.  With
             fewer than ``1 / alert_budget`` rows no p-value is so small; then rows stranger than
             every row seen are.
-        budget: ``"quick"`` does not tune; ``"default"`` and ``"thorough"`` do.
+        budget: ``"default"`` and ``"thorough"`` tune; ``"quick"`` does not, and cleans once.
         random_state: Seed, generator, or None for other results each time.
 
     Attributes:
@@ -96,7 +96,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         detector: str | None = None,
         contamination: float | str = "auto",
         alert_budget: float = 0.01,
-        budget: str = "quick",
+        budget: str = "default",
         random_state: int | np.random.RandomState | None = 0,
     ) -> None:
         self.detector = detector
