@@ -13,6 +13,7 @@ import pytest
 
 from command_line import frame
 from scoring_process import (
+    Started,
     committed,
     half_written,
     read_ids,
@@ -72,6 +73,28 @@ def test_a_full_disk_costs_nothing_that_was_committed(
     assert {key: after[key] for key in before} == before
     found = run(project, "scores", "verify", "payments")
     assert (found["damaged"], found["orphans"]) == ([], [])
+
+
+def test_damage_ends_with_exit_code_7_and_is_mended_by_scoring_again(scoring_project: Path) -> None:
+    project = scoring_project
+    ids = write_rows(project / "new.parquet", 2_000)
+    assert score(project).ended() == 0
+    damaged, *others = sorted((project / ".pynomaly").rglob("scores/**/*.parquet"))
+    assert others
+    flipped = bytearray(damaged.read_bytes())
+    flipped[len(flipped) // 2] ^= 1
+    damaged.write_bytes(flipped)
+    for options in ((), ("--repair",)):
+        found = Started("scores", "verify", "payments", *options, "--json", project=project)
+        assert found.ended() == 7, found.printed
+        error = found.document["error"]
+        assert "1 of 4 committed partitions" in error["message"]
+        assert str(damaged) in error["message"]
+        assert f"pynomaly score payments --data {project}/new.parquet" in error["hint"]
+    assert len(read_ids(project)) == 1_500
+    assert score(project).ended() == 0
+    assert read_ids(project) == sorted(ids)
+    assert run(project, "scores", "verify", "payments")["damaged"] == []
 
 
 def test_an_input_replaced_once_is_planned_anew_and_never_mixed(scoring_project: Path) -> None:

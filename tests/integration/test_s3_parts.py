@@ -3,18 +3,12 @@
 Faults are real: a proxy in front of the server answers 503 or resets connections.
 """
 
-import http.client
 import io
 import os
-import socket
-import struct
 import subprocess
 import sys
-import threading
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
-from urllib.parse import urlsplit
 
 import numpy as np
 import pyarrow as pa
@@ -41,107 +35,6 @@ KEY = "0123456789abcdef"
 SMALL = pa.table({"n": [1, 2, 3]})
 LARGE = pa.table({"noise": [os.urandom(1_000).hex() for _ in range(21_000)]})
 """Twenty-one megabytes when compressed: three parts of an upload."""
-
-
-class Fault(BaseHTTPRequestHandler):
-    """Passes requests on, unless the proxy has something else in mind."""
-
-    protocol_version = "HTTP/1.1"
-
-    def pass_on(self):
-        kind = self.server.fault(f"{self.command} {self.path}")
-        length = int(self.headers.get("Content-Length") or 0)
-        if kind == "reset while sending":
-            self.rfile.read(length // 2)
-            return self.reset()
-        body = self.rfile.read(length)
-        if kind == "503":
-            return self.answer(503, b"<Error><Code>ServiceUnavailable</Code></Error>", {})
-        upstream = http.client.HTTPConnection(self.server.upstream, timeout=20)
-        try:
-            upstream.request(self.command, self.path, body, dict(self.headers))
-            answer = upstream.getresponse()
-            data = answer.read()
-        finally:
-            upstream.close()
-        if kind == "answer lost":
-            return self.reset()
-        return self.answer(answer.status, data, dict(answer.headers))
-
-    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = pass_on  # noqa: N815
-
-    def answer(self, status, data, headers):
-        self.send_response_only(status)
-        dropped = ("transfer-encoding", "connection") + ("content-length",) * bool(data)
-        for name, value in headers.items():
-            if name.lower() not in dropped:
-                self.send_header(name, value)
-        if data or "content-length" not in map(str.lower, headers):
-            self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def reset(self):
-        linger = struct.pack("ii", 1, 0)
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        self.close_connection = True
-        self.connection.close()
-
-    def finish(self):
-        if self.connection.fileno() >= 0:
-            super().finish()
-
-    def log_message(self, *arguments):
-        pass
-
-
-class Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def shutdown_request(self, request):
-        if request.fileno() >= 0:
-            super().shutdown_request(request)
-
-
-@pytest.fixture
-def flaky(moto_bucket, monkeypatch):
-    """A bucket behind the proxy; ``fail(kind, request, times)`` spoils the next such requests."""
-    upstream = os.environ["AWS_ENDPOINT_URL"]
-    plan, seen, lock = [], [], threading.Lock()
-
-    def fault(request):
-        with lock:
-            seen.append(request)
-            for entry in plan:
-                if entry[2] > 0 and all(word in request for word in entry[1].split()):
-                    entry[2] -= 1
-                    return entry[0]
-        return None
-
-    server = Server(("127.0.0.1", 0), Fault)
-    server.upstream, server.fault = urlsplit(upstream).netloc, fault
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    direct = connect()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
-    slept = []
-    monkeypatch.setattr("time.sleep", slept.append)
-    yield SimpleNamespace(
-        bucket=moto_bucket,
-        target=f"s3://{moto_bucket}/scores",
-        store=adapters.part_store(),
-        fail=lambda kind, request, times: plan.append([kind, request, times]),
-        heal=plan.clear,
-        seen=seen,
-        slept=slept,
-        objects=lambda: [
-            entry["Key"] for entry in direct.list_objects_v2(Bucket=moto_bucket).get("Contents", [])
-        ],
-        uploads=lambda: direct.list_multipart_uploads(Bucket=moto_bucket).get("Uploads", []),
-    )
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 def write(flaky, table, name=f"{KEY}-1"):

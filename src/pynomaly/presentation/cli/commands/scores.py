@@ -76,18 +76,24 @@ def read(
 )
 @click.pass_obj
 def verify(session: Session, pipeline: str, repair: bool) -> None:
-    """Re-count rows and digests of everything committed, and find orphan files."""
+    """Re-count rows and digests of everything committed, and find orphan files.
+
+    Exit code 7 on any mismatch, with --repair as well: rows are missing until they are scored anew.
+    """
     from pynomaly.domain.errors import IntegrityError
     from pynomaly.presentation.cli.render.scores import verify_lines
 
     session.require_known(pipeline)
     found = session.platform.verify_scores(pipeline, repair=repair)
-    if found.damaged and not repair:
+    if found.damaged:
         shown = "; ".join(f"{item.partition}: {item.problem}" for item in found.damaged[:5])
+        commands = (item.again or f"pynomaly score {pipeline}" for item in found.damaged)
+        again = " and ".join(f"`{command}`" for command in dict.fromkeys(commands))
+        free = "they are free now:" if repair else "free them with --repair, then"
         raise IntegrityError(
             f"{len(found.damaged)} of {found.partitions} committed partitions of '{pipeline}' are "
             f"not what was committed: {shown}",
-            hint=f"free them with `pynomaly scores verify {pipeline} --repair`, then score again",
+            hint=f"{free} write them anew by {again}",
         )
     session.present(asdict(found), verify_lines(pipeline, asdict(found)))
 

@@ -42,23 +42,16 @@ def read_lines(document: Facts) -> Iterator[RenderableType]:
 
 
 def verify_lines(pipeline: str, found: Facts) -> Iterator[RenderableType]:
-    """Yield what a verification found and did."""
+    """Yield what a verification without damage found and did."""
     yield (
         f"{number(found['partitions'])} committed partitions of {pipeline}, "
-        f"{number(found['rows'])} rows: "
-        + (f"{len(found['damaged'])} damaged" if found["damaged"] else "all as committed")
+        f"{number(found['rows'])} rows: all as committed"
     )
-    for item in found["damaged"]:
-        yield f"  {clean(item['partition'])}: {clean(item['problem'])}"
     done = "removed" if found["repaired"] else "not referred to"
     for uri in found["orphans"]:
         yield f"  {done}: {clean(uri)}"
     if found["orphans"] and not found["repaired"]:
         yield f"\nRemove them: pynomaly scores verify {pipeline} --repair"
-    if found["damaged"]:
-        yield "\nWrite them anew:"
-        commands = (item["again"] or f"pynomaly score {pipeline}" for item in found["damaged"])
-        yield from (f"  {clean(command)}" for command in dict.fromkeys(commands))
 
 
 def prune_lines(pipeline: str, removed: Facts) -> Iterator[RenderableType]:
