@@ -15,9 +15,13 @@ __all__ = ["Evidence", "label_free_weight", "share_believed", "weigh"]
 
 Floats = NDArray[np.float64]
 
-_LITTLE, _CERTAIN = 0.05, 0.001
+_LITTLE, _CERTAIN = 0.05, 0.005
 """Chances that useless labels would do as well: from the first on what labels teach counts a little,
 from the second on in full."""
+
+_TAUGHT_BY_EACH_OTHER = 2.0
+"""Of any two known anomalies each is judged by what the other taught, so whatever they have in common
+counts twice: the rank sum of useless labels varies twice as much as that of independent ones."""
 
 _PLENTY = 11
 """From so many known anomalies on nothing counts a little: real labels are certain then all the same,
@@ -95,17 +99,17 @@ def share_believed(chance: float, known_anomalies: int) -> float:
     """Return how much of what labels teach should count, 0–1.
 
     The odds that evidence gives against chance are at most B(p) = 1 / (-e p ln p).  What labels
-    teach counts B(p) / B(0.001), in full from there on, and nothing above p = 0.05.
+    teach counts B(p) / B(0.005), in full from there on, and nothing above p = 0.05.
 
     Args:
         chance: p, the chance that useless labels rank known anomalies as well.
         known_anomalies: From eleven on there is nothing between nothing and in full.
 
     Source: Sellke, Bayarri & Berger, Calibration of p values for testing precise null hypotheses
-    (2001).
+    (2001); 0.005: Benjamin et al., Redefine statistical significance (2018).
 
-    >>> [round(share_believed(p, 5), 2) for p in (0.2, 0.05, 0.01, 0.002, 0.0001)]
-    [0.0, 0.05, 0.15, 0.56, 1.0]
+    >>> [round(share_believed(p, 5), 2) for p in (0.2, 0.05, 0.02, 0.01, 0.005)]
+    [0.0, 0.18, 0.34, 0.58, 1.0]
     """
     if chance <= _CERTAIN:
         return 1.0
@@ -143,7 +147,8 @@ def weigh(anomaly: NDArray[np.int64], *, taught: Floats, label_free: Floats, see
     """
     positives = int(anomaly.sum())
     negatives = len(anomaly) - positives
-    error = math.sqrt((len(anomaly) + 1) / (12 * positives * negatives))
+    variance = (len(anomaly) + 1) / (12 * positives * negatives)
+    error = math.sqrt(_TAUGHT_BY_EACH_OTHER * variance)
     reached = roc_auc(anomaly, taught)
     least = _CERTAIN if positives >= _PLENTY else _LITTLE
     share = share_believed(_NORMAL.cdf((0.5 - reached) / error), positives)

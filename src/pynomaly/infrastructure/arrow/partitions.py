@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
+from typing import BinaryIO, NamedTuple, cast
+
+import numpy as np
+import pyarrow as pa
 
 from pynomaly.application.ports.partitions import PartitionBatch, PartitionReader
 from pynomaly.domain.errors import MalformedSourceError
@@ -24,9 +27,6 @@ from pynomaly.infrastructure.arrow.formats import check_columns, choose
 from pynomaly.infrastructure.arrow.outlines import Outline, Piece, content_digest, outline
 from pynomaly.infrastructure.arrow.parquet import ParquetTable, open_parquet
 from pynomaly.infrastructure.arrow.sources import PARSERS, kind_of_place
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 __all__ = ["FilePlace", "TablePartitions"]
 
@@ -207,8 +207,7 @@ def _read(
             parsed = PARSERS[cast("SourceFormat", where.form)](stream, file, spec)
             names = _known(columns, parsed.schema, partition)
             with closing(parsed.pieces):
-                for piece in parsed.pieces:
-                    yield from _sliced(piece, names, batch_rows)
+                yield from _regrouped(parsed.pieces, names, batch_rows)
 
 
 def _reopened(
@@ -238,10 +237,29 @@ def _known(columns: Sequence[str] | None, schema: pa.Schema, partition: Partitio
     return names
 
 
-def _sliced(piece: PartitionBatch, names: Sequence[str], rows: int) -> Iterator[PartitionBatch]:
-    table = piece.table.select(names)
+def _regrouped(
+    pieces: Iterable[PartitionBatch], names: Sequence[str], rows: int
+) -> Iterator[PartitionBatch]:
+    """Join small pieces: what a batch costs whatever its size would else be most of the work."""
+    waiting: list[PartitionBatch] = []
+    count = 0
+    for piece in pieces:
+        if waiting and count + len(piece.table) > rows:
+            yield from _sliced(waiting, names, rows)
+            waiting, count = [], 0
+        waiting.append(piece)
+        count += len(piece.table)
+    if waiting:
+        yield from _sliced(waiting, names, rows)
+
+
+def _sliced(
+    pieces: Sequence[PartitionBatch], names: Sequence[str], rows: int
+) -> Iterator[PartitionBatch]:
+    table = pa.concat_tables(piece.table.select(names) for piece in pieces)
+    numbers = np.concatenate([piece.numbers for piece in pieces])
+    malformed = tuple(row for piece in pieces for row in piece.malformed)
     for start in range(0, max(1, len(table)), rows):
-        numbers = piece.numbers[start : start + rows]
-        malformed = piece.malformed if start == 0 else ()
-        if len(numbers) or malformed:
-            yield PartitionBatch(table.slice(start, rows), numbers, malformed)
+        here, refused = numbers[start : start + rows], malformed if start == 0 else ()
+        if len(here) or refused:
+            yield PartitionBatch(table.slice(start, rows), here, refused)
