@@ -15,7 +15,7 @@ __all__ = ["Evidence", "label_free_weight", "share_believed", "weigh"]
 
 Floats = NDArray[np.float64]
 
-_LITTLE, _CERTAIN = 0.05, 0.005
+_LITTLE, _CERTAIN = 0.05, 0.01
 """Chances that useless labels would do as well: from the first on what labels teach counts a little,
 from the second on in full."""
 
@@ -99,17 +99,17 @@ def share_believed(chance: float, known_anomalies: int) -> float:
     """Return how much of what labels teach should count, 0–1.
 
     The odds that evidence gives against chance are at most B(p) = 1 / (-e p ln p).  What labels
-    teach counts B(p) / B(0.005), in full from there on, and nothing above p = 0.05.
+    teach counts B(p) / B(0.01), in full from there on, and nothing above p = 0.05.
 
     Args:
         chance: p, the chance that useless labels rank known anomalies as well.
         known_anomalies: From eleven on there is nothing between nothing and in full.
 
     Source: Sellke, Bayarri & Berger, Calibration of p values for testing precise null hypotheses
-    (2001); 0.005: Benjamin et al., Redefine statistical significance (2018).
+    (2001).
 
-    >>> [round(share_believed(p, 5), 2) for p in (0.2, 0.05, 0.02, 0.01, 0.005)]
-    [0.0, 0.18, 0.34, 0.58, 1.0]
+    >>> [round(share_believed(p, 5), 2) for p in (0.2, 0.05, 0.02, 0.015, 0.01)]
+    [0.0, 0.31, 0.59, 0.73, 1.0]
     """
     if chance <= _CERTAIN:
         return 1.0
