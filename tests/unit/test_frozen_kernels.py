@@ -158,6 +158,15 @@ def test_defaults_are_pyods_and_new_rows_score_as_there(rows, name):
     np.testing.assert_allclose(KERNELS.score(member, fresh), expected, rtol=1e-9, atol=1e-9)
 
 
+def test_rounding_does_not_move_a_row_on_the_limit_of_a_bin():
+    train = np.random.default_rng(3).integers(0, 41, size=(500, 3)).astype(float)
+    member = FITTER.fit("loda", {}, train, 5)
+    scores = KERNELS.score(member, train)
+    for towards in (-np.inf, np.inf):
+        moved = np.nextafter(train, towards)
+        np.testing.assert_array_equal(KERNELS.score(member, moved), scores)
+
+
 def test_clusters_of_one_size_all_count_as_large():
     from sklearn.cluster import KMeans
 

@@ -171,7 +171,13 @@ def _number(ordered: NDArray[np.int64]) -> Floats:
 
 
 def fit_loda(params: Mapping[str, Any], X: Floats, seed: int, floors: Floats) -> Frozen:
-    """Fit PyOD's LODA on robustly scaled rows."""
+    """Fit PyOD's LODA on robustly scaled rows.
+
+    A row on the limit of two bins belongs to the lower one.  The smallest training row of every
+    cut lies on a limit, and whole numbers often do; there the last bit of a projection, which
+    processors compute differently, would decide.  Limits are therefore frozen higher by 1e-12 of
+    their size, at least of a robust deviation: far more than rounding, far less than a bin.
+    """
     from pyod.models.loda import LODA
 
     scaling = RobustScaling.fit(X, floors)
@@ -197,7 +203,7 @@ def fit_loda(params: Mapping[str, Any], X: Floats, seed: int, floors: Floats) ->
         **scaling.arrays,
         "cut_columns": columns.astype(np.int64),
         "cuts": np.take_along_axis(detector.projections_, columns, axis=1),
-        "limits": limits,
+        "limits": limits + 1e-12 * np.maximum(np.abs(limits), 1.0),
         "heights": -share[:, None] * np.log(detector.histograms_),
     }
     return Frozen(arrays, expected, undecidable=True)
