@@ -729,11 +729,19 @@ class TestKeeping:
         with pytest.raises(FencedError):
             ledger.commit(old, outcome())
 
-    def test_a_target_is_known_once_a_job_used_it(self, ledger):
+    def test_a_target_is_known_from_the_first_job_to_the_last_partition(self, ledger):
         assert not ledger.wrote("/scores")
-        opened(ledger, 1)
+        job = opened(ledger, 1, A0, A1)
         assert ledger.wrote("/scores")
         assert not ledger.wrote("/elsewhere")
+        keys = []
+        while lease := ledger.lease(job, "w", HOUR):
+            ledger.commit(lease, outcome())
+            keys.append(lease.key)
+        ledger.forget(keys[:1])
+        assert ledger.wrote("/scores")
+        ledger.forget(keys)
+        assert not ledger.wrote("/scores")
 
 
 TABLES = [

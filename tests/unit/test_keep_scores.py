@@ -242,6 +242,24 @@ def test_what_a_job_given_up_has_committed_is_removed_once_it_is_a_week_old(scor
     assert prune("payments", versions=1, days=30).partitions == 0
 
 
+def test_orphans_go_with_the_last_scores_of_a_place(scores: Scores) -> None:
+    old_place = scores.target
+    scores.finish(scores.open("payments", "d1"))
+    with scores.store.writer(old_place, f"{'f' * 32}-7") as orphan:
+        orphan.write(pa.table({"id": ["killed before it could commit"]}))
+    Path(old_place, "notes.txt").write_text("not ours")
+    scores.target = f"{old_place}-new"
+    scores.finish(scores.open("payments", "d1", version=SECOND))
+
+    prune = PruneScores(scores.ledger, scores.store, scores.records)
+    assert prune("payments", versions=2).partitions == 0
+    assert scores.store.check(orphan.parts[0]) is None
+    assert prune("payments", versions=1).partitions == 1
+
+    assert [path.name for path in Path(old_place).iterdir()] == ["notes.txt"]
+    assert scores.read("payments") == rows("d1")
+
+
 def test_a_job_given_up_keeps_what_is_in_force_of_it(scores: Scores) -> None:
     scores.work(scores.open("payments", "e1", "e2", age=timedelta(days=400)), partitions=1)
 

@@ -186,6 +186,12 @@ class PruneScores:
         for outcome in gone:
             for part in outcome.parts:
                 self.store.remove(part.uri)
+        # Nobody will ask about a place the ledger no longer knows: orphans go with what it held.
+        for target in sorted({entry.target for entry in old if entry.key in forgotten}):
+            stored = self.store.stored(target)
+            if not self.ledger.wrote(target):
+                for orphan in stored:
+                    self.store.remove(orphan.uri)
         return Pruned(len(gone), sum(outcome.rows_scored for outcome in gone))
 
     def _in_force(self, pipeline: str, targets: set[str], versions: int) -> set[str]:

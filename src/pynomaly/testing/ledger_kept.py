@@ -199,8 +199,9 @@ class KeptPartitions:
 
     @atomic
     def wrote(self, target: str) -> bool:
-        """Whether any job of the ledger has used this target."""
-        return any(job.target == target for job in self._jobs.values())
+        """Whether a job or a partition of the ledger has this target."""
+        targets = {job.target for job in self._jobs.values()}
+        return target in targets | {kept.entry.target for kept in self._kept.values()}
 
     @atomic
     def pipelines(self, target: str) -> tuple[str, ...]:

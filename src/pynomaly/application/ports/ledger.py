@@ -196,7 +196,7 @@ class Ledger(Protocol):
         """
 
     def wrote(self, target: str) -> bool:
-        """Whether any job of the ledger has used this target."""
+        """Whether a job or a partition of the ledger has this target."""
 
     def pipelines(self, target: str) -> tuple[str, ...]:
         """Return the pipelines that have partitions with this target, sorted."""

@@ -246,8 +246,9 @@ class SqlLedger:
         return self._database.carry_out(lambda c: retention.forget(c, keys, asking))
 
     def wrote(self, target: str) -> bool:
-        """Whether any job of the ledger has used this target."""
-        return bool(self._all(sa.select(jobs.c.seq).where(jobs.c.target == target).limit(1)))
+        """Whether a job or a partition of the ledger has this target."""
+        query = sa.select(jobs.c.seq).where(jobs.c.target == target).limit(1)
+        return bool(self._all(query) or self.pipelines(target))
 
     def pipelines(self, target: str) -> tuple[str, ...]:
         """Return the pipelines that have partitions with this target, sorted."""
