@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from pynomaly.application.train import TrainedModel
     from pynomaly.application.tune import Choice
     from pynomaly.application.validate import Validated
-    from pynomaly.domain.ledger import Plan
     from pynomaly.domain.monitoring import Monitoring
+    from pynomaly.domain.partitions import Plan
     from pynomaly.domain.profiles import Profile
     from pynomaly.domain.releases import ModelVersion, Release
 

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from pynomaly.application.tune import Choice
     from pynomaly.application.validate import Validated
     from pynomaly.domain.datasets import Dataset
-    from pynomaly.domain.ledger import Output, Plan
+    from pynomaly.domain.ledger import Output
     from pynomaly.domain.monitoring import Monitoring
+    from pynomaly.domain.partitions import Plan
     from pynomaly.domain.profiles import Profile
     from pynomaly.domain.releases import ModelVersion, Release
     from pynomaly.domain.rollouts import Stage, Strategy

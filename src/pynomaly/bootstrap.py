@@ -7,50 +7,35 @@ from __future__ import annotations
 
 import getpass
 from contextlib import AbstractContextManager
-from functools import cache, cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pynomaly.domain.runs import Actor
-from pynomaly.learning import Learning
+from pynomaly.scoring import Scoring
 
 if TYPE_CHECKING:
     from pynomaly.application.alerts import TopAlerts
     from pynomaly.application.begin_release import BeginRelease
-    from pynomaly.application.champion import ModelLoader
     from pynomaly.application.export_evidence import ExportEvidence
-    from pynomaly.application.find_challenger import FindChallenger
     from pynomaly.application.gate import GateVersion
     from pynomaly.application.hold_run import HoldRun
     from pynomaly.application.judge_rollout import JudgeRollout
-    from pynomaly.application.keep_scores import PruneScores, VerifyScores
     from pynomaly.application.lost_runs import BuryLostRuns
     from pynomaly.application.monitor import MonitorScores
-    from pynomaly.application.plan_scoring import PlanScoring
-    from pynomaly.application.ports.partitions import PartStore
     from pynomaly.application.queries import Queries
-    from pynomaly.application.read_scores import ReadScores
     from pynomaly.application.reconcile import ReconcileRegistry
     from pynomaly.application.replay import ReplayRun
     from pynomaly.application.report import WriteRunReport
-    from pynomaly.application.score import Compute, ScoreSnapshot
-    from pynomaly.application.score_partition import ScorePartition
-    from pynomaly.application.score_work import Workers
     from pynomaly.application.steer import SteerReleases
     from pynomaly.domain.pipelines import Pipeline
     from pynomaly.settings import Settings
 
-__all__ = ["Platform", "available_prefect_api", "build", "prefect_session", "scoring_workers"]
+__all__ = ["Platform", "available_prefect_api", "build", "prefect_session"]
 
 
 def build(settings: Settings) -> Platform:
     """Return the platform that ``settings`` describe; nothing is opened or imported yet."""
     return Platform(settings)
-
-
-@cache
-def scoring_workers(settings: Settings) -> Workers:
-    """Return what works off score jobs in this process, made once; a cluster's workers call it."""
-    return build(settings).workers
 
 
 def available_prefect_api(settings: Settings) -> str | None:
@@ -67,7 +52,7 @@ def prefect_session(settings: Settings) -> AbstractContextManager[str]:
     return session(settings.home)
 
 
-class Platform(Learning):
+class Platform(Scoring):
     """Every use case, wired to the adapters the settings ask for.
 
     Args:
@@ -88,15 +73,6 @@ class Platform(Learning):
         from pynomaly.settings import load_pipeline
 
         return load_pipeline(name, self.settings)
-
-    @cached_property
-    def loader(self) -> ModelLoader:
-        """Fetch registered models, verified."""
-        from pynomaly.application.champion import ModelLoader
-
-        return ModelLoader(
-            self.registry, self.records, self.model_store, self._artifacts / "verified"
-        )
 
     @cached_property
     def bury_lost_runs(self) -> BuryLostRuns:
@@ -150,97 +126,6 @@ class Platform(Learning):
         from pynomaly.application.judge_rollout import JudgeRollout
 
         return JudgeRollout(self.ledger, self.records)
-
-    @cached_property
-    def plan_scoring(self) -> PlanScoring:
-        """Divide a source into partitions."""
-        from pynomaly.application.plan_scoring import PlanScoring
-
-        return PlanScoring(
-            self.partitions,
-            self.ledger,
-            self.loader,
-            self.parts,
-            self.records,
-            self.settings.home / "scores",
-            self.settings.scoring.partition_rows,
-        )
-
-    @cached_property
-    def score_partition(self) -> ScorePartition[PartStore]:
-        """Score one partition."""
-        from pynomaly.application.score_partition import ScorePartition
-
-        return ScorePartition(self.partitions, self.parts, self.kernels)
-
-    @cached_property
-    def workers(self) -> Workers:
-        """Work off a job in this process."""
-        from pynomaly.application.score_work import Workers
-
-        scoring = self.settings.scoring
-        return Workers(self.ledger, self.score_partition, scoring.workers, scoring.lease_seconds)
-
-    @cached_property
-    def compute(self) -> Compute:
-        """Work off a job where the settings say."""
-        scoring = self.settings.scoring
-        if scoring.compute == "threads":
-            return self.workers
-        from pynomaly.infrastructure.dask import DaskCompute
-
-        workers = partial(scoring_workers, self.settings)
-        return DaskCompute(self.ledger, workers, scoring.scheduler, scoring.workers)
-
-    @cached_property
-    def find_challenger(self) -> FindChallenger:
-        """Find what is rolled out beside the champion."""
-        from pynomaly.application.find_challenger import FindChallenger
-
-        return FindChallenger(self.records, self.loader)
-
-    @cached_property
-    def score(self) -> ScoreSnapshot:
-        """Score a validated snapshot with the champion."""
-        from pynomaly.application.score import ScoreSnapshot
-
-        return ScoreSnapshot(
-            self.ledger,
-            self.records,
-            self.loader,
-            self.partitions,
-            self.parts,
-            self.read_scores,
-            self.datasets,
-            self.kernels,
-            self.compute,
-            self.find_challenger,
-            self.settings.home / "scores",
-            self.settings.scoring.batch_rows,
-            self.settings.scoring.workers,
-            self.settings.scoring.memory_mib,
-        )
-
-    @cached_property
-    def read_scores(self) -> ReadScores:
-        """Committed scores."""
-        from pynomaly.application.read_scores import ReadScores
-
-        return ReadScores(self.ledger, self.parts, self.sinks, self.records)
-
-    @cached_property
-    def verify_scores(self) -> VerifyScores:
-        """Compare stored scores with the ledger."""
-        from pynomaly.application.keep_scores import VerifyScores
-
-        return VerifyScores(self.ledger, self.parts, self.settings.home / "scores")
-
-    @cached_property
-    def prune_scores(self) -> PruneScores:
-        """Remove scores nothing refers to any more."""
-        from pynomaly.application.keep_scores import PruneScores
-
-        return PruneScores(self.ledger, self.parts, self.records)
 
     @cached_property
     def monitor(self) -> MonitorScores:

@@ -20,16 +20,8 @@ from hypothesis.stateful import (
 from pynomaly.domain.canaries import Comparison, Observation, Pairs
 from pynomaly.domain.errors import ConflictError, FencedError
 from pynomaly.domain.increments import INCREMENT, Watermark, reach
-from pynomaly.domain.ledger import (
-    Entry,
-    JobProgress,
-    Lease,
-    Outcome,
-    Part,
-    Partition,
-    ScoreJob,
-    ScoreVersion,
-)
+from pynomaly.domain.ledger import Entry, JobProgress, Lease, Outcome, Part, ScoreJob, ScoreVersion
+from pynomaly.domain.partitions import Partition
 from pynomaly.domain.witnesses import evidence
 from pynomaly.infrastructure.sqlalchemy.ledger import SqlLedger
 from pynomaly.infrastructure.sqlalchemy.tables import metadata

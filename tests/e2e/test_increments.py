@@ -24,7 +24,8 @@ from pynomaly.domain.errors import (
     UnsupportedFormatError,
 )
 from pynomaly.domain.identifiers import new_id
-from pynomaly.domain.ledger import Output, Plan
+from pynomaly.domain.ledger import Output
+from pynomaly.domain.partitions import Plan
 from pynomaly.domain.pipelines import DecisionPolicy, Pipeline, SourceSpec
 from pynomaly.domain.runs import ScoredBatch
 from pynomaly.settings import load_settings

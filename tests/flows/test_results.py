@@ -13,8 +13,8 @@ from pynomaly.application.validate import Validated
 from pynomaly.domain.datasets import Dataset, Fingerprint, Snapshot
 from pynomaly.domain.gates import GateResult
 from pynomaly.domain.increments import Watermark
-from pynomaly.domain.ledger import Partition, Plan
 from pynomaly.domain.monitoring import Finding, Monitoring
+from pynomaly.domain.partitions import Partition, Plan
 from pynomaly.domain.profiles import ColumnProfile, Profile
 from pynomaly.domain.quality import ExpectationResult, ValidationReport
 from pynomaly.domain.releases import ModelVersion, Release

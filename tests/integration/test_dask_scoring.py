@@ -20,7 +20,7 @@ from prefect_dask import DaskTaskRunner
 from command_line import frame
 from pynomaly.application.contest import Challenger
 from pynomaly.application.plan_scoring import score_version
-from pynomaly.bootstrap import build, scoring_workers
+from pynomaly.bootstrap import build
 from pynomaly.domain.decision import Line
 from pynomaly.domain.errors import (
     ConfigurationError,
@@ -33,6 +33,7 @@ from pynomaly.domain.ledger import Output
 from pynomaly.domain.rollouts import RolloutPolicy, plan_rollout
 from pynomaly.infrastructure.dask import DaskCompute
 from pynomaly.presentation.cli.main import main
+from pynomaly.scoring import scoring_workers
 from pynomaly.settings import RecordsSettings, load_settings
 from pynomaly_flows.context import acting_on
 from pynomaly_flows.deployable import profiling

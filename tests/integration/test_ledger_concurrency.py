@@ -16,7 +16,8 @@ import pytest
 import sqlalchemy as sa
 
 from pynomaly.domain.errors import ConfigurationError, FencedError
-from pynomaly.domain.ledger import Entry, Outcome, Part, Partition, ScoreJob, ScoreVersion
+from pynomaly.domain.ledger import Entry, Outcome, Part, ScoreJob, ScoreVersion
+from pynomaly.domain.partitions import Partition
 from pynomaly.infrastructure.sqlalchemy.ledger import SqlLedger
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]

@@ -9,7 +9,8 @@ import pytest
 from pynomaly.application.contest import Challenger, Contest
 from pynomaly.application.row_scorer import RowScorer
 from pynomaly.domain.decision import draw_line
-from pynomaly.domain.ledger import Partition, ScoreVersion
+from pynomaly.domain.ledger import ScoreVersion
+from pynomaly.domain.partitions import Partition
 from pynomaly.domain.pipelines import DecisionPolicy
 from pynomaly.domain.rollouts import RolloutPolicy, plan_rollout
 from pynomaly.domain.witnesses import evidence, grouped

@@ -19,14 +19,8 @@ from pynomaly.application.ports.partitions import PartStore
 from pynomaly.application.ports.records import Records
 from pynomaly.application.read_scores import ReadScores
 from pynomaly.domain.identifiers import new_id
-from pynomaly.domain.ledger import (
-    Entry,
-    Outcome,
-    Partition,
-    ScoreJob,
-    ScoreVersion,
-    partition_key,
-)
+from pynomaly.domain.ledger import Entry, Outcome, ScoreJob, ScoreVersion, partition_key
+from pynomaly.domain.partitions import Partition
 from pynomaly.domain.releases import ModelVersion
 from pynomaly.domain.runs import ScoredBatch
 from pynomaly.infrastructure.sqlalchemy.ledger import SqlLedger

@@ -18,8 +18,9 @@ from pynomaly.application.read_scores import ReadScores
 from pynomaly.domain.datasets import Fingerprint, Schema, Snapshot
 from pynomaly.domain.decision import draw_line, policy_version
 from pynomaly.domain.errors import IntegrityError, UsageError
-from pynomaly.domain.ledger import Entry, Outcome, Part, Partition, ScoreJob, ScoreVersion
+from pynomaly.domain.ledger import Entry, Outcome, Part, ScoreJob, ScoreVersion
 from pynomaly.domain.monitoring import Monitoring
+from pynomaly.domain.partitions import Partition
 from pynomaly.domain.pipelines import DecisionPolicy, Pipeline, SourceSpec
 from pynomaly.domain.quality import ExpectationResult, ValidationReport
 from pynomaly.domain.releases import ModelVersion, Release

@@ -16,7 +16,7 @@ from pynomaly.application.refused_rows import refused_within
 from pynomaly.application.score_partition import PartitionWork, conformed_rows
 from pynomaly.application.scoring_rows import score_table
 from pynomaly.domain.decision import Line, draw_line
-from pynomaly.domain.ledger import Partition
+from pynomaly.domain.partitions import Partition
 
 __all__ = ["draw_lines"]
 

@@ -14,8 +14,9 @@ from pynomaly.application.row_scorer import RowScorer, ScoredRows
 from pynomaly.domain.canaries import TAIL, Comparison, Observation, Pairs
 from pynomaly.domain.decision import Line
 from pynomaly.domain.errors import PynomalyError
-from pynomaly.domain.ledger import Partition, ScoreVersion
+from pynomaly.domain.ledger import ScoreVersion
 from pynomaly.domain.models import Model
+from pynomaly.domain.partitions import Partition
 from pynomaly.domain.pipelines import DecisionPolicy
 from pynomaly.domain.rollouts import Rollout
 from pynomaly.domain.splits import chosen

@@ -13,7 +13,8 @@ from pynomaly.application.read_scores import is_file, looks_like_a_file
 from pynomaly.domain.decision import policy_version
 from pynomaly.domain.errors import SourceChangedError, UnsupportedFormatError
 from pynomaly.domain.increments import INCREMENT, reach
-from pynomaly.domain.ledger import Output, Partition, Plan, ScoreVersion
+from pynomaly.domain.ledger import Output, ScoreVersion
+from pynomaly.domain.partitions import Partition, Plan
 from pynomaly.domain.pipelines import Pipeline, SourceSpec
 from pynomaly.domain.releases import ModelVersion
 

@@ -13,7 +13,7 @@ from pynomaly.application.ports.data import MalformedRow, SourceBatch
 from pynomaly.application.ports.partitions import PartitionBatch, PartitionReader
 from pynomaly.domain.datasets import ROW_ID, Snapshot
 from pynomaly.domain.errors import MalformedSourceError, SourceChangedError
-from pynomaly.domain.ledger import Partition, Plan
+from pynomaly.domain.partitions import Partition, Plan
 from pynomaly.domain.pipelines import SourceSpec
 
 __all__ = ["PlannedSource", "read_again", "regroup", "row_ids"]

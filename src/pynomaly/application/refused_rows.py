@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pynomaly.application.ports.data import DatasetStore
 from pynomaly.domain.datasets import ROW_ID
-from pynomaly.domain.ledger import Partition
+from pynomaly.domain.partitions import Partition
 
 __all__ = ["refused_rows", "refused_within"]
 

@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from pynomaly.application.account_for_rows import account
 from pynomaly.application.batch_line import draw_lines
 from pynomaly.application.batch_rows import rows_that_fit
 from pynomaly.application.champion import ModelLoader
@@ -39,11 +40,9 @@ from pynomaly.domain.canaries import together
 from pynomaly.domain.decision import Line
 from pynomaly.domain.errors import (
     ConfigurationError,
-    IntegrityError,
     MalformedSourceError,
     OutputExistsError,
     PartitionsFailedError,
-    SourceChangedError,
 )
 from pynomaly.domain.identifiers import new_id
 from pynomaly.domain.ledger import Entry, Output, ScoreJob, ScoreVersion, partition_key
@@ -194,7 +193,8 @@ class ScoreSnapshot:
         self.ledger.open_job(job, entries)
         done = _Done(on_rows, self.ledger.progress(job.id).rows_in)
         self.compute(JobWork(job.id, work, slices), done.add)
-        batch = self._conclude(pipeline, job, validated, output)
+        batch = account(job, validated, output, ledger=self.ledger, scores=self.scores)
+        self.records.add_batch(batch)
         if isinstance(found, Absent):
             return Scored(batch, absent=found)
         return Scored(batch, challenger.version if challenger else None, self._answered(job))
@@ -242,51 +242,6 @@ class ScoreSnapshot:
                 ) from error
         return draw_lines(work, partitions, refused, self.reader, self.kernels)
 
-    def _conclude(
-        self, pipeline: Pipeline, job: ScoreJob, validated: Validated, output: Output
-    ) -> ScoredBatch:
-        """Account for every row, copy the parts into one file if asked, and record the batch."""
-        entries = self.ledger.entries_of(job.id)
-        failed = [entry for entry in entries if entry.outcome is None]
-        if failed:
-            raise _failure(failed, len(entries))
-        outcomes = [entry.outcome for entry in entries if entry.outcome is not None]
-        rows_in = sum(outcome.rows_in for outcome in outcomes)
-        quarantined = sum(outcome.rows_quarantined for outcome in outcomes)
-        snapshot = validated.dataset.snapshot
-        if (rows_in, quarantined) != (snapshot.rows, validated.dataset.quarantined):
-            raise IntegrityError(
-                f"{snapshot.uri}: validated were {snapshot.rows:,} rows, "
-                f"{validated.dataset.quarantined:,} of them quarantined; scored were {rows_in:,}, "
-                f"{quarantined:,} of them quarantined",
-                hint="run again; if it stays, check with `pynomaly scores verify`",
-            )
-        parts = [part for outcome in outcomes for part in outcome.parts]
-        uri, digest = job.target, hashlib.sha256("".join(p.digest for p in parts).encode())
-        digest_text = digest.hexdigest()
-        if output.out is not None and is_file(output.out):
-            uri = output.out
-            digest_text = self.scores.copy(parts, uri, overwrite=output.overwrite)
-        batch = ScoredBatch(
-            id=job.id,
-            run_id=job.run_id,
-            pipeline=pipeline.name,
-            snapshot_uri=job.source_uri,
-            fingerprint=job.fingerprint,
-            model_version=job.version.model_version,
-            policy_version=job.version.policy_version,
-            rows_in=rows_in,
-            rows_scored=sum(outcome.rows_scored for outcome in outcomes),
-            rows_quarantined=quarantined,
-            rows_flagged=sum(outcome.rows_flagged for outcome in outcomes),
-            output_uri=uri,
-            output_digest=digest_text,
-            quarantine_uri=validated.dataset.quarantine_uri,
-            scored_at=datetime.now(UTC),
-        )
-        self.records.add_batch(batch)
-        return batch
-
 
 @dataclass(slots=True)
 class _Done:
@@ -300,16 +255,3 @@ class _Done:
         with self.lock:
             self.rows += rows
             self.on_rows(self.rows)
-
-
-def _failure(failed: list[Entry], of: int) -> PartitionsFailedError | SourceChangedError:
-    """Return the error that tells which partitions are not scored and why."""
-    causes = [f"{entry.partition}: {entry.error}" for entry in failed]
-    shown = "; ".join(causes[:5]) + (f"; and {len(causes) - 5} more" if len(causes) > 5 else "")
-    # Where one has changed, planning anew tells whether the others are mended as well.
-    if any((entry.error or "").startswith(SourceChangedError.__name__) for entry in failed):
-        return SourceChangedError(shown, hint="run again when nobody writes to the source")
-    return PartitionsFailedError(
-        f"{len(failed)} of {of} partitions could not be scored; the others are committed. {shown}",
-        hint="mend the input and run again: only what is missing is scored",
-    )

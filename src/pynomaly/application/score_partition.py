@@ -21,8 +21,9 @@ from pynomaly.application.row_scorer import RowScorer
 from pynomaly.domain.datasets import ROW_ID, SCORED_COLUMNS, Schema
 from pynomaly.domain.decision import Line
 from pynomaly.domain.errors import ConfigurationError, SourceChangedError
-from pynomaly.domain.ledger import Lease, Outcome, Partition, ScoreVersion
+from pynomaly.domain.ledger import Lease, Outcome, ScoreVersion
 from pynomaly.domain.models import Model
+from pynomaly.domain.partitions import Partition
 from pynomaly.domain.pipelines import Pipeline, SourceSpec
 
 __all__ = ["PartitionWork", "ScorePartition", "conformed_rows", "refuse_kept"]

@@ -15,7 +15,8 @@ from pynomaly.application.ports.partitions import PartitionReader, PartStore
 from pynomaly.domain.datasets import ROW_ID
 from pynomaly.domain.errors import ConfigurationError
 from pynomaly.domain.increments import INCREMENT
-from pynomaly.domain.ledger import Entry, Partition
+from pynomaly.domain.ledger import Entry
+from pynomaly.domain.partitions import Partition
 from pynomaly.domain.pipelines import Pipeline, SourceSpec
 
 __all__ = ["Ids", "ReadSourceRows", "called_so", "ids_of", "with_ids"]

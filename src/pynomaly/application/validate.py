@@ -20,7 +20,7 @@ from pynomaly.application.quarantine import quarantined_rows, reasons_by_row, wi
 from pynomaly.domain.datasets import ROW_ID, Dataset, Snapshot
 from pynomaly.domain.errors import IntegrityError, MalformedSourceError, ValidationFailedError
 from pynomaly.domain.identifiers import new_id
-from pynomaly.domain.ledger import Partition, Plan
+from pynomaly.domain.partitions import Partition, Plan
 from pynomaly.domain.pipelines import Pipeline, SourceSpec
 from pynomaly.domain.quality import ExpectationResult, ValidationReport
 

@@ -274,9 +274,7 @@ def _make_room(
 ) -> tuple[Transition, ...]:
     """Let a newer release take the place of one that waits for a person; not of one at work."""
     room = []
-    for other in book:
-        if other.state not in ACTIVE or other.id == release.id:
-            continue
+    for other in (it for it in book if it.state in ACTIVE and it.id != release.id):
         if other.state != "pending_approval" or other.created_at > release.created_at:
             raise ConflictError(
                 f"version {other.version} of '{other.pipeline}' is on its way already "

@@ -19,7 +19,7 @@ from pynomaly.application.ports.records import Records
 from pynomaly.application.quarantine import reasons_by_row, without_rows
 from pynomaly.domain.datasets import ROW_ID
 from pynomaly.domain.errors import PynomalyError
-from pynomaly.domain.ledger import Partition
+from pynomaly.domain.partitions import Partition
 from pynomaly.domain.pipelines import Pipeline, SourceSpec
 from pynomaly.domain.runs import ScoredBatch
 

@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 from pynomaly.application.ports.data import MalformedRow
-from pynomaly.domain.ledger import Part, Partition, Plan
+from pynomaly.domain.ledger import Part
+from pynomaly.domain.partitions import Partition, Plan
 from pynomaly.domain.pipelines import SourceSpec
 
 if TYPE_CHECKING:

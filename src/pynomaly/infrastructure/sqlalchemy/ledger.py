@@ -18,8 +18,8 @@ from pynomaly.infrastructure.sqlalchemy import ledger_retention as retention
 from pynomaly.infrastructure.sqlalchemy import ledger_rows as rows
 from pynomaly.infrastructure.sqlalchemy import ledger_statements as statements
 from pynomaly.infrastructure.sqlalchemy.database import Database
+from pynomaly.infrastructure.sqlalchemy.ledger_tables import job_partitions, jobs, partitions
 from pynomaly.infrastructure.sqlalchemy.rows import comparison
-from pynomaly.infrastructure.sqlalchemy.tables import job_partitions, jobs, partitions
 
 __all__ = ["SqlLedger"]
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from pynomaly.domain.increments import INCREMENT, Stretch, in_force
 from pynomaly.infrastructure.sqlalchemy import ledger_rows as rows
 from pynomaly.infrastructure.sqlalchemy.ledger_statements import ENTRIES_OF, same_version
-from pynomaly.infrastructure.sqlalchemy.tables import job_partitions, jobs, partitions
+from pynomaly.infrastructure.sqlalchemy.ledger_tables import job_partitions, jobs, partitions
 
 if TYPE_CHECKING:
     from pynomaly.domain.ledger import Entry, ScoreVersion

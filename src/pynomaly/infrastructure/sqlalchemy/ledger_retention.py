@@ -14,7 +14,7 @@ from pynomaly.infrastructure.sqlalchemy.ledger_statements import (
     has_partitions,
     held,
 )
-from pynomaly.infrastructure.sqlalchemy.tables import job_partitions, jobs, partitions
+from pynomaly.infrastructure.sqlalchemy.ledger_tables import job_partitions, jobs, partitions
 
 __all__ = ["forget", "unfinished"]
 

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pynomaly.domain.increments import Watermark
-from pynomaly.domain.ledger import Entry, Outcome, Part, Partition, ScoreJob, ScoreVersion
+from pynomaly.domain.ledger import Entry, Outcome, Part, ScoreJob, ScoreVersion
+from pynomaly.domain.partitions import Partition
 from pynomaly.infrastructure.sqlalchemy.rows import observation
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
-from pynomaly.domain.ledger import Partition, ScoreVersion
-from pynomaly.infrastructure.sqlalchemy.tables import job_partitions, jobs, partitions
+from pynomaly.domain.ledger import ScoreVersion
+from pynomaly.domain.partitions import Partition
+from pynomaly.infrastructure.sqlalchemy.ledger_tables import job_partitions, jobs, partitions
 
 if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import SQLCompiler

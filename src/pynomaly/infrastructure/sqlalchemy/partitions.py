@@ -12,7 +12,7 @@ from typing import Any, cast
 from pynomaly.application.ports.partitions import PartitionBatch
 from pynomaly.domain.errors import ConfigurationError, MalformedSourceError, SourceChangedError
 from pynomaly.domain.increments import INCREMENT, Watermark
-from pynomaly.domain.ledger import Partition, Plan
+from pynomaly.domain.partitions import Partition, Plan
 from pynomaly.domain.pipelines import SourceSpec
 from pynomaly.infrastructure.sqlalchemy.ranges import New, Range, Ranges
 from pynomaly.infrastructure.sqlalchemy.selection import Selection

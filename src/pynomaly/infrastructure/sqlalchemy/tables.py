@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
-__all__ = ["UtcDateTime", "batches", "job_partitions", "jobs", "metadata", "model_versions",
-           "observations", "partitions", "release_events", "releases", "reports", "run_leases",
+__all__ = ["UtcDateTime", "arrival_order", "batches", "json_column", "metadata", "model_versions",
+           "observations", "release_events", "releases", "reports", "run_leases",
            "runs", "steps", "verdicts", "written_outputs"]  # fmt: skip
 
 
@@ -38,13 +38,14 @@ metadata = sa.MetaData(
 )
 
 
-def _seq() -> sa.Column[int]:
+def arrival_order() -> sa.Column[int]:
     """Order of arrival: breaks ties between equal timestamps."""
     # Only INTEGER PRIMARY KEY counts up by itself in SQLite.
     return sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True)
 
 
-def _json(name: str) -> sa.Column[object]:
+def json_column(name: str) -> sa.Column[object]:
+    """Anything JSON can say, never missing."""
     # JSON, not JSONB: JSONB refuses NUL characters, which broken input rows do contain.
     return sa.Column(name, sa.JSON(none_as_null=True), nullable=False)
 
@@ -52,7 +53,7 @@ def _json(name: str) -> sa.Column[object]:
 runs = sa.Table(
     "runs",
     metadata,
-    _seq(),
+    arrival_order(),
     sa.Column("id", sa.Text, nullable=False, unique=True),
     sa.Column("pipeline", sa.Text, nullable=False),
     sa.Column("command", sa.Text, nullable=False),
@@ -81,25 +82,25 @@ run_leases = sa.Table(
 steps = sa.Table(
     "steps",
     metadata,
-    _seq(),
+    arrival_order(),
     sa.Column("run_id", sa.Text, sa.ForeignKey("runs.id"), nullable=False),
     sa.Column("step", sa.Text, nullable=False),
     sa.Column("status", sa.Text, nullable=False),
     sa.Column("started_at", UtcDateTime, nullable=False),
     sa.Column("finished_at", UtcDateTime, nullable=False),
-    _json("summary"),
+    json_column("summary"),
     sa.UniqueConstraint("run_id", "step"),
 )
 
 reports = sa.Table(
     "validation_reports",
     metadata,
-    _seq(),
+    arrival_order(),
     sa.Column("id", sa.Text, nullable=False, unique=True),
     sa.Column("pipeline", sa.Text, nullable=False),
     sa.Column("fingerprint", sa.Text, nullable=False),
-    _json("snapshot"),
-    _json("results"),
+    json_column("snapshot"),
+    json_column("results"),
     sa.Column("accepted", sa.BigInteger, nullable=False),
     sa.Column("quarantined", sa.BigInteger, nullable=False),
     sa.Column("max_quarantine_share", sa.Double, nullable=False),
@@ -110,13 +111,13 @@ reports = sa.Table(
 verdicts = sa.Table(
     "verdicts",
     metadata,
-    _seq(),
+    arrival_order(),
     sa.Column("id", sa.Text, nullable=False, unique=True),
     sa.Column("pipeline", sa.Text, nullable=False),
     sa.Column("row", sa.Text, nullable=False),
-    _json("ids"),
+    json_column("ids"),
     sa.Column("said", sa.Text, nullable=False),
-    _json("values"),
+    json_column("values"),
     sa.Column("source", sa.Text, nullable=False),
     sa.Column("actor_name", sa.Text, nullable=False),
     sa.Column("actor_kind", sa.Text, nullable=False),
@@ -142,7 +143,7 @@ model_versions = sa.Table(
 releases = sa.Table(
     "releases",
     metadata,
-    _seq(),
+    arrival_order(),
     sa.Column("id", sa.Text, nullable=False, unique=True),
     sa.Column("run_id", sa.Text, nullable=False),
     sa.Column("pipeline", sa.Text, nullable=False),
@@ -150,7 +151,7 @@ releases = sa.Table(
     sa.Column("champion", sa.Integer),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("verdict", sa.Text, nullable=False),
-    _json("gates"),
+    json_column("gates"),
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Column("promoted_at", UtcDateTime),
     sa.Column("fence", sa.BigInteger, nullable=False),
@@ -210,13 +211,13 @@ observations = sa.Table(
     sa.Column("step", sa.Integer, primary_key=True, autoincrement=False),
     # Of a score partition; counted once per step however often it is scored.
     sa.Column("key", sa.Text, primary_key=True),
-    _json("seen"),
+    json_column("seen"),
 )
 
 batches = sa.Table(
     "scored_batches",
     metadata,
-    _seq(),
+    arrival_order(),
     sa.Column("id", sa.Text, nullable=False, unique=True),
     sa.Column("run_id", sa.Text, nullable=False),
     sa.Column("pipeline", sa.Text, nullable=False),
@@ -243,70 +244,4 @@ written_outputs = sa.Table(
     metadata,
     sa.Column("output_uri", sa.Text, primary_key=True),
     sa.Column("digest", sa.Text, primary_key=True),
-)
-
-jobs = sa.Table(
-    "score_jobs",
-    metadata,
-    _seq(),
-    sa.Column("id", sa.Text, nullable=False, unique=True),
-    sa.Column("run_id", sa.Text, nullable=False),
-    sa.Column("pipeline", sa.Text, nullable=False),
-    sa.Column("source_uri", sa.Text, nullable=False),
-    sa.Column("fingerprint", sa.Text, nullable=False),
-    sa.Column("model_version", sa.Integer, nullable=False),
-    sa.Column("manifest_digest", sa.Text, nullable=False),
-    sa.Column("policy_version", sa.Text, nullable=False),
-    sa.Column("target", sa.Text, nullable=False),
-    sa.Column("created_at", UtcDateTime, nullable=False),
-    sa.Column("watermark", sa.Text),
-    sa.Index(None, "pipeline", "created_at"),
-    sa.Index(None, "target"),
-)
-
-partitions = sa.Table(
-    "score_partitions",
-    metadata,
-    sa.Column("key", sa.Text, primary_key=True),
-    sa.Column("pipeline", sa.Text, nullable=False),
-    sa.Column("model_version", sa.Integer, nullable=False),
-    sa.Column("manifest_digest", sa.Text, nullable=False),
-    sa.Column("policy_version", sa.Text, nullable=False),
-    sa.Column("target", sa.Text, nullable=False),
-    sa.Column("source", sa.Text, nullable=False),
-    sa.Column("name", sa.Text, nullable=False),
-    sa.Column("extent", sa.Text, nullable=False),
-    sa.Column("first_row", sa.BigInteger, nullable=False),
-    sa.Column("rows", sa.BigInteger),
-    sa.Column("size_bytes", sa.BigInteger, nullable=False),
-    sa.Column("digest", sa.Text, nullable=False),
-    _json("locator"),
-    # Of the first job that asked for it.
-    sa.Column("created_at", UtcDateTime, nullable=False),
-    sa.Column("state", sa.Text, nullable=False),
-    sa.Column("fence", sa.BigInteger, nullable=False),
-    sa.Column("owner", sa.Text),
-    sa.Column("attempts", sa.Integer, nullable=False),
-    # Seconds since 1970 by the clock of the database.
-    sa.Column("leased_until", sa.Double),
-    sa.Column("error", sa.JSON(none_as_null=True)),  # as in runs
-    sa.Column("rows_in", sa.BigInteger),
-    sa.Column("rows_scored", sa.BigInteger),
-    sa.Column("rows_quarantined", sa.BigInteger),
-    sa.Column("rows_flagged", sa.BigInteger),
-    sa.Column("parts", sa.JSON(none_as_null=True)),
-    sa.Column("observed", sa.JSON(none_as_null=True)),
-    sa.Column("committed_at", UtcDateTime),
-    sa.Index(None, "pipeline", "created_at"),
-)
-
-job_partitions = sa.Table(
-    "score_job_partitions",
-    metadata,
-    sa.Column("job_id", sa.Text, sa.ForeignKey("score_jobs.id"), primary_key=True),
-    sa.Column("position", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("key", sa.Text, sa.ForeignKey("score_partitions.key"), nullable=False),
-    # Of the partition, once more, to group by it.
-    sa.Column("source", sa.Text, nullable=False),
-    sa.UniqueConstraint("key", "job_id"),
 )
