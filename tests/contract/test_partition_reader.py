@@ -197,6 +197,15 @@ def test_malformed_lines_are_counted_among_the_numbers_and_reported(lake):
     assert [name for name, _ in opened(lake.spec)] == ["a.csv#1", "a.csv#3"]
 
 
+def test_malformed_lines_do_not_pile_up(lake):
+    lake.put("a.jsonl", b'{"a": 1}\n' + b"broken\n" * 40_000)
+    (partition,) = READER.plan(lake.spec, partition_rows=1_000_000).partitions
+    batches = list(READER.read(lake.spec, partition, batch_rows=5_000))
+    malformed = [len(batch.malformed) for batch in batches]
+    assert sum(malformed) == 40_000
+    assert max(malformed) < 10_000
+
+
 @pytest.mark.parametrize("form", WRITERS)
 def test_equal_content_has_equal_digests_and_fingerprint_wherever_it_is(tmp_path, form):
     plans = []

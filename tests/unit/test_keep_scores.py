@@ -254,6 +254,25 @@ def test_orphans_go_with_the_last_scores_of_a_place(scores: Scores) -> None:
     assert scores.read("payments") == rows("d1")
 
 
+def test_a_job_that_comes_to_a_freed_place_keeps_its_parts(scores: Scores) -> None:
+    old_place, new_place = scores.target, f"{scores.target}-new"
+    scores.finish(scores.open("payments", "d1"))
+    scores.target = new_place
+    scores.finish(scores.open("payments", "d1", version=SECOND))
+
+    class Ledger(InMemoryLedger):
+        def wrote(self, target: str) -> bool:
+            answer = super().wrote(target)
+            scores.target = old_place
+            scores.finish(scores.open("payments", "d2", version=SECOND))
+            return answer
+
+    scores.ledger.__class__ = Ledger
+    PruneScores(scores.ledger, scores.store, scores.records)("payments", versions=1)
+
+    assert scores.read("payments") == rows("d2")
+
+
 def test_a_job_given_up_keeps_what_is_in_force_of_it(scores: Scores) -> None:
     scores.work(scores.open("payments", "e1", "e2", age=timedelta(days=400)), partitions=1)
 

@@ -188,7 +188,7 @@ class PruneScores:
                 self.store.remove(part.uri)
         # Nobody will ask about a place the ledger no longer knows: orphans go with what it held.
         for target in sorted({entry.target for entry in old if entry.key in forgotten}):
-            stored = self.store.stored(target)
+            stored = list(self.store.stored(target))  # before asking: what comes later is no orphan
             if not self.ledger.wrote(target):
                 for orphan in stored:
                     self.store.remove(orphan.uri)

@@ -244,11 +244,12 @@ def _regrouped(
     waiting: list[PartitionBatch] = []
     count = 0
     for piece in pieces:
-        if waiting and count + len(piece.table) > rows:
+        size = len(piece.table) + len(piece.malformed)
+        if waiting and count + size > rows:
             yield from _sliced(waiting, names, rows)
             waiting, count = [], 0
         waiting.append(piece)
-        count += len(piece.table)
+        count += size
     if waiting:
         yield from _sliced(waiting, names, rows)
 
