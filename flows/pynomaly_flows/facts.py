@@ -154,6 +154,7 @@ def scored(result: Scored) -> Facts:
         "quarantine_uri": batch.quarantine_uri,
         "challenger": challenger and challenger.model_version,
         "rows_by_challenger": result.answered,
+        "rows_done_before": result.done_before,
         "challenger_absent": asdict(absent) if absent else None,
     }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -136,22 +137,34 @@ def table_source(table: pa.Table, name: str) -> Source:
     return TableSource(table, name)
 
 
-def output_sinks() -> OutputSinks:
-    """Return what writes the outputs users ask for; it needs no settings."""
+def output_sinks(*, sse: str | None = None, kms_key: str | None = None) -> OutputSinks:
+    """Return what writes the outputs users ask for.
+
+    Args:
+        sse: Server-side encryption of objects on S3, as for :func:`part_store`.
+        kms_key: Likewise.
+
+    Raises:
+        ConfigurationError: A key without ``aws:kms``.
+    """
     from pynomaly.infrastructure.arrow.outputs import TableSinks
     from pynomaly.infrastructure.filesystem.targets import open_local_target
-    from pynomaly.infrastructure.s3.targets import open_s3_target
+    from pynomaly.infrastructure.s3.client import Encryption
+    from pynomaly.infrastructure.s3.targets import S3Target
 
-    return TableSinks(local=open_local_target, s3=open_s3_target)
+    return TableSinks(local=open_local_target, s3=S3Target(Encryption(sse, kms_key)))
 
 
-def partition_reader() -> PartitionReader:
-    """Return what divides files, folders, buckets and databases; it needs no settings.
+def partition_reader(*, workers: int = 1) -> PartitionReader:
+    """Return what divides files, folders, buckets and databases.
 
     From then on Arrow takes memory from the C library, unless ``ARROW_DEFAULT_MEMORY_POOL`` says
     otherwise.  Its own allocator gives what a batch leaves back to the kernel within milliseconds
     and takes it anew for the next one, which costs a job a sixth of its CPU.  So does the C library
     where somebody has lowered its threshold for that, as Dask does for its workers.
+
+    Args:
+        workers: Threads that read at once.
     """
     import pyarrow as pa
 
@@ -173,7 +186,9 @@ def partition_reader() -> PartitionReader:
 
     return TablePartitions(
         local=FilePlace(find_local_files, local_file, absolute_path),
-        s3=FilePlace(find_s3_objects, s3_object),
+        s3=FilePlace(
+            partial(find_s3_objects, connections=workers), partial(s3_object, connections=workers)
+        ),
         sql=databases,
     )
 

@@ -100,7 +100,7 @@ class Backends:
     @cached_property
     def partitions(self) -> PartitionReader:
         """Divides sources and reads the pieces."""
-        return adapters.partition_reader()
+        return adapters.partition_reader(workers=self.settings.scoring.workers)
 
     @cached_property
     def parts(self) -> PartStore:
@@ -119,7 +119,8 @@ class Backends:
     @cached_property
     def sinks(self) -> OutputSinks:
         """Outputs users ask for."""
-        return adapters.output_sinks()
+        s3 = self.settings.s3
+        return adapters.output_sinks(sse=s3.sse, kms_key=s3.kms_key)
 
     @cached_property
     def validator(self) -> DataValidator:

@@ -19,9 +19,9 @@ from pynomaly.domain.errors import (
 from pynomaly.infrastructure.arrow.outputs import TableSinks
 from pynomaly.infrastructure.filesystem.targets import open_local_target
 from pynomaly.infrastructure.s3.client import connect
-from pynomaly.infrastructure.s3.targets import open_s3_target
+from pynomaly.infrastructure.s3.targets import S3Target
 
-SINKS = TableSinks(local=open_local_target, s3=open_s3_target)
+SINKS = TableSinks(local=open_local_target, s3=S3Target())
 
 REASONS = pa.list_(pa.struct([("feature", pa.string()), ("contribution", pa.float64())]))
 TABLE = pa.table(
@@ -262,7 +262,7 @@ def test_a_full_disk_is_reported_and_leaves_nothing(tmp_path, monkeypatch):
             os.close(disk)
             yield handle
 
-    sinks = TableSinks(local=full, s3=open_s3_target)
+    sinks = TableSinks(local=full, s3=S3Target())
     big = pa.table({"a": [os.urandom(1000).hex() for _ in range(2000)]})
     for name in ("o.csv", "o.parquet", "o.jsonl"):
         for table in (big, big.slice(0, 1)):

@@ -197,6 +197,16 @@ def test_malformed_lines_are_counted_among_the_numbers_and_reported(lake):
     assert [name for name, _ in opened(lake.spec)] == ["a.csv#1", "a.csv#3"]
 
 
+def test_rows_before_a_quote_that_is_never_closed_are_read(lake):
+    lake.put("a.csv", b"a,b\n" + b"1,2\n" * 30_000 + b'3,"4\n' + b"5,6\n" * 300_000)
+    (partition,) = READER.plan(lake.spec, partition_rows=1_000_000).partitions
+    rows = 0
+    with pytest.raises(MalformedSourceError, match="line 30002 is never closed"):
+        for batch in READER.read(lake.spec, partition, batch_rows=1_000_000):
+            rows += len(batch.numbers)
+    assert rows >= 30_000
+
+
 def test_malformed_lines_do_not_pile_up(lake):
     lake.put("a.jsonl", b'{"a": 1}\n' + b"broken\n" * 40_000)
     (partition,) = READER.plan(lake.spec, partition_rows=1_000_000).partitions

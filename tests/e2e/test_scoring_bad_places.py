@@ -181,6 +181,21 @@ def test_a_truncated_file_costs_only_itself(scoring_project: Path) -> None:
     assert read_ids(project) == sorted(one for file in ids for one in file)
 
 
+@pytest.mark.parametrize(("at", "code"), [(1, 3), (500, 1)])
+def test_a_quote_that_is_never_closed_is_named(
+    scoring_project: Path, at: int, code: int
+) -> None:
+    project = scoring_project
+    lines = frame(1_000, 9).to_csv(index=False).splitlines()
+    lines[at] = '"' + lines[at]
+    (project / "new.csv").write_text("\n".join(lines) + "\n")
+    job = score(project, data="new.csv")
+    assert job.ended() == code, job.printed
+    message = job.document["error"]["message"]
+    assert f"line {at + 1}" in message
+    assert "never closed" in message
+
+
 def test_malformed_lines_are_quarantined_with_their_numbers(scoring_project: Path) -> None:
     project = scoring_project
     lines = frame(1_000, 9).to_csv(index=False).splitlines()

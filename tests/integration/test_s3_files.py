@@ -18,7 +18,7 @@ from pynomaly.domain.errors import (
 from pynomaly.infrastructure.s3 import files, targets
 from pynomaly.infrastructure.s3.client import connect
 from pynomaly.infrastructure.s3.files import find_s3_objects
-from pynomaly.infrastructure.s3.targets import open_s3_target
+from pynomaly.infrastructure.s3.targets import S3Target
 
 pytestmark = [pytest.mark.integration, pytest.mark.s3]
 
@@ -46,7 +46,7 @@ def test_access_denied_is_said_without_a_credential(s3_bucket, monkeypatch):
     assert os.environ["AWS_ACCESS_KEY_ID"] not in str(caught.value)
     with (
         pytest.raises(OutputNotWritableError, match="access denied"),
-        open_s3_target(f"s3://{s3_bucket}/b.csv", overwrite=True),
+        S3Target()(f"s3://{s3_bucket}/b.csv", overwrite=True),
     ):
         pytest.fail("the secret is wrong")
 
@@ -156,7 +156,7 @@ def test_an_object_deleted_after_listing_is_not_found(any_bucket):
 def test_a_large_output_is_uploaded_in_parts(any_bucket, monkeypatch, overwrite):
     monkeypatch.setattr(targets, "_PART", 5 * 2**20)
     data = os.urandom(12 * 2**20)
-    with open_s3_target(f"s3://{any_bucket}/big.parquet", overwrite=overwrite) as handle:
+    with S3Target()(f"s3://{any_bucket}/big.parquet", overwrite=overwrite) as handle:
         handle.write(data)
     assert get(any_bucket, "big.parquet") == data
 
@@ -173,7 +173,7 @@ def test_an_upload_that_stops_half_way_leaves_no_parts(moto_bucket, monkeypatch)
     try:
         with (
             pytest.raises(KeyboardInterrupt),
-            open_s3_target(f"s3://{moto_bucket}/big.parquet", overwrite=False) as handle,
+            S3Target()(f"s3://{moto_bucket}/big.parquet", overwrite=False) as handle,
         ):
             handle.write(os.urandom(12 * 2**20))
     finally:
@@ -191,13 +191,13 @@ def test_the_server_itself_refuses_what_appeared_after_our_last_look(
     put(moto_bucket, "o.csv", b"theirs")
     with (
         pytest.raises(OutputExistsError),
-        open_s3_target(f"s3://{moto_bucket}/o.csv", overwrite=False) as handle,
+        S3Target()(f"s3://{moto_bucket}/o.csv", overwrite=False) as handle,
     ):
         handle.write(b"ours" * 2**19)
     assert get(moto_bucket, "o.csv") == b"theirs"
 
 
 def test_parquet_on_s3_is_readable_by_others(s3_bucket):
-    with open_s3_target(f"s3://{s3_bucket}/o.parquet", overwrite=False) as handle:
+    with S3Target()(f"s3://{s3_bucket}/o.parquet", overwrite=False) as handle:
         pq.write_table(pa.table({"a": [1, 2]}), handle)
     assert pq.read_table(io.BytesIO(get(s3_bucket, "o.parquet"))).to_pydict() == {"a": [1, 2]}

@@ -25,7 +25,7 @@ from pynomaly.domain.ledger import Entry, ScoreJob, ScoreVersion, partition_key
 from pynomaly.domain.pipelines import Pipeline, SourceSpec
 from pynomaly.infrastructure.arrow import partfiles
 from pynomaly.infrastructure.s3.client import connect
-from pynomaly.infrastructure.s3.targets import open_s3_target
+from pynomaly.infrastructure.s3.targets import S3Target
 from pynomaly.testing import InMemoryLedger
 from small_model import KERNELS, SCHEMA, Champion, rows
 
@@ -295,6 +295,14 @@ def test_objects_are_encrypted_as_asked_for(moto_bucket, table):
         assert head["ServerSideEncryption"] == settings["sse"]
         assert head.get("SSEKMSKeyId") == settings.get("kms_key")
         assert store.check(part) is None
+        name = f"{key}/one.parquet"
+        with adapters.output_sinks(**settings).writer(
+            f"s3://{moto_bucket}/{name}", overwrite=False
+        ) as sink:
+            sink.write(table)
+        head = connect().head_object(Bucket=moto_bucket, Key=name)
+        assert head["ServerSideEncryption"] == settings["sse"]
+        assert head.get("SSEKMSKeyId") == settings.get("kms_key")
 
 
 def test_a_kms_key_that_would_not_be_used_is_refused():
@@ -309,7 +317,7 @@ def test_every_worker_has_a_connection(moto_bucket):
 
 def test_an_output_larger_than_a_part_is_never_wholly_in_memory(flaky):
     data = os.urandom(2**20)
-    with open_s3_target(f"{flaky.target}/big.bin", overwrite=True) as handle:
+    with S3Target()(f"{flaky.target}/big.bin", overwrite=True) as handle:
         for _ in range(20):
             handle.write(data)
         assert sum("partNumber" in request for request in flaky.seen) == 2

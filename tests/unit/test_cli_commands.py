@@ -189,6 +189,14 @@ def test_a_run_is_told_step_by_step_and_ends_with_commands_to_try(project, launc
         ),
         ({"challenger": 2}, "6,000 rows scored by version 1, 60 flagged"),
         (
+            {"rows_done_before": 4_000},
+            "6,000 rows scored by version 1, 60 flagged; 4,000 of them had been scored before this run",
+        ),
+        (
+            {"rows_done_before": 6_000},
+            "6,000 rows scored by version 1, 60 flagged; all of them had been scored before this run",
+        ),
+        (
             {"challenger_absent": {"version": 2, "reason": "MLflow does not answer"}},
             "6,000 rows scored by version 1, 60 flagged. Version 2 took no part: MLflow does not "
             "answer",

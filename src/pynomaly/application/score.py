@@ -70,12 +70,14 @@ class Scored:
         challenger: What was rolled out beside the champion.
         answered: Rows that it answered; the champion answered the others.
         absent: What would have been, and why it took no part.
+        done_before: Rows scored that the ledger had already when the job was opened.
     """
 
     batch: ScoredBatch
     challenger: ScoreVersion | None = None
     answered: int = 0
     absent: Absent | None = None
+    done_before: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,13 +193,15 @@ class ScoreSnapshot:
             entries.append(Entry(key, partition, pipeline.name, version, target, "pending"))
             slices[key] = Slice(rows, first or 0, unreadable.get(position))
         self.ledger.open_job(job, entries)
-        done = _Done(on_rows, self.ledger.progress(job.id).rows_in)
+        before = self.ledger.progress(job.id)
+        done = _Done(on_rows, before.rows_in)
         self.compute(JobWork(job.id, work, slices), done.add)
         batch = account(job, validated, output, ledger=self.ledger, scores=self.scores)
         self.records.add_batch(batch)
         if isinstance(found, Absent):
-            return Scored(batch, absent=found)
-        return Scored(batch, challenger.version if challenger else None, self._answered(job))
+            return Scored(batch, absent=found, done_before=before.rows_scored)
+        beside = challenger.version if challenger else None
+        return Scored(batch, beside, self._answered(job), done_before=before.rows_scored)
 
     def _answered(self, job: ScoreJob) -> int:
         """Return how many rows a challenger answered."""

@@ -95,12 +95,12 @@ class ValidateData:
             ValidationFailedError: A critical expectation failed or too many rows are bad.  The
                 report and the quarantined rows are kept.
             SourceNotFoundError: Missing or unreadable.
-            MalformedSourceError: No usable table.
+            MalformedSourceError: No usable table, or not a row of it can be read.
         """
-        unreadable: dict[int, str] = {}
+        unreadable: dict[int, MalformedSourceError] = {}
 
         def set_aside(partition: Partition, error: MalformedSourceError) -> None:
-            unreadable[plan.partitions.index(partition)] = error.message
+            unreadable[plan.partitions.index(partition)] = error
 
         source = PlannedSource(self.reader, spec, plan, set_aside if to_score else None)
         session = self.validator.session(pipeline)
@@ -121,6 +121,8 @@ class ValidateData:
                 _divide(batch, pipeline, session, accepted, quarantine, refusals)
                 del batch  # or it would stay while the next one is read
                 pa.default_memory_pool().release_unused()
+        if unreadable and not source.snapshot().rows:
+            raise next(iter(unreadable.values()))
         results += refusals.results()
         if accepted.rows:
             results += session.finish(lambda names: self.datasets.table(accepted.uri, names))
@@ -129,7 +131,8 @@ class ValidateData:
         )
         if to_score:
             self.datasets.discard(accepted.uri)
-        return replace(validated, unreadable=tuple(unreadable.items()))
+        why = ((position, error.message) for position, error in unreadable.items())
+        return replace(validated, unreadable=tuple(why))
 
     def _conclude(
         self,

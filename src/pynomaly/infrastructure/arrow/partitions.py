@@ -243,20 +243,26 @@ def _regrouped(
     """Join small pieces: what a batch costs whatever its size would else be most of the work."""
     waiting: list[PartitionBatch] = []
     count = 0
-    for piece in pieces:
-        size = len(piece.table) + len(piece.malformed)
-        if waiting and count + size > rows:
-            yield from _sliced(waiting, names, rows)
-            waiting, count = [], 0
-        waiting.append(piece)
-        count += size
-    if waiting:
+    try:
+        for piece in pieces:
+            size = len(piece.table) + len(piece.malformed)
+            if waiting and count + size > rows:
+                yield from _sliced(waiting, names, rows)
+                waiting, count = [], 0
+            waiting.append(piece)
+            count += size
+    except MalformedSourceError:
+        # What stands before the damage is as good as ever.
         yield from _sliced(waiting, names, rows)
+        raise
+    yield from _sliced(waiting, names, rows)
 
 
 def _sliced(
     pieces: Sequence[PartitionBatch], names: Sequence[str], rows: int
 ) -> Iterator[PartitionBatch]:
+    if not pieces:
+        return
     table = pa.concat_tables(piece.table.select(names) for piece in pieces)
     numbers = np.concatenate([piece.numbers for piece in pieces])
     malformed = tuple(row for piece in pieces for row in piece.malformed)

@@ -62,7 +62,7 @@ class S3Object:
         return cast("BinaryIO", io.BufferedReader(_Ranges(self, wanted), buffer_size=_RANGE))
 
 
-def find_s3_objects(uri: str) -> tuple[S3Object, ...]:
+def find_s3_objects(uri: str, *, connections: int = 1) -> tuple[S3Object, ...]:
     """Return every object behind ``uri``, sorted by name.
 
     A key that exists is taken alone; otherwise the key is a folder, searched recursively, or a
@@ -71,6 +71,7 @@ def find_s3_objects(uri: str) -> tuple[S3Object, ...]:
 
     Args:
         uri: ``s3://bucket/key``, ``s3://bucket/prefix`` or a glob.
+        connections: Threads that read them at once.
 
     Raises:
         SourceNotFoundError: Missing bucket, no such objects, access denied, or no endpoint.
@@ -80,7 +81,7 @@ def find_s3_objects(uri: str) -> tuple[S3Object, ...]:
     bucket, key = split_uri(uri)
     magic = re.search(r"[*?]", key)
     prefix = key[: magic.start()] if magic else key
-    client = connect()
+    client = connect(connections)
     try:
         pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
         listed = [entry for page in pages for entry in page.get("Contents", [])]
@@ -116,7 +117,7 @@ def find_s3_objects(uri: str) -> tuple[S3Object, ...]:
     return tuple(sorted(found, key=lambda item: item.name))
 
 
-def s3_object(name: str, uri: str, size: int, etag: str) -> S3Object:
+def s3_object(name: str, uri: str, size: int, etag: str, *, connections: int = 1) -> S3Object:
     """Return a version of an object that was listed before, without asking for it.
 
     Args:
@@ -124,9 +125,10 @@ def s3_object(name: str, uri: str, size: int, etag: str) -> S3Object:
         uri: ``s3://bucket/key``.
         size: In bytes, as listed.
         etag: As listed.
+        connections: Threads that read at once.
     """
     bucket, key = split_uri(uri)
-    return S3Object(name, bucket, key, size, etag, connect())
+    return S3Object(name, bucket, key, size, etag, connect(connections))
 
 
 def _hidden(name: str) -> bool:

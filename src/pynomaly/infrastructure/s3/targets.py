@@ -7,6 +7,7 @@ import hashlib
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from pynomaly.domain.errors import OutputExistsError, OutputNotWritableError
@@ -16,15 +17,22 @@ if TYPE_CHECKING:
     from botocore.exceptions import ClientError
     from mypy_boto3_s3 import S3Client
 
-__all__ = ["S3Target", "Upload", "open_s3_target", "refusals", "uploading"]
+__all__ = ["S3Target", "Upload", "refusals", "uploading"]
 
 _PART = 8 * 2**20
 _DOUBLE_EVERY = 1_000
 """Parts after which their size doubles: S3 takes 10,000 parts and 5 TiB."""
 
 
+@dataclass(frozen=True, slots=True)
 class S3Target:
-    """Outputs on S3: called to open one for writing."""
+    """Outputs on S3: called to open one for writing.
+
+    Args:
+        encryption: Of the objects, at rest.
+    """
+
+    encryption: Encryption = field(default_factory=Encryption)
 
     @contextmanager
     def __call__(self, uri: str, *, overwrite: bool) -> Iterator[BinaryIO]:
@@ -50,7 +58,8 @@ class S3Target:
             client.head_bucket(Bucket=bucket)
             if not overwrite:
                 _refuse_existing(client, bucket, key)
-        with uploading(Upload(client, bucket, key, overwrite=overwrite)) as handle:
+        upload = Upload(client, bucket, key, overwrite=overwrite, encryption=self.encryption)
+        with uploading(upload) as handle:
             yield handle
 
     def digest(self, uri: str) -> str | None:
@@ -73,9 +82,6 @@ class S3Target:
             for block in body.iter_chunks(2**20):
                 digest.update(block)
         return digest.hexdigest()
-
-
-open_s3_target = S3Target()
 
 
 class Upload(io.RawIOBase):

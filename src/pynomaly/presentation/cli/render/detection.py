@@ -124,11 +124,12 @@ def detection_lines(
 
 def _learnt(detection: Detection) -> Iterator[RenderableType]:
     name = detector_name({"detector": detection.detector, "certified": detection.certified})
-    tuned = f", chosen by {detection.chosen_by}" if detection.trials else ""
-    tried = f" among {number(detection.trials)} tried" if detection.trials else " (not tuned)"
+    tuned = f", chosen by {detection.chosen_by} among {number(detection.trials)} tried"
+    if detection.trials < 2:
+        tuned = " (there was no time to try others)" if detection.trials else " (not tuned)"
     ranks = f"{number(detection.calibration_rows)} rows"
     yield (
-        f"{name}{tuned}{tried}, fitted on {number(detection.fitted_rows)} of "
+        f"{name}{tuned}, fitted on {number(detection.fitted_rows)} of "
         f"{number(detection.rows)} rows; "
         + (
             f"a p-value is the rank among {ranks} of this table"

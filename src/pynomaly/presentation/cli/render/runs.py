@@ -113,6 +113,9 @@ def _scored(facts: Facts) -> str:
             f"{_challenger(facts['challenger'], version)}"
         )
     told = f"{number(rows)} rows {by}, {number(facts['rows_flagged'])} flagged"
+    if before := facts.get("rows_done_before"):
+        done = "all of them" if before == rows else f"{number(before)} of them"
+        told += f"; {done} had been scored before this run"
     if absent := facts.get("challenger_absent"):
         told += f". Version {absent['version']} took no part: {absent['reason']}"
     return told
