@@ -35,6 +35,7 @@ from pynomaly.application.read_scores import ReadScores, is_file
 from pynomaly.application.refused_rows import refused_rows, refused_within
 from pynomaly.application.score_partition import PartitionWork, refuse_kept
 from pynomaly.application.score_work import JobWork, Slice
+from pynomaly.application.scoring_rows import score_matrix
 from pynomaly.application.validate import Validated
 from pynomaly.domain.canaries import together
 from pynomaly.domain.decision import Line
@@ -157,6 +158,10 @@ class ScoreSnapshot:
         found = self.challenger(pipeline, registered)
         challenger = found if isinstance(found, Challenger) else None
         models = [model] if challenger is None else [model, challenger.model]
+        if self.memory_mib is not None:
+            # Kernels and their compiler are loaded with the first row; they count.
+            for one in models:
+                score_matrix(one, np.zeros((1, len(one.preprocessing.features))), self.kernels)
         batch_rows = rows_that_fit(
             self.batch_rows, self.memory_mib, self.workers, len(columns), models
         )

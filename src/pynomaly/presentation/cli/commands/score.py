@@ -35,7 +35,9 @@ __all__ = ["command"]
     "file ending in .parquet, .csv or .jsonl; by default in PYNOMALY_HOME."
 )
 @overwrite_option
-@click.option("--keep", metavar="COL", multiple=True, help="Pass a source column through.")
+@click.option(
+    "--keep", metavar="COL", multiple=True, help="Pass a source column through; repeatable."
+)
 @click.option(
     "--partition-by", metavar="COL", help="Divide the output among folders by a column's values."
 )
