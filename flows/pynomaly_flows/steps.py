@@ -70,7 +70,9 @@ class Step(Generic[P, R]):
             return self._run(job, *args, **kwargs)
         if _elsewhere():
             return self._submitted(job, *args, **kwargs)
-        state = cast("State[R]", self.task(job, *args, **kwargs, return_state=True))
+        return self._settled(cast("State[R]", self.task(job, *args, **kwargs, return_state=True)))
+
+    def _settled(self, state: State[R]) -> R:
         if task_run_id := state.state_details.task_run_id:
             task_runs.add(task_run_id)
         if state.name == "Cached":
@@ -82,15 +84,13 @@ class Step(Generic[P, R]):
         """Run where the flow's task runner says, and tell the listener, who is in this process."""
         emit(Event("started", self.name))
         future = self.task.submit(job, *args, **kwargs)
-        task_runs.add(future.task_run_id)
-        try:
-            result: R = future.result()  # raises what the step raised
-        finally:
+        future.wait()
+        if future.state.name != "Cached":
             mine = [s for s in platform().records.steps(job.run_id) if s.step == self.name]
             if mine:
                 kind: EventKind = "failed" if mine[-1].status == "failed" else "finished"
                 emit(Event(kind, self.name, mine[-1].summary))
-        return result
+        return self._settled(future.state)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel by name: the process that a task runner sends a step to has it as well."""

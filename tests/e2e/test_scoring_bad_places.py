@@ -182,9 +182,7 @@ def test_a_truncated_file_costs_only_itself(scoring_project: Path) -> None:
 
 
 @pytest.mark.parametrize(("at", "code"), [(1, 3), (500, 1)])
-def test_a_quote_that_is_never_closed_is_named(
-    scoring_project: Path, at: int, code: int
-) -> None:
+def test_a_quote_that_is_never_closed_is_named(scoring_project: Path, at: int, code: int) -> None:
     project = scoring_project
     lines = frame(1_000, 9).to_csv(index=False).splitlines()
     lines[at] = '"' + lines[at]

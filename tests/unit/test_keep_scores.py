@@ -254,6 +254,25 @@ def test_orphans_go_with_the_last_scores_of_a_place(scores: Scores) -> None:
     assert scores.read("payments") == rows("d1")
 
 
+def test_scores_below_a_place_are_another_places(scores: Scores) -> None:
+    outer = scores.target
+    scores.finish(scores.open("payments", "d1"))
+    scores.target = f"{outer}/refunds"
+    scores.work(scores.open("refunds", "r1"))
+    VerifyScores(scores.ledger, scores.store, Path(outer).parent)("payments", repair=True)
+    assert scores.read("refunds") == rows("r1")
+
+    scores.target = f"{outer}/v2"
+    scores.finish(scores.open("payments", "d1", version=SECOND))
+    assert (
+        PruneScores(scores.ledger, scores.store, scores.records)("payments", versions=1).partitions
+        == 1
+    )
+
+    assert scores.read("payments") == rows("d1")
+    assert scores.read("refunds") == rows("r1")
+
+
 def test_a_job_that_comes_to_a_freed_place_keeps_its_parts(scores: Scores) -> None:
     old_place, new_place = scores.target, f"{scores.target}-new"
     scores.finish(scores.open("payments", "d1"))

@@ -33,7 +33,7 @@ def contamination(
     are likely, not known, to be anomalies.
 
     Returns:
-        None where no anomaly is known and no alert open.
+        None where no anomaly is known, no alert open and none lost.
     """
     anomalies = {v.row: v.at for v in judgements.verdicts if v.said == "anomaly"}
     waiting = judgements.waiting
@@ -41,6 +41,8 @@ def contamination(
     if not n and not judgements.nameless:
         return None
     asked = f"{len(anomalies):,} rows judged anomalies and {len(waiting):,} open alerts"
+    if judgements.nameless:
+        asked += f" ({judgements.nameless:,} more cannot be told: their scores or source are gone)"
     seen = challenger.model.seen
     if seen is None:
         return GateResult(
@@ -54,8 +56,6 @@ def contamination(
     opened = [row for row in flagged if waiting[row] < trained_at and row not in answered]
     late = len(fitted) - len(known)
     too_many = challenger.model.card.verdicts.get("waiting_fitted", 0)
-    if judgements.nameless:
-        asked += f" ({judgements.nameless:,} more cannot be told: their scores or source are gone)"
     told = f"Of {asked} {len(fitted):,} and {len(flagged):,} were fitted on as ordinary rows"
     if known or (opened and not too_many):
         return GateResult(

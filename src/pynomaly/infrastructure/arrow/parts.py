@@ -26,7 +26,10 @@ from pynomaly.infrastructure.arrow.partfiles import DIVIDED, PartFileWriter
 __all__ = ["FileParts", "PartFiles", "PartStores"]
 
 _NAME = r"[0-9a-f]{8,64}-\d+"
-_OURS = re.compile(rf"/\.?{_NAME}(\.\d+)?\.parquet(\.[0-9a-f]+\.tmp|#upload=.+)?\Z")
+_FILE = rf"/\.?{_NAME}(\.\d+)?\.parquet(\.[0-9a-f]+\.tmp|#upload=.+)?\Z"
+_OURS = re.compile(_FILE)
+_WITHIN = re.compile(rf"(/[^/=]+=[^/]*)?{_FILE}")
+"""Below a target: parts lie in it or in a folder named by a value; any deeper is another target."""
 _DATABASES = ("sqlite", "postgresql", "postgres")
 
 
@@ -184,9 +187,9 @@ class FileParts:
         return None if rows == part.rows else f"holds {rows:,} rows, committed were {part.rows:,}"
 
     def stored(self, target: str) -> Iterator[StoredPart]:
-        """Find every file with the name of a part, half-written or not."""
+        """Find every file of this target with the name of a part, half-written or not."""
         for found in self.files.stored(target):
-            if _is_ours(found.uri):
+            if _WITHIN.fullmatch(found.uri.removeprefix(target.rstrip("/"))):
                 yield found
 
     def remove(self, uri: str) -> None:

@@ -95,9 +95,10 @@ def build(expectation: Expectation, pipeline: Pipeline) -> Check:
             f"{_where(expectation, pipeline)}: severity row needs an expectation about single rows",
             hint="use severity critical or warning",
         )
-    if scope == "unique" and expectation.kwargs.get("row_condition"):
+    if scope in ("unique", "row_count") and expectation.kwargs.get("row_condition"):
+        about = "uniqueness" if scope == "unique" else "the number of rows"
         raise ConfigurationError(
-            f"{_where(expectation, pipeline)}: row_condition is not supported with uniqueness"
+            f"{_where(expectation, pipeline)}: row_condition is not supported with {about}"
         )
     kwargs = _converted(expectation.kwargs, columns, kinds)
     gx = _instance(implementation, kwargs, expectation, pipeline)
@@ -112,7 +113,7 @@ def _of_number(gx: Any, pipeline: Pipeline) -> Any:
     Great Expectations hashes whatever frame it is given, its index included: 16 bytes a row for a
     frame of as many rows.
     """
-    kept = ("min_value", "max_value", "strict_min", "strict_max", "row_condition")
+    kept = ("min_value", "max_value", "strict_min", "strict_max")
     stated = {name: getattr(gx, name, None) for name in kept}
     if hasattr(gx, "value"):
         stated |= dict.fromkeys(("min_value", "max_value"), gx.value)

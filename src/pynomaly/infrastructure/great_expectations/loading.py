@@ -7,6 +7,7 @@ import importlib
 import logging
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,6 +35,18 @@ def load() -> ModuleType:
     return great_expectations
 
 
+class _Absence:
+    """Says that modules are not installed, to the thread that made it alone."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self._names = names
+        self._thread = threading.get_ident()
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        if name in self._names and threading.get_ident() == self._thread:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
 @contextmanager
 def _absent(names: tuple[str, ...]) -> Iterator[None]:
     """Let modules that are not loaded appear as not installed.
@@ -41,13 +54,12 @@ def _absent(names: tuple[str, ...]) -> Iterator[None]:
     Great Expectations imports whatever cloud client it finds, for sources of its own that nobody
     uses here: 17 MiB.
     """
-    hidden = [name for name in names if name not in sys.modules]
-    sys.modules |= dict.fromkeys(hidden)  # type: ignore[arg-type]  # None: import fails
+    finder = _Absence(names)
+    sys.meta_path.insert(0, finder)
     try:
         yield
     finally:
-        for name in hidden:
-            del sys.modules[name]
+        sys.meta_path.remove(finder)
 
 
 class _Later(ModuleType):

@@ -133,8 +133,9 @@ class _Run:
                 counts += np.bincount((part[:, 0] >> _SHIFT).astype(np.intp), minlength=_SHARDS)
                 part.tofile(file)
         except OSError as error:
+            folder = tempfile.tempdir or "the folder for temporary files"  # None: there is none
             raise OutputNotWritableError(
-                f"cannot keep keys in {tempfile.gettempdir()} to see which come twice: {error}",
+                f"cannot keep keys in {folder} to see which come twice: {error}",
                 hint="free some space there, 32 bytes a row, or let TMPDIR name another folder",
             ) from error
         run = cls(level, file, np.concatenate([[0], np.cumsum(counts)]))

@@ -163,11 +163,10 @@ def _draw(labels: Floats, rng: np.random.Generator, *, bootstrap: bool) -> tuple
     anomalies = rng.permutation(np.flatnonzero(labels == 1))[:_MOST_POSITIVES]
     normal = rng.permutation(np.flatnonzero(labels == 0))[:_MOST_NEGATIVES]
     unknown = np.flatnonzero(np.isnan(labels))
-    wanted = 0
+    missing = 0
     if len(normal) < max(_FEWEST_NEGATIVES, len(anomalies)):
-        wanted = max(_FEWEST_NEGATIVES, _STAND_INS_PER_ANOMALY * len(anomalies)) - len(normal)
-    wanted = min(wanted, len(unknown), _MOST_NEGATIVES)
-    stand_ins = rng.choice(unknown, wanted, replace=False)
+        missing = min(_STAND_INS_PER_ANOMALY * len(anomalies), _MOST_NEGATIVES) - len(normal)
+    stand_ins = rng.choice(unknown, max(0, min(missing, len(unknown))), replace=False)
     others = np.concatenate([normal, stand_ins])
     if bootstrap:
         anomalies = rng.choice(anomalies, len(anomalies))

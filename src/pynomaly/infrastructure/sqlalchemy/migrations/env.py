@@ -2,6 +2,7 @@
 
 from alembic import context
 
+from pynomaly.infrastructure.sqlalchemy import ledger_tables  # noqa: F401  # of the same metadata
 from pynomaly.infrastructure.sqlalchemy.tables import metadata
 
 context.configure(

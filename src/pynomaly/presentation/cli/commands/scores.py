@@ -86,7 +86,10 @@ def verify(session: Session, pipeline: str, repair: bool) -> None:
     session.require_known(pipeline)
     found = session.platform.verify_scores(pipeline, repair=repair)
     if found.damaged:
-        shown = "; ".join(f"{item.partition}: {item.problem}" for item in found.damaged[:5])
+        shown = "; ".join(f"{item.partition}: {item.problem}" for item in found.damaged)
+        if found.orphans:
+            orphans = f"orphans {'removed' if repair else 'found'}: {', '.join(found.orphans)}"
+            shown = f"{shown}; {orphans}"
         commands = (item.again or f"pynomaly score {pipeline}" for item in found.damaged)
         again = " and ".join(f"`{command}`" for command in dict.fromkeys(commands))
         free = "they are free now:" if repair else "free them with --repair, then"
