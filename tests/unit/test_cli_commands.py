@@ -175,6 +175,15 @@ def test_a_run_is_told_step_by_step_and_ends_with_commands_to_try(project, launc
     ]
 
 
+@pytest.mark.parametrize("given", [[], ["--reason", ""], ["--reason", " "]])
+@pytest.mark.parametrize(
+    "command", [["releases", "abort", "r1"], ["releases", "reject", "r1"], ["rollback", "payments"]]
+)
+def test_who_stops_a_release_says_why(project, capsys, command, given):
+    assert main([*command, *given]) == 2
+    assert "--reason" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("facts", "told"),
     [

@@ -18,6 +18,7 @@ __all__ = [
     "out_option",
     "overwrite_option",
     "pipeline_argument",
+    "reason_option",
 ]
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -116,3 +117,14 @@ def overwrite_option(command: Decorated) -> Decorated:
     return click.option(
         "--overwrite", is_flag=True, help="Replace an existing file that Pynomaly did not write."
     )(command)
+
+
+def reason_option(why: str, *, required: bool) -> Callable[[Decorated], Decorated]:
+    """Add ``--reason``; one that is required must say something."""
+
+    def said(context: click.Context, parameter: click.Parameter, reason: str | None) -> str:
+        if required and not (reason or "").strip():
+            raise click.BadParameter("say why; it is kept.", context, parameter)
+        return reason or ""
+
+    return click.option("--reason", required=required, callback=said, help=why)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pynomaly.presentation.cli.options import Command, Group, pipeline_argument
+from pynomaly.presentation.cli.options import Command, Group, pipeline_argument, reason_option
 from pynomaly.presentation.cli.session import Session
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def _steering(
     def decorate(act: Callable[[Session, str, str], Release]) -> click.Command:
         @command.command(name, cls=Command, help=act.__doc__, example=example)
         @_release
-        @click.option("--reason", required=required, default="", help=f"Why {verb}; kept with it.")
+        @reason_option(f"Why {verb}; kept with it.", required=required)
         @click.pass_obj
         def run(session: Session, release_id: str, reason: str) -> None:
             from pynomaly.presentation.cli.render.releases import registry_lines, steered_lines

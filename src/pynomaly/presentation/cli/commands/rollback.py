@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pynomaly.presentation.cli.options import Command, pipeline_argument
+from pynomaly.presentation.cli.options import Command, pipeline_argument, reason_option
 from pynomaly.presentation.cli.session import Session
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ __all__ = ["command"]
 @click.option(
     "--to", type=click.IntRange(min=1), metavar="VERSION", help="By default what served before."
 )
-@click.option("--reason", required=True, help="Kept with the release.")
+@reason_option("Kept with the release.", required=True)
 @click.pass_obj
 def command(session: Session, pipeline: str, to: int | None, reason: str) -> None:
     """Restore what served before: model and decision policy.
