@@ -43,7 +43,7 @@ def head(members):
 
 def _head(X, labels, members, fitter=LABELLER, seed=0):
     rows = LabelledRows.scored(X, labels, members, KERNELS)
-    return fit_head(rows, fitter, seed, label_free_weight(1.0, max(1, int(np.sum(labels == 1)))))
+    return fit_head(rows, fitter, seed, label_free_weight(max(1, int(np.sum(labels == 1)))))
 
 
 def _some(y: np.ndarray, anomalies: int, normal: int) -> np.ndarray:
@@ -145,30 +145,39 @@ def test_too_few_labelled_rows_to_tell_are_called_so_with_no_impossible_figure()
 
     found = weigh(anomaly, taught=perfect, label_free=perfect, seed=0)
 
-    assert found.roc_auc_needed >= 1
+    assert found.least_chance > 0.01
     assert not found.convinces
     assert "too few labelled rows to tell" in found.sentence
-    assert "chance could reach" not in found.sentence
+    assert "p =" not in found.sentence
 
 
-def _evidence(anomalies: int, above: float):
-    """Known anomalies at a place among 1,000 others, which the label-free score leads as well."""
+def _evidence(anomalies: int, above: float, label_free_above: float):
+    """Known anomalies at places among 1,000 others, by what labels teach and without labels."""
     anomaly = np.repeat([1, 0], [anomalies, 1_000])
-    places = np.concatenate([np.full(anomalies, 1_000 * above), np.arange(1_000.0)])
-    return weigh(anomaly, taught=places, label_free=places, seed=0)
+    taught, label_free = (
+        np.concatenate([np.full(anomalies, 1_000 * place), np.arange(1_000.0)])
+        for place in (above, label_free_above)
+    )
+    return weigh(anomaly, taught=taught, label_free=label_free, seed=0)
 
 
-def test_what_a_few_labels_teach_counts_the_more_the_less_chance_could_do_so():
-    shares = [_evidence(5, above).share for above in (0.78, 0.82, 0.86, 0.9, 0.98)]
+def test_a_label_free_score_that_agrees_speaks_for_labels_and_one_that_does_not_is_not_asked():
+    alone = [_evidence(5, above, 0.5).chance for above in (0.85, 0.92, 0.99)]
+    agreed = [_evidence(5, above, 0.9).chance for above in (0.85, 0.92, 0.99)]
 
-    assert shares[0] == 0
-    assert 0.3 < shares[1] < shares[2] < shares[3] < shares[4] == 1
-    assert not _evidence(5, 0.78).convinces
-    assert f"counts {shares[2]:.0%} of what it would" in _evidence(5, 0.86).sentence
+    assert alone[0] > alone[1] > 0.01 > alone[2]
+    assert agreed[0] > agreed[1] > agreed[2]
+    assert agreed[1] < 0.01
+    assert all(less < more for less, more in zip(agreed, alone, strict=True))
+    assert _evidence(5, 0.92, 0.1).chance == _evidence(5, 0.92, 0.4).chance >= alone[1]
+    assert "p = " in _evidence(5, 0.92, 0.9).sentence
 
 
-def test_many_labels_count_in_full_or_not_at_all():
-    assert [_evidence(20, above).share for above in (0.6, 0.68, 0.71, 0.72, 0.9)] == [0, 0, 0, 1, 1]
+def test_labels_that_certainly_harm_are_not_believed():
+    found = _evidence(40, 0.8, 0.99)
+    assert found.chance < 0.01
+    assert found.gain[1] < 0
+    assert not found.convinces
 
 
 def test_useless_labels_that_judge_one_another_are_believed_as_rarely_as_stated():
@@ -183,26 +192,13 @@ def test_useless_labels_that_judge_one_another_are_believed_as_rarely_as_stated(
         taught = alike[:, :8].sum(axis=1) / alike.mean(axis=1)
         taught[8:] *= 7 / 8  # the others are judged by as many
         found = weigh(known, taught=taught, label_free=rng.normal(size=200), seed=draw)
-        believed += found.share > 0
+        believed += found.chance <= 0.05
 
-    assert 0.01 < believed / 200 < 0.06  # as independent judgements they would be in 12 %
-
-
-def test_the_label_free_score_weighs_less_the_more_anomalies_are_known_and_the_surer_they_are():
-    assert [label_free_weight(1.0, n) for n in (1, 4, 25)] == [1.0, 0.5, 0.2]
-    assert label_free_weight(0.5, 4) == 1.5
+    assert 0.02 < believed / 200 < 0.08  # as independent judgements they would be in 12 %
 
 
-def test_labels_with_little_evidence_leave_the_order_of_rows_nearly_as_it_was(members):
-    X, y = _hidden()
-    rows = LabelledRows.scored(X, _some(y, 5, 0), members, KERNELS)
-    heads = [fit_head(rows, LABELLER, 0, label_free_weight(share, 5)) for share in (1.0, 0.05)]
-    before = score_members(members, X, KERNELS)
-    full, little = (
-        np.corrcoef(before, score_members(members, X, KERNELS, head))[0, 1] for head in heads
-    )
-    assert full < 0.8
-    assert little > 0.95
+def test_the_label_free_score_weighs_less_the_more_anomalies_are_known():
+    assert [label_free_weight(n) for n in (1, 4, 25)] == [1.0, 0.5, 0.2]
 
 
 def test_frozen_trees_decide_as_scikit_learn_does(members, monkeypatch):

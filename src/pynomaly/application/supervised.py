@@ -1,8 +1,8 @@
 """Lets known labels shape the score, as far as they prove that they should.
 
 A head adds the log-odds of classifiers, fitted on labelled rows, to the label-free score, whose
-weight falls with the number of known anomalies and with the evidence.  It is used only where it stands
-up to labelled rows it was not fitted on; else the model stays label-free.
+weight falls with the number of known anomalies.  It is used only where it stands up to labelled rows
+it was not fitted on; else the model stays label-free.
 """
 
 from __future__ import annotations
@@ -96,8 +96,8 @@ def fit_supervised(
     Rows of unknown label count as unknown, never as normal.  The decision rests on labelled rows
     that the head judged without having seen them, in up to five folds:
 
-    - it must rank known anomalies above the others better than chance, and counts the more the
-      less chance could do so (see :func:`weigh`), and
+    - it must rank known anomalies above the others better than chance, where a label-free score
+      that does so as well speaks for the labels (see :func:`weigh`), and
     - together with the label-free score its average precision must not certainly be below the
       label-free one's.
 
@@ -124,15 +124,14 @@ def fit_supervised(
         return Supervised(None, f"Label-free: {why} ({counted}).", {**metrics, "labels_used": 0.0})
     if anomalies == 1:
         used, finding = _agrees(rows)
-        share = 1.0
     else:
         evidence = _judged(rows, fitter, kernels, seed)
-        used, finding, share = evidence.convinces, evidence.sentence, evidence.share
+        used, finding = evidence.convinces, evidence.sentence
         metrics |= evidence.metrics
     metrics["labels_used"] = float(used)
     if not used:
         return Supervised(None, f"Label-free in spite of labels ({counted}): {finding}.", metrics)
-    head = fit_head(rows, fitter, seed, label_free_weight(share, anomalies))
+    head = fit_head(rows, fitter, seed, label_free_weight(anomalies))
     return Supervised(head, f"Labels shape the score ({counted}): {finding}.", metrics)
 
 
