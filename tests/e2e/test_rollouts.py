@@ -95,6 +95,10 @@ def test_a_canary_serves_step_by_step_and_is_taken_back_in_one(project: Path, cl
     assert answered == {1: 3_000 - rollout["answered"], 2: rollout["answered"]}
     assert steps["score"]["rows_by_challenger"] == rollout["answered"]
     assert answered[2] == pytest.approx(600, abs=100)
+    assert cli("scores", "read", "payments", "--json").json["rows_by_challengers"] == answered[2]
+    assert f"{answered[2]} were answered by versions rolled out" in " ".join(
+        cli("scores", "read", "payments").out.split()
+    )
     assert (rollout["verdict"], rollout["state"]) == ("advance", "production")
     assert serving(cli) == 2
 

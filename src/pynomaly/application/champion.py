@@ -66,8 +66,9 @@ class ModelLoader:
         production = self.records.production(pipeline.name)
         if production is None:
             raise NoChampionError(
-                f"pipeline '{pipeline.name}' has no champion: no model version passed its gates yet",
-                hint=f"train and release one: pynomaly run {pipeline.name}",
+                f"pipeline '{pipeline.name}' has no champion: no model version serves yet",
+                hint=f"train and release one: pynomaly run {pipeline.name}; take one that is staged "
+                f"further: pynomaly release {pipeline.name} --resume",
             )
         return deciding(pipeline, production), self.version(pipeline.name, production.version)
 

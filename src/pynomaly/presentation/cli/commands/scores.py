@@ -40,6 +40,7 @@ def read(
     session: Session, pipeline: str, out: str | None, overwrite: bool, model_version: int | None
 ) -> None:
     """Give the committed rows in force, whatever else lies in the folders."""
+    from pynomaly.domain.canaries import together
     from pynomaly.presentation.cli.render.scores import read_lines
     from pynomaly.settings import resolve_uri
 
@@ -49,13 +50,16 @@ def read(
     place = None if out is None else resolve_uri(out, Path.cwd())
     if place is not None:
         scores.write(entries, place, overwrite=overwrite)
+    outcomes = [entry.outcome for entry in entries if entry.outcome]
+    seen = [outcome.observed.seen for outcome in outcomes if outcome.observed]
     document = {
         "pipeline": pipeline,
         "model_version": entries[0].version.model_version,
         "policy_version": entries[0].version.policy_version,
         "out": place,
-        "rows": sum(entry.outcome.rows_scored for entry in entries if entry.outcome),
-        "flagged": sum(entry.outcome.rows_flagged for entry in entries if entry.outcome),
+        "rows": sum(outcome.rows_scored for outcome in outcomes),
+        "rows_by_challengers": together(seen).answered,
+        "flagged": sum(outcome.rows_flagged for outcome in outcomes),
         "partitions": [
             {
                 "source": entry.partition.source,

@@ -36,7 +36,12 @@ def read_lines(document: Facts) -> Iterator[RenderableType]:
     )
     if len(partitions) > _SHOWN:
         yield f"… and {number(len(partitions) - _SHOWN)} more partitions"
-    yield f"{number(document['rows'])} rows, {number(document['flagged'])} flagged"
+    told = f"{number(document['rows'])} rows, {number(document['flagged'])} flagged"
+    if others := document["rows_by_challengers"]:
+        told += (
+            f"; {number(others)} were answered by versions rolled out beside it: see model_version"
+        )
+    yield told
     if document["out"]:
         yield f"written to {clean(document['out'])}"
 
