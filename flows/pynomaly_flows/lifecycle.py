@@ -7,11 +7,13 @@ from pynomaly.domain.ledger import Output
 from pynomaly_flows.runs import Document, recorded_run
 from pynomaly_flows.scoring import score_batch
 from pynomaly_flows.tasks import (
+    conflicting_release,
     gate,
     plan,
     profile,
     promote,
     register,
+    serves,
     train,
     tune,
     validate,
@@ -29,6 +31,8 @@ def lifecycle(
 ) -> Document:
     """Validate, profile, tune, train, register, gate, promote, score.
 
+    While another release is on its way nothing is trained: the rows are scored, which moves it.
+
     Args:
         pipeline: Name of a configured pipeline.
         data: To train on and to score; the pipeline's source where None.
@@ -40,6 +44,11 @@ def lifecycle(
     with recorded_run("run", pipeline, run_id) as run:
         validated = validate(run.job, data, plan(run.job, data, output=output))
         run.profile = profile(run.job, validated.dataset)
+        if conflict := conflicting_release(run.job, "nothing was trained"):
+            # Scored rows are what moves a rollout, and nobody shall miss them meanwhile.
+            if serves(run.job):
+                score_batch(run.job, data, validated, output)
+            raise conflict
         choice = tune(run.job, validated.dataset)
         trained = train(run.job, validated.dataset, choice)
         version = register(run.job, validated, run.profile, choice, trained)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pynomaly.application.tune import Choice
     from pynomaly.application.validate import Validated
     from pynomaly.domain.datasets import Dataset
+    from pynomaly.domain.errors import ConflictError
     from pynomaly.domain.ledger import Output
     from pynomaly.domain.monitoring import Monitoring
     from pynomaly.domain.partitions import Plan
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from pynomaly.domain.rollouts import Stage, Strategy
 
 __all__ = [
+    "conflicting_release",
     "gate",
     "monitor",
     "plan",
@@ -39,6 +41,7 @@ __all__ = [
     "rolling_out",
     "rollout",
     "score",
+    "serves",
     "train",
     "tune",
     "validate",
@@ -171,6 +174,18 @@ def rollout(job: Job) -> Judged | None:
     judged = platform().judge_rollout(job.pipeline)
     platform().reconcile(job.pipeline)
     return judged
+
+
+def conflicting_release(job: Job, done: str) -> ConflictError | None:
+    """Return the error that another release is staged or rolled out, if one is."""
+    from pynomaly.application.gate import conflicting_release as conflict
+
+    return conflict(platform().records, job.pipeline, done)
+
+
+def serves(job: Job) -> bool:
+    """Whether the pipeline has a champion."""
+    return platform().records.production(job.pipeline) is not None
 
 
 def rolling_out(job: Job) -> bool:

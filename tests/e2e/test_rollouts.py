@@ -181,6 +181,13 @@ def test_a_staged_version_scores_silently_until_it_is_taken_further(
     again = cli("release", "payments", *DIRECT, "--json")
     assert again.code == 6
     assert "on its way already" in again.error
+    trained = len(cli("models", "list", "payments", "--json").json["models"])
+    whole = cli("run", "payments", "--data", "day.csv", *DIRECT, "--json")
+    assert whole.code == 6
+    assert "nothing was trained" in whole.error
+    assert whole.json["steps"]["score"]["rows_scored"] == 3_000
+    assert "train" not in whole.json["steps"]
+    assert len(cli("models", "list", "payments", "--json").json["models"]) == trained
     assert cli("release", "payments", "--resume", *DIRECT).code == 0
     status = cli("status", "payments", "--json").json["on_its_way"]
     assert (status["state"], status["to"]) == ("canary", "production")

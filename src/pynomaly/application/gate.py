@@ -33,7 +33,29 @@ from pynomaly.domain.releases import ModelVersion, Release
 from pynomaly.domain.rollouts import Stage, plan_rollout
 from pynomaly.domain.runs import Actor
 
-__all__ = ["GateVersion", "require_passed", "review_asked"]
+__all__ = ["GateVersion", "conflicting_release", "require_passed", "review_asked"]
+
+
+def conflicting_release(records: Records, pipeline: str, done: str) -> ConflictError | None:
+    """Return the error that a release is staged or rolled out, for there is one at a time.
+
+    Args:
+        records: Know.
+        pipeline: Whose.
+        done: What was done instead of releasing, for people.
+
+    Returns:
+        None where there is none, or it waits for approval: a newer one takes its place.
+    """
+    active = records.on_its_way(pipeline)
+    if active is None or active.state == "pending_approval":
+        return None
+    return ConflictError(
+        f"version {active.version} of '{pipeline}' is on its way already ({active.state}); {done}",
+        hint=f"wait for it: pynomaly releases watch {active.id}; take a staged one further: "
+        f"pynomaly release {pipeline} --resume; or give it up: "
+        f"pynomaly releases abort {active.id} --reason …",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +99,8 @@ class GateVersion:
             IntegrityError: The registry's bytes are not what was registered, or the held-out rows
                 not those of the training.
         """
-        active = self.records.on_its_way(pipeline.name)
-        if active is not None and active.state != "pending_approval":
-            raise ConflictError(
-                f"version {active.version} of '{pipeline.name}' is on its way already "
-                f"({active.state}); nothing was gated",
-                hint=f"wait for it: pynomaly releases watch {active.id}; take a staged one further: "
-                f"pynomaly release {pipeline.name} --resume; or give it up: "
-                f"pynomaly releases abort {active.id} --reason …",
-            )
+        if conflict := conflicting_release(self.records, pipeline.name, "nothing was gated"):
+            raise conflict
         challenger = self.loader.version(pipeline.name, version)
         production = self.records.production(pipeline.name)
         champion = production.version if production else None
