@@ -73,7 +73,7 @@ class Started:
             assert self.process.pid is not None
             os.kill(self.process.pid, number)
 
-    def ended(self, seconds: float = 30) -> int:
+    def ended(self, seconds: float = 120) -> int:
         """Wait for the end and return the exit code."""
         self.process.join(seconds)
         if self.process.exitcode is None:
