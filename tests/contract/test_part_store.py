@@ -603,6 +603,8 @@ def test_a_table_of_somebody_else_is_left_alone(table):
     with pytest.raises(OutputNotWritableError, match=r"'_part' of .* is not there") as caught:
         write(table, f"{KEY}-1", TABLE)
     assert "another table" in caught.value.hint
+    assert sa.inspect(table.engine).get_table_names().count(f"{table.name}_parts") == 0
+    assert list(STORE.stored(table.target)) == []
     table.run(f"INSERT INTO \"{table.name}\" VALUES ('theirs')")
     assert STORE.occupied(table.target)
     assert [tuple(row) for row in table.run(f'SELECT * FROM "{table.name}"')] == [("theirs",)]

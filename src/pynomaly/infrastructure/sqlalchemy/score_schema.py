@@ -100,14 +100,15 @@ def make_tables(table: ScoreTarget, connection: sa.Connection, layout: pa.Schema
             column["name"]: column["type"].compile(connection.dialect)
             for column in sa.inspect(connection).get_columns(table.table, table.schema)
         }
-    for column in rows.columns:
-        expected = column.type.compile(connection.dialect)
-        if found.get(column.name) != expected:
-            is_there = found.get(column.name, "not there")
-            raise OutputNotWritableError(
-                f"the column {column.name!r} of {table} is {is_there}, should be {expected}",
-                hint="choose another table, or ALTER this one",
-            )
+        # Inside the transaction: beside somebody else's table no table of ours stays.
+        for column in rows.columns:
+            expected = column.type.compile(connection.dialect)
+            if found.get(column.name) != expected:
+                is_there = found.get(column.name, "not there")
+                raise OutputNotWritableError(
+                    f"the column {column.name!r} of {table} is {is_there}, should be {expected}",
+                    hint="choose another table, or ALTER this one",
+                )
 
 
 def delete_part(table: ScoreTarget, connection: sa.Connection, name: str) -> None:
