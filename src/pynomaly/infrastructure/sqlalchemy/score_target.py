@@ -29,8 +29,8 @@ _TABLE = re.compile(r"(?:([A-Za-z_]\w{0,62})\.)?([A-Za-z_]\w{0,47})", re.ASCII)
 _SECRETS = ("password", "sslpassword")
 _BUSY_SECONDS = 30
 _CONNECT_SECONDS = 10
-_BUSY_STATES = ("55P03", "40P01", "25P03", "57P01")
-"""PostgreSQL: lock not available, deadlock, idle in transaction, terminated by somebody."""
+_BUSY_STATES, _ENDED_STATES = ("55P03", "40P01"), ("25P03", "57P01")
+"""PostgreSQL: lock not available, deadlock; idle in transaction, terminated by somebody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,11 +168,16 @@ class ScoreTarget:
         except SQLAlchemyError as error:
             cause = error.orig if isinstance(error, DBAPIError) else error
             reason = next(iter(str(cause).strip().splitlines()), type(cause).__name__)
-            busy = getattr(cause, "sqlstate", None) in _BUSY_STATES or "is locked" in reason
-            if busy:
+            state = getattr(cause, "sqlstate", None)
+            if state in _ENDED_STATES:
+                raise ConflictError(
+                    f"cannot {verb} {self}: the server ended the connection ({reason})",
+                    hint="try again",
+                ) from error
+            if state in _BUSY_STATES or "is locked" in reason:
                 raise ConflictError(
                     f"cannot {verb} {self}: others kept it locked ({reason})",
-                    hint="try again; use PostgreSQL for many writers",
+                    hint="try again" + "; use PostgreSQL for many writers" * self.is_sqlite,
                 ) from error
             raise OutputNotWritableError(
                 f"cannot {verb} {self}: {reason}",
