@@ -33,7 +33,8 @@ def test_forty_killed_workers_lose_and_repeat_no_row(scoring_project: Path) -> N
     chance = random.Random(20)
 
     def start() -> Started:
-        return Started("new.parquet", project=project, **settings(75))
+        # Killed workers are known to be dead at once; slow ones must not lose their leases.
+        return Started("new.parquet", project=project, **settings(75, lease_seconds=60))
 
     crowd, killed = [start() for _ in range(4)], []
     while len(killed) < 40:
