@@ -166,7 +166,7 @@ def _draw(labels: Floats, rng: np.random.Generator, *, bootstrap: bool) -> tuple
     missing = 0
     if len(normal) < max(_FEWEST_NEGATIVES, len(anomalies)):
         missing = min(_STAND_INS_PER_ANOMALY * len(anomalies), _MOST_NEGATIVES) - len(normal)
-    stand_ins = rng.choice(unknown, max(0, min(missing, len(unknown))), replace=False)
+    stand_ins = rng.choice(unknown, min(missing, len(unknown)), replace=False)
     others = np.concatenate([normal, stand_ins])
     if bootstrap:
         anomalies = rng.choice(anomalies, len(anomalies))

@@ -247,8 +247,8 @@ class SqlLedger:
 
     def wrote(self, target: str) -> bool:
         """Whether a job or a partition of the ledger has this target."""
-        query = sa.select(jobs.c.seq).where(jobs.c.target == target).limit(1)
-        return bool(self._all(query) or self.pipelines(target))
+        columns = (jobs.c.target, partitions.c.target)
+        return any(self._all(sa.select(c).where(c == target).limit(1)) for c in columns)
 
     def pipelines(self, target: str) -> tuple[str, ...]:
         """Return the pipelines that have partitions with this target, sorted."""
