@@ -138,17 +138,20 @@ class Progress:
     def __init__(self, job: Job, name: str) -> None:
         from prefect.artifacts import create_progress_artifact
 
-        created = create_progress_artifact(
-            0.0, key=_key(job, name), description=f"{name.capitalize()} of {job.pipeline}"
-        )
+        self._title = f"{name.capitalize()} of {job.pipeline}"
+        created = create_progress_artifact(0.0, key=_key(job, name), description=self._title)
         assert isinstance(created, UUID)  # it would be awaitable in an async flow only
         self._id = created
 
-    def at(self, share: float) -> None:
-        """Move the bar to ``share``, 0–1."""
+    def at(self, done: int, of: int, how: str = "") -> None:
+        """Move the bar to ``done`` of ``of`` and say how it goes (", 1,000 rows/s")."""
         from prefect.artifacts import update_progress_artifact
 
-        update_progress_artifact(self._id, min(share, 1.0) * 100)
+        update_progress_artifact(
+            self._id,
+            min(done / of, 1.0) * 100 if of else 100.0,
+            description=f"{self._title}: {done:,} of {of:,}{how}",
+        )
 
 
 def _rounded(value: float | None) -> float | None:

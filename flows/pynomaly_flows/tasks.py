@@ -101,7 +101,7 @@ def _trial_listener(job: Job, pipeline: Pipeline) -> Callable[[Trial], None]:
         certified = detector(trial.detector).certified
         emit(Event("progress", "tune", {**asdict(trial), "certified": certified, "of": planned}))
         if progress:
-            progress.at((trial.number + 1) / planned)
+            progress.at(trial.number + 1, planned)
 
     return on_trial
 
@@ -212,7 +212,8 @@ def _row_listener(job: Job, of: int) -> Callable[[int], None]:
         emit(Event("progress", "score", facts))
         if progress and (rows >= of or now - shown > _PROGRESS_SECONDS):
             shown = now
-            progress.at(rows / of if of else 1.0)
+            remaining = f", {left:,.0f} s left" if left and rows < of else ""
+            progress.at(rows, of, f", {speed:,.0f} rows/s{remaining}")
 
     return on_rows
 

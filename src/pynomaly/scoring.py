@@ -10,13 +10,15 @@ from pynomaly.learning import Learning
 if TYPE_CHECKING:
     from pynomaly.application.champion import ModelLoader
     from pynomaly.application.find_challenger import FindChallenger
-    from pynomaly.application.keep_scores import PruneScores, VerifyScores
     from pynomaly.application.plan_scoring import PlanScoring
     from pynomaly.application.ports.partitions import PartStore
+    from pynomaly.application.prune_scores import ForgetPlace, PruneScores
     from pynomaly.application.read_scores import ReadScores
     from pynomaly.application.score import Compute, ScoreSnapshot
+    from pynomaly.application.score_output import ScoreOutput
     from pynomaly.application.score_partition import ScorePartition
     from pynomaly.application.score_work import Workers
+    from pynomaly.application.verify_scores import VerifyScores
     from pynomaly.settings import Settings
 
 __all__ = ["Scoring", "scoring_workers"]
@@ -49,11 +51,17 @@ class Scoring(Learning):
             self.partitions,
             self.ledger,
             self.loader,
-            self.parts,
+            self.score_output,
             self.records,
-            self.settings.home / "scores",
             self.settings.scoring.partition_rows,
         )
+
+    @cached_property
+    def score_output(self) -> ScoreOutput:
+        """Settle where scores go."""
+        from pynomaly.application.score_output import ScoreOutput
+
+        return ScoreOutput(self.ledger, self.parts, self.read_scores, self.settings.home / "scores")
 
     @cached_property
     def score_partition(self) -> ScorePartition[PartStore]:
@@ -98,13 +106,11 @@ class Scoring(Learning):
             self.records,
             self.loader,
             self.partitions,
-            self.parts,
-            self.read_scores,
+            self.score_output,
             self.datasets,
             self.kernels,
             self.compute,
             self.find_challenger,
-            self.settings.home / "scores",
             self.settings.scoring.batch_rows,
             self.settings.scoring.workers,
             self.settings.scoring.memory_mib,
@@ -120,13 +126,20 @@ class Scoring(Learning):
     @cached_property
     def verify_scores(self) -> VerifyScores:
         """Compare stored scores with the ledger."""
-        from pynomaly.application.keep_scores import VerifyScores
+        from pynomaly.application.verify_scores import VerifyScores
 
         return VerifyScores(self.ledger, self.parts, self.settings.home / "scores")
 
     @cached_property
     def prune_scores(self) -> PruneScores:
         """Remove scores nothing refers to any more."""
-        from pynomaly.application.keep_scores import PruneScores
+        from pynomaly.application.prune_scores import PruneScores
 
         return PruneScores(self.ledger, self.parts, self.records)
+
+    @cached_property
+    def forget_place(self) -> ForgetPlace:
+        """Give up a place for scores."""
+        from pynomaly.application.prune_scores import ForgetPlace
+
+        return ForgetPlace(self.ledger, self.parts)

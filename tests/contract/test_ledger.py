@@ -698,7 +698,12 @@ class TestKeeping:
         opened(ledger, 1, A0)
         ledger.open_job(job(2, pipeline="logins"), [replace(entry(B0), pipeline="logins")])
         opened(ledger, 3, B1, target="/elsewhere")
-        assert ledger.pipelines("/scores") == ("logins", "payments")
+        below = replace(entry(A1), pipeline="below", target="/scores/date=1")
+        beside = replace(entry(A2), pipeline="beside", target="/Scores/2")
+        ledger.open_job(job(4, pipeline="below", target="/scores/date=1"), [below])
+        ledger.open_job(job(5, pipeline="beside", target="/Scores/2"), [beside])
+        assert ledger.pipelines("/scores") == ("below", "logins", "payments")
+        assert ledger.pipelines("/scores/date=1") == ("below",)
         assert ledger.pipelines("/nowhere") == ()
 
     def test_what_somebody_works_on_is_not_forgotten(self, ledger):

@@ -15,9 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from command_line import frame
+from pynomaly.application.destinations import refuse_shared_places
 from pynomaly.application.validate import Validated
 from pynomaly.bootstrap import Platform, build
 from pynomaly.domain.errors import (
+    ConfigurationError,
     OutputExistsError,
     PartitionsFailedError,
     SourceChangedError,
@@ -337,3 +339,37 @@ def test_a_file_mended_after_its_validation_is_not_taken_for_damaged(
         folder.scored(kept)
     assert folder.score(folder.plan(incremental=False)) == 100
     assert pq.read_metadata(folder.folder / "b.parquet").num_rows == 50
+
+
+def test_what_cannot_be_written_is_refused_before_anything_is_read(
+    folder: Folder, table: Table, tmp_path: Path
+) -> None:
+    folder.write("a.parquet", ROWS[:50])
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "notes.txt").write_text("somebody's")
+    (tmp_path / "theirs.csv").write_text("somebody's")
+    for output, kind, message in [
+        (Output(str(foreign)), OutputExistsError, "holds something that Pynomaly did not write"),
+        (Output(str(tmp_path / "theirs.csv")), OutputExistsError, "exists already"),
+        (Output(f"{folder.spec.uri}/scores"), ConfigurationError, "lies within what is read"),
+        (Output(f"{folder.spec.uri}/s.csv"), ConfigurationError, "lies within what is read"),
+        (Output(keep=("nope",)), ConfigurationError, "column 'nope' cannot be kept"),
+        (Output(str(tmp_path / "s.csv"), partition_by="n"), ConfigurationError, "cannot be divi"),
+    ]:
+        folder.output = output
+        with pytest.raises(kind, match=message):
+            folder.plan(incremental=False)
+
+    table.add(0, 10)
+    table.output = Output(f"sqlite:///{table.file}#rows")
+    with pytest.raises(OutputExistsError) as refusal:
+        table.plan(incremental=False)
+    assert "another table" in str(refusal.value.hint)  # --overwrite would not help
+
+
+def test_two_prefixes_of_a_bucket_lie_in_one_another_or_not() -> None:
+    refuse_shared_places("s3://lake/in", {"--out": "s3://lake/inside"})
+    refuse_shared_places("s3://lake/in/*.csv", {"--out": "s3://lake/in/scores"})
+    with pytest.raises(ConfigurationError, match="lies within what is read: s3://lake/in"):
+        refuse_shared_places("s3://lake/in", {"--out": "s3://lake/in/scores"})

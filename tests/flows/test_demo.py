@@ -1,6 +1,7 @@
 """The demo: real data, one batch broken, one drifted, and the truth kept apart."""
 
 import csv
+import re
 
 import pytest
 
@@ -106,10 +107,12 @@ def test_the_demo_runs_the_lifecycle_under_prefect_and_finds_anomalies_without_l
     assert (tmp_path / "conf" / "pipelines" / f"{PIPELINE}.yaml").exists()
     assert "unrecorded_task_runs" not in str([e.facts for e in events])
     assert _unfinished_task_runs() == []
-    assert _artifact_keys() >= {
+    artifacts = _artifacts()
+    assert artifacts.keys() >= {
         "biopsies-validation", "biopsies-gates", "biopsies-model", "biopsies-report",
         "biopsies-trials", "biopsies-rows",
     }  # fmt: skip
+    assert re.fullmatch(r"Rows of biopsies: \d+ of \d+, [\d,]+ rows/s", artifacts["biopsies-rows"])
 
 
 def _unfinished_task_runs():
@@ -124,8 +127,8 @@ def _unfinished_task_runs():
     return [run.name for run in found if not run.state.is_completed()]
 
 
-def _artifact_keys():
+def _artifacts():
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
-        return {artifact.key for artifact in client.read_artifacts() if artifact.key}
+        return {found.key: found.description for found in client.read_artifacts() if found.key}

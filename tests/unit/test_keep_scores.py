@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,11 +13,13 @@ import pytest
 import sqlalchemy as sa
 
 from pynomaly import adapters
-from pynomaly.application.keep_scores import PruneScores, VerifyScores
 from pynomaly.application.ports.ledger import Ledger
-from pynomaly.application.ports.partitions import PartStore
+from pynomaly.application.ports.partitions import PartStore, StoredPart
 from pynomaly.application.ports.records import Records
+from pynomaly.application.prune_scores import ForgetPlace, PruneScores
 from pynomaly.application.read_scores import ReadScores
+from pynomaly.application.verify_scores import VerifyScores
+from pynomaly.domain.errors import ConflictError, SourceNotFoundError, UsageError
 from pynomaly.domain.identifiers import new_id
 from pynomaly.domain.ledger import Entry, Outcome, ScoreJob, ScoreVersion, partition_key
 from pynomaly.domain.partitions import Partition
@@ -254,15 +256,16 @@ def test_orphans_go_with_the_last_scores_of_a_place(scores: Scores) -> None:
     assert scores.read("payments") == rows("d1")
 
 
-def test_scores_below_a_place_are_another_places(scores: Scores) -> None:
+@pytest.mark.parametrize("below", ["refunds", "date=2026", "date=2026/refunds"])
+def test_scores_below_a_place_are_another_places(scores: Scores, below: str) -> None:
     outer = scores.target
     scores.finish(scores.open("payments", "d1"))
-    scores.target = f"{outer}/refunds"
+    scores.target = f"{outer}/{below}"
     scores.work(scores.open("refunds", "r1"))
     VerifyScores(scores.ledger, scores.store, Path(outer).parent)("payments", repair=True)
     assert scores.read("refunds") == rows("r1")
 
-    scores.target = f"{outer}/v2"
+    scores.target = f"{outer}/version=2"
     scores.finish(scores.open("payments", "d1", version=SECOND))
     assert (
         PruneScores(scores.ledger, scores.store, scores.records)("payments", versions=1).partitions
@@ -271,6 +274,82 @@ def test_scores_below_a_place_are_another_places(scores: Scores) -> None:
 
     assert scores.read("payments") == rows("d1")
     assert scores.read("refunds") == rows("r1")
+
+
+def test_a_dry_run_only_counts(scores: Scores) -> None:
+    prune = PruneScores(scores.ledger, scores.store, scores.records)
+    scores.work(scores.open("payments", "d1", "d2"))
+    scores.work(scores.open("payments", "d1", "d3"))
+
+    would = prune("payments", versions=1, dry_run=True)
+    assert would == prune("payments", versions=1, dry_run=True)
+    assert would.partitions == 1
+    assert would == prune("payments", versions=1)
+    assert scores.read("payments") == rows("d1", "d3")
+
+
+def test_a_place_that_cannot_be_read_hides_no_damage_elsewhere(
+    scores: Scores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, gone = scores.target, f"{scores.target}-gone"
+    scores.work(scores.open("payments", "d1"))
+    with scores.store.writer(place, f"{'f' * 32}-7") as orphan:
+        orphan.write(pa.table({"id": ["killed before it could commit"]}))
+    scores.target = gone
+    scores.work(scores.open("payments", "e1", "e2"))
+    verify = VerifyScores(scores.ledger, scores.store, Path(place).parent)
+    stored = type(scores.store).stored
+
+    def unreachable(store: PartStore, target: str) -> Iterator[StoredPart]:
+        if target == gone:
+            raise SourceNotFoundError(f"cannot read {target}: no such host")
+        return stored(store, target)
+
+    monkeypatch.setattr(type(scores.store), "stored", unreachable)
+    found = verify("payments", repair=True)
+    assert (found.partitions, found.rows, found.damaged) == (1, ROWS, ())
+    assert found.orphans == (orphan.parts[0].uri,)
+    (unread,) = found.unreadable
+    assert (unread.target, unread.partitions) == (gone, 2)
+    assert "no such host" in unread.problem
+    assert not Path(orphan.parts[0].uri).exists()
+
+    forget = ForgetPlace(scores.ledger, scores.store)
+    assert forget("payments", gone).rows == 2 * ROWS
+    assert verify("payments").unreadable == ()
+    assert scores.read("payments") == rows("d1")
+    assert len(list(Path(gone).iterdir())) == 2
+    with pytest.raises(UsageError, match="has written no scores to") as error:
+        forget("payments", gone)
+    assert place in str(error.value)
+
+
+def test_a_place_somebody_writes_to_is_not_forgotten(scores: Scores) -> None:
+    job = scores.open("payments", "d1", "d2")
+    lease = scores.ledger.lease(job, "host:1:x", 60.0)
+    assert lease is not None
+    with pytest.raises(ConflictError, match="1 partitions of"):
+        ForgetPlace(scores.ledger, scores.store)("payments", scores.target)
+    with scores.store.writer(scores.target, f"{lease.key[:32]}-{lease.fence}") as output:
+        output.write(pa.table({"id": rows("d1")}))
+    scores.ledger.commit(lease, Outcome(ROWS, ROWS, 0, 0, output.parts))
+    assert scores.read("payments") == rows("d1")
+
+
+def test_an_old_policy_can_be_read_beside_the_new_one(scores: Scores) -> None:
+    scores.finish(scores.open("payments", "d1", version=replace(FIRST, policy_version="strict")))
+    scores.finish(scores.open("payments", "d1", version=FIRST))
+    reader = ReadScores(scores.ledger, scores.store, adapters.output_sinks(), scores.records)
+
+    def policies(*asked: object) -> set[str]:
+        return {entry.version.policy_version for entry in reader.current("payments", *asked)}
+
+    assert policies() == policies(1) == policies(None, "policy") == {"policy"}
+    assert policies(None, "strict") == policies(1, "strict") == {"strict"}
+    with pytest.raises(UsageError) as error:
+        policies(2, "strict")
+    assert "no scores by model version 2 and policy strict" in str(error.value)
+    assert "version 1 under policy policy, version 1 under policy strict" in str(error.value)
 
 
 def test_a_job_that_comes_to_a_freed_place_keeps_its_parts(scores: Scores) -> None:

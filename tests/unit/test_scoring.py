@@ -11,6 +11,7 @@ import pytest
 from pynomaly import adapters
 from pynomaly.application.read_scores import ReadScores
 from pynomaly.application.score import ScoreSnapshot
+from pynomaly.application.score_output import ScoreOutput
 from pynomaly.application.score_partition import ScorePartition
 from pynomaly.application.score_work import Workers
 from pynomaly.application.validate import Validated
@@ -56,13 +57,11 @@ def scored(
         records,
         champion,  # type: ignore[arg-type]
         reader,
-        store,
-        ReadScores(ledger, store, sinks, records),
+        ScoreOutput(ledger, store, ReadScores(ledger, store, sinks, records), folder / "scores"),
         ParquetDatasetStore(folder / "staged", open_local_target),
         KERNELS,
         Workers(ledger, ScorePartition(reader, store, KERNELS), workers, 60.0),
         lambda pipeline, version: None,  # type: ignore[arg-type]  # nothing is rolled out
-        folder / "scores",
         batch_rows,
         workers,
         None,

@@ -15,6 +15,7 @@ from pynomaly.application.find_challenger import Absent, FindChallenger
 from pynomaly.application.judge_rollout import JudgeRollout
 from pynomaly.application.read_scores import ReadScores
 from pynomaly.application.score import Scored, ScoreSnapshot
+from pynomaly.application.score_output import ScoreOutput
 from pynomaly.application.score_partition import ScorePartition
 from pynomaly.application.score_work import Workers
 from pynomaly.application.validate import Validated
@@ -95,12 +96,14 @@ def beside(tmp_path: Path) -> Callable[..., Beside]:
         told: list[Scored] = []
         reader, store = adapters.partition_reader(), adapters.part_store()
         sinks = TableSinks(local=open_local_target, s3=open_local_target)
+        read = ReadScores(ledger, store, sinks, records)
         score = ScoreSnapshot(
-            ledger, records, champion, reader, store, ReadScores(ledger, store, sinks, records),  # type: ignore[arg-type]
+            ledger, records, champion, reader,  # type: ignore[arg-type]
+            ScoreOutput(ledger, store, read, tmp_path / "scores"),
             ParquetDatasetStore(tmp_path / "staged", open_local_target), KERNELS,
             Workers(ledger, ScorePartition(reader, store, KERNELS), 1, 60.0),
             FindChallenger(records, Loader()),  # type: ignore[arg-type]
-            tmp_path / "scores", 1_000, 1, None,
+            1_000, 1, None,
         )  # fmt: skip
 
         def scored(*files: str, out: str = "out.parquet") -> pa.Table:

@@ -34,6 +34,11 @@ def refuse_shared_places(source: str, outputs: Mapping[str, str | None]) -> None
             )
     for name, place in wanted.items():
         read = _read_there(source, place)
+        if read is not None and not _same(read, place):
+            raise ConfigurationError(
+                f"{name} {place} lies within what is read: {read}",
+                hint="write elsewhere: what is written there would be read the next time",
+            )
         if read is not None:
             raise ConfigurationError(
                 f"{name} {place} would replace what is read: {read}",
@@ -45,10 +50,10 @@ def _read_there(source: str, place: str) -> str | None:
     """Return the file or folder of a source that an output would replace or change."""
     path = source.removeprefix(_SQLITE)
     if _is_url(path) or _is_url(place):
-        return path if path == place else None
+        within = path.startswith("s3://") and place.startswith(f"{path.rstrip('/')}/")
+        return path if path == place or within else None
     if Path(path).is_dir():
-        target = Path(place).resolve()
-        return path if target.exists() and target.is_relative_to(Path(path).resolve()) else None
+        return path if Path(place).resolve().is_relative_to(Path(path).resolve()) else None
     # Path.glob takes no absolute patterns.
     found = [path] if Path(path).exists() else glob.glob(path, recursive=True)  # noqa: PTH207
     return next((file for file in found if _same(file, place)), None)

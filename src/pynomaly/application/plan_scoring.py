@@ -3,38 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from pynomaly.application.champion import ModelLoader
 from pynomaly.application.ports.ledger import Ledger
-from pynomaly.application.ports.partitions import PartitionReader, PartStore
+from pynomaly.application.ports.partitions import PartitionReader
 from pynomaly.application.ports.records import Records
-from pynomaly.application.read_scores import is_file, looks_like_a_file
+from pynomaly.application.score_output import ScoreOutput
+from pynomaly.application.score_partition import refuse_kept
 from pynomaly.domain.decision import policy_version
-from pynomaly.domain.errors import SourceChangedError, UnsupportedFormatError
+from pynomaly.domain.errors import SourceChangedError
 from pynomaly.domain.increments import INCREMENT, reach
 from pynomaly.domain.ledger import Output, ScoreVersion
 from pynomaly.domain.partitions import Partition, Plan
 from pynomaly.domain.pipelines import Pipeline, SourceSpec
 from pynomaly.domain.releases import ModelVersion
 
-__all__ = ["PlanScoring", "gone", "parts_target", "refuse_overtaken", "score_version"]
+__all__ = ["PlanScoring", "gone", "refuse_overtaken", "score_version"]
 
 
 def score_version(pipeline: Pipeline, model: ModelVersion) -> ScoreVersion:
     """Return what turns rows into scores and alerts: a registered model and the policy."""
     return ScoreVersion(model.version, model.manifest_digest, policy_version(pipeline.decision))
-
-
-def parts_target(store: PartStore, folder: Path, pipeline: str, output: Output) -> str:
-    """Return where the parts of an output go: below ``folder`` where it names no place for them.
-
-    Raises:
-        ConfigurationError: A target that holds a password, or names no table.
-        UnsupportedFormatError: No such kind of target.
-    """
-    own = output.out is None or is_file(output.out)
-    return store.resolve(str(folder / pipeline) if own else output.out or "")
 
 
 def gone(
@@ -114,18 +103,16 @@ class PlanScoring:
         reader: Divides it.
         ledger: Knows what was scored.
         loader: Knows the champion.
-        store: Knows the places of parts.
+        outputs: Settles where the scores go.
         records: Know which runs have ended.
-        scores_folder: For outputs nobody gave a place.
         partition_rows: Aim for the rows of a partition.
     """
 
     reader: PartitionReader
     ledger: Ledger
     loader: ModelLoader
-    store: PartStore
+    outputs: ScoreOutput
     records: Records
-    scores_folder: Path
     partition_rows: int
 
     def __call__(
@@ -145,25 +132,41 @@ class PlanScoring:
             incremental: Only what is new to the champion and to the place where its scores go:
                 rows above the watermark that was reached where the source has one, else files
                 that are not in force as they are.
-            output: Where the scores go.
+            output: Where the scores go; None where nothing is to be scored.
             run_id: Of a run that may have been interrupted: what it has committed without coming
                 to its end counts as new, so that it ends by itself (and is not scored again).
 
         Raises:
             UnsupportedFormatError: The output is named like a file of a kind we do not write.
+            OutputExistsError: The output holds something we did not write.
+            ConfigurationError: The output would be read as input, or a column cannot be kept.
             NoChampionError: ``incremental``, and nothing has been promoted.
             SourceNotFoundError: Missing, or access denied.
             MalformedSourceError: No usable table.
         """
-        output = output or Output()
-        self._refuse_misnamed(output)
+        if output is not None:
+            self.outputs.admit(pipeline.name, output, self.reader.place(spec))
+        plan = self._plan(pipeline, spec, incremental, output or Output(), run_id)
+        if output is not None:
+            columns = tuple(name for name, _ in plan.columns)
+            refuse_kept(pipeline, columns, output.kept_beside(pipeline.keys))
+        return plan
+
+    def _plan(
+        self,
+        pipeline: Pipeline,
+        spec: SourceSpec,
+        incremental: bool,
+        output: Output,
+        run_id: str | None,
+    ) -> Plan:
         key = pipeline.id_columns[0] if len(pipeline.id_columns) == 1 else None
         if not incremental:
             return self.reader.plan(
                 spec, partition_rows=self.partition_rows, key=key, watermark=spec.watermark
             )
         version = score_version(*self.loader.champion(pipeline))
-        target = parts_target(self.store, self.scores_folder, pipeline.name, output)
+        target = self.outputs.target(pipeline.name, output)
         besides = run_id if run_id and not self.records.batches_of(run_id) else None
         above = None
         if spec.watermark is not None:
@@ -191,18 +194,6 @@ class PlanScoring:
         # Files without a row alone are no batch; they end their scores with the next that has one.
         has_rows = any(partition.rows != 0 for partition in partitions)
         return replace(plan, partitions=partitions if has_rows else ())
-
-    def _refuse_misnamed(self, output: Output) -> None:
-        """Refuse what would become a folder although it is named like a file."""
-        if output.out is None or not looks_like_a_file(output.out):
-            return
-        target = self.store.resolve(output.out)
-        if not (self.ledger.wrote(target) or self.store.occupied(target)):
-            raise UnsupportedFormatError(
-                f"{output.out} is named like a file, but not like one that scores are written to",
-                hint="name a file .parquet, .csv or .jsonl; if a folder is meant, end it with a "
-                f"slash: {output.out}/",
-            )
 
     def _in_force(
         self, pipeline: Pipeline, version: ScoreVersion, target: str | None = None

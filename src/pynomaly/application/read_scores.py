@@ -66,26 +66,39 @@ class ReadScores:
     sinks: OutputSinks
     records: Records
 
-    def current(self, pipeline: str, model_version: int | None = None) -> tuple[Entry, ...]:
+    def current(
+        self,
+        pipeline: str,
+        model_version: int | None = None,
+        policy_version: str | None = None,
+    ) -> tuple[Entry, ...]:
         """Return the committed partitions in force, wherever they were written.
 
         Args:
             pipeline: Which pipeline.
             model_version: Of an earlier version still kept; the one that counts where None
                 (:func:`pynomaly.application.in_force.score_versions`).
+            policy_version: Of an earlier decision policy; the one that counts where None.
 
         Raises:
-            UsageError: Nothing is committed (of that version).
+            UsageError: Nothing is committed (of that version, of that policy).
         """
+        others: dict[str, None] = {}
         for version in score_versions(self.ledger, self.records, pipeline):
-            if model_version not in (None, version.model_version):
+            if not (entries := self.ledger.current(pipeline, version)):
                 continue
-            if entries := self.ledger.current(pipeline, version):
+            if model_version in (None, version.model_version) and policy_version in (
+                None,
+                version.policy_version,
+            ):
                 return entries
-        if model_version is not None:
+            others[f"version {version.model_version} under policy {version.policy_version}"] = None
+        if others:
+            asked = [f"model version {model_version}"] if model_version is not None else []
+            asked += [f"policy {policy_version}"] if policy_version is not None else []
             raise UsageError(
-                f"pipeline '{pipeline}' has no scores by model version {model_version}",
-                hint=f"list what there is: pynomaly history {pipeline}",
+                f"pipeline '{pipeline}' has no scores by {' and '.join(asked)}",
+                hint=f"it has scores by {', '.join(others)}",
             )
         raise UsageError(
             f"pipeline '{pipeline}' has no committed scores",

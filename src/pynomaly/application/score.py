@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -21,7 +20,6 @@ from pynomaly.application.contest import Challenger
 from pynomaly.application.find_challenger import Absent, FindChallenger
 from pynomaly.application.plan_scoring import (
     gone,
-    parts_target,
     refuse_overtaken,
     score_version,
 )
@@ -29,10 +27,10 @@ from pynomaly.application.planned_source import read_again
 from pynomaly.application.ports.data import DatasetStore
 from pynomaly.application.ports.learning import Kernels
 from pynomaly.application.ports.ledger import Ledger
-from pynomaly.application.ports.partitions import PartitionReader, PartStore
+from pynomaly.application.ports.partitions import PartitionReader
 from pynomaly.application.ports.records import Records
-from pynomaly.application.read_scores import ReadScores, is_file
 from pynomaly.application.refused_rows import refused_rows, refused_within
+from pynomaly.application.score_output import ScoreOutput
 from pynomaly.application.score_partition import PartitionWork, refuse_kept
 from pynomaly.application.score_work import JobWork, Slice
 from pynomaly.application.scoring_rows import score_matrix
@@ -40,9 +38,7 @@ from pynomaly.application.validate import Validated
 from pynomaly.domain.canaries import together
 from pynomaly.domain.decision import Line
 from pynomaly.domain.errors import (
-    ConfigurationError,
     MalformedSourceError,
-    OutputExistsError,
     PartitionsFailedError,
 )
 from pynomaly.domain.identifiers import new_id
@@ -90,13 +86,11 @@ class ScoreSnapshot:
         records: What was done.
         loader: Fetches the champion.
         reader: Reads partitions.
-        store: Keeps parts.
-        scores: Copies them into one file.
+        outputs: Settles where parts go, and copies them into one file.
         datasets: Refused rows.
         kernels: Score.
         compute: Works off the job.
         challenger: Finds what is rolled out beside the champion.
-        scores_folder: For outputs nobody gave a place.
         batch_rows: Rows of a batch at most.
         workers: Partitions in progress at once in a process.
         memory_mib: That batches must fit into; None for no bound but ``batch_rows``.
@@ -106,13 +100,11 @@ class ScoreSnapshot:
     records: Records
     loader: ModelLoader
     reader: PartitionReader
-    store: PartStore
-    scores: ReadScores
+    outputs: ScoreOutput
     datasets: DatasetStore
     kernels: Kernels
     compute: Compute
     challenger: FindChallenger
-    scores_folder: Path
     batch_rows: int
     workers: int
     memory_mib: int | None
@@ -147,12 +139,12 @@ class ScoreSnapshot:
         """
         plan = validated.plan
         columns = tuple(name for name, _ in plan.columns)
-        kept = tuple(name for name in output.passed_through if name not in pipeline.keys)
+        kept = output.kept_beside(pipeline.keys)
         refuse_kept(pipeline, columns, kept)
         pipeline, registered = self.loader.champion(pipeline)
         model = self.loader.load(registered)
         version = score_version(pipeline, registered)
-        target = self._target(pipeline, output)
+        target = self.outputs.admit(pipeline.name, output, plan.uri)
         refuse_overtaken(self.ledger, plan, pipeline, version, target, besides=run_id)
         refused = refused_rows(self.datasets, validated.dataset.quarantine_uri)
         found = self.challenger(pipeline, registered)
@@ -201,7 +193,7 @@ class ScoreSnapshot:
         before = self.ledger.progress(job.id)
         done = _Done(on_rows, before.rows_in)
         self.compute(JobWork(job.id, work, slices), done.add)
-        batch = account(job, validated, output, ledger=self.ledger, scores=self.scores)
+        batch = account(job, validated, output, ledger=self.ledger, scores=self.outputs.scores)
         self.records.add_batch(batch)
         if isinstance(found, Absent):
             return Scored(batch, absent=found, done_before=before.rows_scored)
@@ -213,25 +205,6 @@ class ScoreSnapshot:
         outcomes = [entry.outcome for entry in self.ledger.entries_of(job.id)]
         seen = [outcome.observed.seen for outcome in outcomes if outcome and outcome.observed]
         return together(seen).answered
-
-    def _target(self, pipeline: Pipeline, output: Output) -> str:
-        """Return where the parts go."""
-        target = parts_target(self.store, self.scores_folder, pipeline.name, output)
-        if output.out is None or is_file(output.out):
-            if output.partition_by is not None and output.out is not None:
-                raise ConfigurationError(
-                    f"{output.out} is one file and cannot be divided by '{output.partition_by}'",
-                    hint="name a folder or an s3:// prefix",
-                )
-            if output.out is not None:
-                self.scores.refuse_foreign(output.out, overwrite=output.overwrite)
-            return target
-        if not (output.overwrite or self.ledger.wrote(target) or not self.store.occupied(target)):
-            raise OutputExistsError(
-                f"{target} holds something that Pynomaly did not write; it was left as it is",
-                hint="choose another place, or allow writing beside it with --overwrite",
-            )
-        return target
 
     def _lines(
         self, work: PartitionWork, validated: Validated, refused: Mapping[str, Numbers]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -76,6 +76,10 @@ class Output:
     def passed_through(self) -> tuple[str, ...]:
         """Source columns that are read for the output alone."""
         return tuple(dict.fromkeys((*self.keep, *filter(None, (self.partition_by,)))))
+
+    def kept_beside(self, keys: Collection[str]) -> tuple[str, ...]:
+        """Return the columns passed through that are not written anyway, as keys of the rows."""
+        return tuple(name for name in self.passed_through if name not in keys)
 
 
 def partition_key(

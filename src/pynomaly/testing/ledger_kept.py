@@ -205,9 +205,12 @@ class KeptPartitions:
 
     @atomic
     def pipelines(self, target: str) -> tuple[str, ...]:
-        """Return the pipelines that have partitions with this target, sorted."""
+        """Return the pipelines that have partitions with this target or one below it, sorted."""
         entries = (kept.entry for kept in self._kept.values())
-        return tuple(sorted({one.pipeline for one in entries if one.target == target}))
+        within = f"{target.rstrip('/')}/"
+        return tuple(
+            sorted({one.pipeline for one in entries if f"{one.target}/".startswith(within)})
+        )
 
     def _jobs_with(
         self, pipeline: str, version: ScoreVersion, target: str | None

@@ -199,4 +199,4 @@ class Ledger(Protocol):
         """Whether a job or a partition of the ledger has this target."""
 
     def pipelines(self, target: str) -> tuple[str, ...]:
-        """Return the pipelines that have partitions with this target, sorted."""
+        """Return the pipelines that have partitions with this target or one below it, sorted."""

@@ -10,7 +10,7 @@ from pynomaly.presentation.cli.render.base import clean, number, table
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["prune_lines", "read_lines", "verify_lines"]
+__all__ = ["read_lines", "removed_lines", "verify_lines"]
 
 Facts = Mapping[str, Any]
 
@@ -59,9 +59,9 @@ def verify_lines(pipeline: str, found: Facts) -> Iterator[RenderableType]:
         yield f"\nRemove them: pynomaly scores verify {pipeline} --repair"
 
 
-def prune_lines(pipeline: str, removed: Facts) -> Iterator[RenderableType]:
-    """Yield what was removed."""
+def removed_lines(done: str, pipeline: str, removed: Facts) -> Iterator[RenderableType]:
+    """Yield how much was removed."""
     yield (
-        f"removed {number(removed['partitions'])} partitions of {pipeline} "
+        f"{done} {number(removed['partitions'])} partitions of {pipeline} "
         f"({number(removed['rows'])} rows)"
     )

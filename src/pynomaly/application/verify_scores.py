@@ -1,0 +1,149 @@
+"""Do stored scores say what the ledger says?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pynomaly.application.orphans import orphans
+from pynomaly.application.ports.ledger import Ledger
+from pynomaly.application.ports.partitions import PartStore
+from pynomaly.application.score_again import score_again
+from pynomaly.domain.errors import PynomalyError
+from pynomaly.domain.ledger import Entry
+
+__all__ = ["Damage", "Unreadable", "Verification", "VerifyScores"]
+
+_ALL_JOBS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A committed partition whose output is not what was committed.
+
+    Args:
+        key: Of the partition.
+        partition: File and extent, for people.
+        problem: What is wrong with which part.
+        again: The command of the newest job that asked for it; None where no job does any more.
+    """
+
+    key: str
+    partition: str
+    problem: str
+    again: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A place that could not be looked at; nothing there was verified.
+
+    Args:
+        target: Which place.
+        partitions: Committed there.
+        problem: Why not.
+    """
+
+    target: str
+    partitions: int
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What a verification found.
+
+    Args:
+        partitions: Committed ones that were looked at.
+        rows: In them.
+        damaged: Those whose parts do not have the committed bytes or rows.
+        orphans: Files, objects and table rows named like parts that no commit refers to.
+        repaired: Whether orphans were removed and damaged partitions freed for the next job.
+        unreadable: Places that could not be looked at.
+    """
+
+    partitions: int
+    rows: int
+    damaged: tuple[Damage, ...]
+    orphans: tuple[str, ...]
+    repaired: bool
+    unreadable: tuple[Unreadable, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyScores:
+    """Compare everything stored with the ledger, byte for byte and row for row.
+
+    Args:
+        ledger: Knows what was committed.
+        store: Keeps its parts.
+        scores_folder: For outputs nobody gave a place.
+    """
+
+    ledger: Ledger
+    store: PartStore
+    scores_folder: Path
+
+    def __call__(self, pipeline: str, *, repair: bool = False) -> Verification:
+        """Verify every version of a pipeline's scores that is still kept.
+
+        Args:
+            pipeline: Which pipeline.
+            repair: Remove orphans, and free damaged partitions so that the next job writes them
+                anew.  What a worker is writing at the moment is left alone.
+        """
+        places = sorted({entry.target for entry in self.ledger.entries(pipeline)})
+        found = [self._place(pipeline, place) for place in places]
+        sound = [one for one in found if not isinstance(one, Unreadable)]
+        damaged = [damage for one in sound for damage in one.damaged]
+        strays = tuple(dict.fromkeys(uri for one in sound for uri in one.orphans))
+        commands = self._commands(pipeline, {damage.key for damage in damaged})
+        if repair:
+            for uri in strays:
+                self.store.remove(uri)
+            for damage in damaged:
+                self.ledger.reset(damage.key, damage.problem)
+        return Verification(
+            sum(one.partitions for one in sound),
+            sum(one.rows for one in sound),
+            tuple(replace(damage, again=commands.get(damage.key)) for damage in damaged),
+            strays,
+            repair,
+            tuple(one for one in found if isinstance(one, Unreadable)),
+        )
+
+    def _place(self, pipeline: str, target: str) -> Verification | Unreadable:
+        """Verify what a pipeline committed to one place."""
+        try:
+            strays = orphans(self.ledger, self.store, target)
+            committed = self._committed(pipeline, target)
+            damaged = tuple(damage for one in committed if (damage := self._damage(one)))
+        except PynomalyError as error:
+            return Unreadable(target, len(self._committed(pipeline, target)), str(error))
+        rows = sum(one.outcome.rows_scored for one in committed if one.outcome)
+        return Verification(len(committed), rows, damaged, strays, repaired=False)
+
+    def _committed(self, pipeline: str, target: str) -> list[Entry]:
+        entries = self.ledger.entries(pipeline)
+        return [one for one in entries if one.outcome and one.target == target]
+
+    def _commands(self, pipeline: str, keys: set[str]) -> dict[str, str]:
+        """Return, by key, the command of the newest job that asked for it."""
+        found: dict[str, str] = {}
+        for job in self.ledger.jobs(pipeline, _ALL_JOBS):
+            if keys <= found.keys():
+                break
+            command = score_again(pipeline, job.source_uri, job.target, self.scores_folder)
+            for entry in self.ledger.entries_of(job.id):
+                if entry.key in keys:
+                    found.setdefault(entry.key, command)
+        return found
+
+    def _damage(self, entry: Entry) -> Damage | None:
+        assert entry.outcome is not None  # committed
+        problems = [
+            f"{part.uri} {problem}"
+            for part in entry.outcome.parts
+            if (problem := self.store.check(part)) is not None
+        ]
+        return Damage(entry.key, str(entry.partition), "; ".join(problems)) if problems else None
