@@ -199,6 +199,18 @@ class TestApproval:
         assert serving.approval is not None
         assert serving.approval.own
 
+    def test_four_eyes_are_not_walked_around_by_switching_them_off_for_a_moment(
+        self, records, promote
+    ) -> None:
+        records.add_release(release(1, None, needs_approval=True))
+        with pytest.raises(ApprovalPendingError):
+            promote(STRICT, "r1", ME)
+        promote.steer.approve(PIPELINE, "r1", ME, "it will do")
+        with pytest.raises(ApprovalPendingError, match="me, who approved it, trained or proposed"):
+            promote.further(STRICT, ME)
+        promote.steer.approve(STRICT, "r1", YOU, "seen")
+        assert promote.further(STRICT, ME).state == "production"
+
 
 class TestRollback:
     def test_what_served_before_is_restored_with_its_policy_though_its_model_served_again_since(
@@ -216,6 +228,26 @@ class TestRollback:
         restored = promote.steer.roll_back("p", None, ME, "and before it")
 
         assert (restored.id, restored.decision) == ("r0", small)
+
+    def test_a_first_canary_is_stopped_and_the_champion_stays(
+        self, records, promote, monkeypatch
+    ) -> None:
+        monkeypatch.setattr(ModelLoader, "load", lambda self, version: None)  # none is damaged
+        records.add_release(release(1, None))
+        promote(PIPELINE, "r1", ME)
+        records.add_release(release(2, 1, rollout=CANARY))
+        assert promote(PIPELINE, "r2", ME).state == "canary"
+
+        back = partial(promote.steer.roll_back, "p", actor=ME, reason="odd")
+        with pytest.raises(UsageError, match="version 2 of 'p' never served"):
+            back(to=2)
+        assert back(to=None).id == "r1"
+
+        assert records.production("p").id == "r1"
+        assert records.release("r2").state == "aborted"
+        assert records.events("p", "r2")[-1].reason == "odd"
+        with pytest.raises(UsageError, match="no release before"):
+            back(to=None)
 
     def test_what_was_rolled_back_itself_is_nothing_to_go_back_to(
         self, records, registry, promote, reconcile, monkeypatch

@@ -53,10 +53,10 @@ class BeginRelease:
         if release is None:
             raise UsageError(f"there is no release {release_id}")
         require_passed(release)
-        release = self._begin(release, actor)
+        release = self._begin(pipeline, release, actor)
         if accept_review and release.state == "pending_approval" and release.approval is None:
             self.steer.approve(pipeline, release.id, actor, "accepted as it was released")
-            release = self._begin(release, actor)
+            release = self._begin(pipeline, release, actor)
         if release.state == "pending_approval":
             raise _pending(release, self.records)
         return release
@@ -84,12 +84,14 @@ class BeginRelease:
             plan = plan_rollout(
                 pipeline.rollout, new_salt(), to="production", first=release.champion is None
             )
-        release = self._begin(release, actor, plan)
+        release = self._begin(pipeline, release, actor, plan)
         if release.state == "pending_approval":
             raise _pending(release, self.records)
         return release
 
-    def _begin(self, release: Release, actor: Actor, further: Rollout | None = None) -> Release:
+    def _begin(
+        self, pipeline: Pipeline, release: Release, actor: Actor, further: Rollout | None = None
+    ) -> Release:
         version = self.records.version(release.pipeline, release.version)
         assert version is not None  # the table refuses releases of unknown versions
         rule = partial(
@@ -98,6 +100,7 @@ class BeginRelease:
             actor=actor,
             at=datetime.now(UTC),
             manifest_digest=version.manifest_digest,
+            four_eyes=pipeline.rollout.four_eyes,
             further=further,
         )
         try:

@@ -84,6 +84,8 @@ class SteerReleases:
     def roll_back(self, pipeline: str, to: int | None, actor: Actor, reason: str) -> Release:
         """Restore an earlier release, its model and its decision policy; a rollout is stopped.
 
+        Where nothing served before, a rollout is all there is to take back.
+
         Args:
             pipeline: Which one.
             to: Model version to restore; what served before where None.
@@ -107,14 +109,8 @@ class SteerReleases:
             )
         book = self.records.releases(pipeline, 1_000_000)
         target = restorable(book, pipeline, serving, to)
-        try:
-            self.loader.load(self.loader.version(pipeline, target.version))
-        except IntegrityError as error:
-            raise IntegrityError(
-                f"version {target.version} cannot be restored, version {serving.version} keeps "
-                f"serving: {error.message}",
-                hint="choose another one with --to, or mend the registry",
-            ) from error
+        if target is not None:
+            self._require_sound(target, serving)
         rule = partial(
             roll_back,
             pipeline=pipeline,
@@ -124,8 +120,18 @@ class SteerReleases:
             from_=serving.id,
             reason=reason,
         )
-        restored, *_ = self.records.move(pipeline, rule)
-        return restored
+        changed, *_ = self.records.move(pipeline, rule)
+        return changed if target is not None else serving
+
+    def _require_sound(self, target: Release, serving: Release) -> None:
+        try:
+            self.loader.load(self.loader.version(target.pipeline, target.version))
+        except IntegrityError as error:
+            raise IntegrityError(
+                f"version {target.version} cannot be restored, version {serving.version} keeps "
+                f"serving: {error.message}",
+                hint="choose another one with --to, or mend the registry",
+            ) from error
 
     def _move(
         self,

@@ -27,6 +27,8 @@ def roll_back(
 ) -> tuple[Transition, ...]:
     """Restore an earlier release, model and decision policy alike, and stop a running rollout.
 
+    Where nothing served before, and no version is named, the rollout alone is stopped.
+
     Args:
         book: All releases of the pipeline.
         pipeline: Which one.
@@ -48,13 +50,14 @@ def roll_back(
             hint=f"look again: pynomaly releases list {pipeline}",
         )
     target = restorable(book, pipeline, serving, to)
+    meanwhile = "rolled back meanwhile: " if target else ""
     given_up = tuple(
-        Transition(
-            stopped(active, "aborted"), "abort", actor, at, f"rolled back meanwhile: {reason}"
-        )
+        Transition(stopped(active, "aborted"), "abort", actor, at, f"{meanwhile}{reason}")
         for active in book
         if active.state in ACTIVE
     )
+    if target is None:
+        return given_up
     return (
         Transition(
             replace(target, state="production", promoted_at=at), "restore", actor, at, reason
@@ -64,8 +67,10 @@ def roll_back(
     )
 
 
-def restorable(book: Sequence[Release], pipeline: str, serving: Release, to: int | None) -> Release:
-    """Return the release that a rollback restores.
+def restorable(
+    book: Sequence[Release], pipeline: str, serving: Release, to: int | None
+) -> Release | None:
+    """Return the release that a rollback restores; None where it can only stop a rollout.
 
     Args:
         book: All releases of the pipeline.
@@ -90,8 +95,10 @@ def restorable(book: Sequence[Release], pipeline: str, serving: Release, to: int
             f"version {to} of '{pipeline}' was rolled back; nothing was changed",
             hint=f"it has to pass the gates again: pynomaly release {pipeline} --version {to}",
         )
-    versions = ", ".join(str(v) for v in sorted({release.version for release in served}))
     active = next((release for release in book if release.state in ACTIVE), None)
+    if to is None and active:
+        return None
+    versions = ", ".join(str(v) for v in sorted({release.version for release in served}))
     what = (
         f"version {to} of '{pipeline}' never served"
         if to

@@ -98,6 +98,7 @@ def begin(
     at: datetime,
     *,
     manifest_digest: str,
+    four_eyes: bool = False,
     further: Rollout | None = None,
     reason: str = "",
 ) -> tuple[Transition, ...]:
@@ -109,6 +110,7 @@ def begin(
         actor: Who.
         at: UTC.
         manifest_digest: Of the model as registered; an approval of another one is void.
+        four_eyes: Whether an approval by who trained or proposed it is void.
         further: Steps to production of a release that was only to be staged.
         reason: For people.
 
@@ -141,7 +143,7 @@ def begin(
             changed = waiting != one(book, release_id)
             submitted = Transition(waiting, "submit", actor, at, reason)
             return (submitted, *make_room) if changed else ()
-        if why := _why_void(release, release.approval, at, manifest_digest):
+        if why := _why_void(release, release.approval, at, manifest_digest, four_eyes):
             waiting = replace(release, state="pending_approval", approval=None, step=None)
             return (Transition(waiting, "void", actor, at, why),)
     first = release.rollout.first if release.rollout else 0
@@ -287,7 +289,7 @@ def _make_room(
 
 
 def _why_void(
-    release: Release, approval: Approval, at: datetime, manifest_digest: str
+    release: Release, approval: Approval, at: datetime, manifest_digest: str, four_eyes: bool
 ) -> str | None:
     """Return why an approval does not hold, or None."""
     if at >= approval.expires_at:
@@ -296,4 +298,6 @@ def _why_void(
         return "the model is not the one that was approved"
     if approval.gates_digest != gates_digest(release):
         return "the gate report is not the one that was approved"
+    if four_eyes and approval.own:
+        return f"{approval.actor.name}, who approved it, trained or proposed it"
     return None

@@ -29,7 +29,7 @@ __all__ = ["command"]
 def command(session: Session, pipeline: str, to: int | None, reason: str) -> None:
     """Restore what served before: model and decision policy.
 
-    A rollout that is under way is stopped with it.
+    A rollout that is under way is stopped with it; where nothing served before, that is all.
     """
     from pynomaly.presentation.cli.commands.releases import answer_run
     from pynomaly.presentation.cli.render.releases import registry_lines, steered_lines
