@@ -4,11 +4,13 @@ By path, since tests are no package and `fixtures` is somebody else's name on th
 """
 
 import importlib.util
+import os
 import sys
 from pathlib import Path
 
 
 def pytest_configure(config):
+    os.environ.pop("COLUMNS", None)  # output is as wide as without a terminal, whoever runs tests
     for path in sorted((Path(__file__).parent / "fixtures").glob("*.py")):
         name = f"pynomaly_test_fixtures_{path.stem}"
         spec = importlib.util.spec_from_file_location(name, path)

@@ -28,6 +28,7 @@ _ABOUT = """\
 # - 4 of 59 rows of one batch are broken on purpose, more than the usual 5 %;
 # - gates that compare two models usually want 1,000 held-out rows, here there are about 50;
 # - one row in ten may be flagged: of 55 rows, a budget of 1 % would flag none;
+# - a new version serves at once: so few rows would never take a canary a step further;
 # - no time limit, so that every machine finds the same model.
 
 """
@@ -84,6 +85,7 @@ def _configure(settings: Settings, data: DemoData) -> None:
         validation=replace(draft.validation, max_quarantine_share=0.10),
         training=replace(draft.training, trials=12, timeout_seconds=None),
         release=replace(draft.release, min_gate_rows=50),
+        rollout=replace(draft.rollout, strategy="direct"),
         decision=replace(draft.decision, budget=0.10),
     )
     text = _ABOUT + render_pipeline(pipeline)
