@@ -11,7 +11,7 @@ from pynomaly.application.ensemble import fit_detector
 from pynomaly.application.preprocessing import encode, fit_preprocessing
 from pynomaly.application.resampling import Resampling, Scorer
 from pynomaly.application.scoring_rows import score_members
-from pynomaly.application.split import fold_of_rows, training_rows
+from pynomaly.application.split import training_rows
 from pynomaly.domain.datasets import Column, Dataset, Fingerprint, Schema, Snapshot
 from pynomaly.domain.decision import decide
 from pynomaly.domain.pipelines import DecisionPolicy, Pipeline, SourceSpec, TrainingPolicy
@@ -74,13 +74,6 @@ def test_of_a_large_dataset_the_sample_keeps_the_recent_share(tmp_path: Path) ->
     assert min(numbers(rows.holdout)) > 600
 
 
-def test_blocked_folds_are_runs_of_neighbours_of_equal_size() -> None:
-    folds = fold_of_rows(103, 5, seed=1, blocked=True)
-
-    assert np.all(np.diff(folds) >= 0)
-    assert np.bincount(folds).tolist() == [21, 21, 21, 20, 20]
-
-
 def nearest_seen(table: pa.Table) -> Scorer:
     """A model that remembers its rows: the score is the distance to the nearest one."""
     seen = table.column("row").to_numpy()
@@ -90,7 +83,8 @@ def nearest_seen(table: pa.Table) -> Scorer:
 def unseen(fit: int, holdout: int, *, in_time_order: bool, wanted: int = 1):
     table = pa.table({"row": np.arange(float(fit + holdout))})
     rows, holdout = table.slice(0, fit), table.slice(fit)
-    resampling = Resampling(rows, rows.slice(0, 0), nearest_seen, 0, in_time_order)
+    times = np.arange(float(fit)) if in_time_order else None
+    resampling = Resampling(rows, rows.slice(0, 0), nearest_seen, 0, times)
     return calibrate_on_unseen_rows(holdout, nearest_seen(rows), resampling, wanted=wanted)
 
 
@@ -153,7 +147,7 @@ def test_clean_rows_get_uniform_p_values_and_a_budget_of_one_percent_flags_one_p
     """
     rng = np.random.default_rng(0)
     rows = clean(fit, rng)
-    scorer, resampling = forest(rows), Resampling(rows, rows.slice(0, 0), forest, 0, False)
+    scorer, resampling = forest(rows), Resampling(rows, rows.slice(0, 0), forest, 0, None)
     _, calibration = calibrate_on_unseen_rows(clean(holdout, rng), scorer, resampling, wanted=1_000)
     n, m = len(calibration.scores), 20_000
     scores = scorer(clean(m, rng))

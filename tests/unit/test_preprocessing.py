@@ -104,10 +104,45 @@ def test_the_order_of_rows_does_not_change_categories():
 
 def test_times_become_points_on_the_clock_and_the_week():
     monday_six = dt.datetime(2026, 11, 23, 6, tzinfo=dt.UTC)
-    stamps = [monday_six + dt.timedelta(hours=7 * i) for i in range(ROWS)]
-    table = pa.table({"t": pa.array(stamps, pa.timestamp("us", tz="UTC"))})
+    table = _moments(monday_six, dt.timedelta(days=24))
     fitted = fit_preprocessing(table, _schema(t="datetime"))
     np.testing.assert_allclose(encode(fitted, table)[0], [1.0, 0.0, 0.0, 1.0], atol=1e-12)
+
+
+def _moments(first, span, *, missing=0):
+    stamps = [first + span * i / (ROWS - 1) for i in range(ROWS)] + [None] * missing
+    return pa.table({"t": pa.array(stamps, pa.timestamp("us", tz="UTC"))})
+
+
+@pytest.mark.parametrize(
+    ("days", "missing", "features"),
+    [
+        (24, 0, ["t:hour_sin", "t:hour_cos", "t:day_sin", "t:day_cos"]),
+        (20, 0, ["t:hour_sin", "t:hour_cos"]),
+        (20, 9, ["t:hour_sin", "t:hour_cos", "t=missing"]),
+        (2, 9, ["t=missing"]),
+    ],
+)
+def test_rhythms_are_read_where_the_rows_cover_them_three_times(days, missing, features):
+    first = dt.datetime(2026, 11, 23, 6, tzinfo=dt.UTC)
+    table = _moments(first, dt.timedelta(days=days), missing=missing)
+    fitted = fit_preprocessing(table, _schema(t="datetime"))
+    assert list(fitted.features) == features
+    matrix = encode(fitted, table)
+    assert matrix.shape == (ROWS + missing, len(features))
+    if missing:
+        assert matrix[:, -1].tolist() == [0.0] * ROWS + [1.0] * missing
+
+
+def test_times_of_less_than_three_days_are_no_feature():
+    first = dt.datetime(2026, 11, 23, 6, tzinfo=dt.UTC)
+    table = _moments(first, dt.timedelta(days=2)).append_column("a", _numbers(range(ROWS)))
+    fitted = fit_preprocessing(table, _schema(t="datetime", a="numeric"))
+    assert fitted.features == ("a",)
+    # One date of long ago makes no month of two days.
+    ancient = pa.table({"t": pa.array([dt.datetime(1970, 1, 1, tzinfo=dt.UTC)], table["t"].type)})
+    longer = pa.concat_tables([*[table] * 5, ancient.append_column("a", _numbers([0]))])
+    assert fit_preprocessing(longer, _schema(t="datetime", a="numeric")).features == ("a",)
 
 
 def test_columns_that_never_vary_are_dropped():
@@ -193,7 +228,7 @@ def test_rare_flags_and_levels_may_not_be_scaled_up_while_numbers_may():
         {
             "n": _numbers([None] * 4 + list(range(196))),
             "b": [True] * 4 + [False] * 196,
-            "t": pa.array([i * 3_600_000_000 for i in range(200)], pa.timestamp("us", "UTC")),
+            "t": pa.array([i * 3_600_000_000 for i in range(0, 800, 4)], pa.timestamp("us", "UTC")),
         }
     )
     fitted = fit_preprocessing(table, _schema(n="numeric", b="boolean", t="datetime"))

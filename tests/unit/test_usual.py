@@ -146,13 +146,26 @@ def test_a_time_is_set_against_the_usual_hour_or_weekday_whichever_is_stranger()
 
     sunday, night = MONDAY + timedelta(days=6, hours=9), MONDAY + timedelta(hours=3, minutes=12)
 
-    assert usual_text(found, sunday) == "no row falls on a Sunday, most on Monday (20.3 %)"
+    assert usual_text(found, sunday) == "no row falls on a Sunday, most on a Monday (20.3 %)"
     assert usual_text(found, night) == (
-        "0.495 % of rows fall between 03:00 and 03:59 UTC, most between 09:00 and 09:59 (50 %)"
+        "0.495 % of rows fall between 03:00 and 03:59 UTC, most between 09:00 and 09:59 UTC (50 %)"
     )
     assert share(found, sunday, pa.timestamp("us", "UTC")) == 0.0
     assert share(found, night, pa.timestamp("us", "UTC")) == pytest.approx(1 / 202)
-    assert usual_text(found, None).startswith("never missing in training, most between 09:00 and")
+    assert usual_text(found, None) == (
+        "never missing in training, most between 09:00 and 09:59 UTC (50 %) and "
+        "on a Monday (20.3 %)"
+    )
+
+
+def test_of_a_few_days_the_weekday_is_not_told() -> None:
+    days = [timedelta(days=d, hours=h) for d in range(5) for h in (9, 10)]
+    found = encoding("datetime", times(*days * 10, timedelta(hours=3)))
+    sunday = MONDAY + timedelta(days=6, hours=9)
+
+    assert usual_text(found, sunday).startswith("49.5 % of rows fall between 09:00 and 09:59 UTC")
+    assert share(found, sunday, pa.timestamp("us", "UTC")) == pytest.approx(1)
+    assert usual_text(found, None).endswith(", most between 09:00 and 09:59 UTC (49.5 %)")
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def calibrate_on_unseen_rows(
     that both halves cover the same recent period.  A small one cannot resolve a small alert budget
     (n rows give no p-value below 1/(n+1)); there the fitted rows calibrate, each scored by a model
     that was fitted without it: random folds, or contiguous ones where rows are in time order,
-    because a row's neighbours in time would give it away.
+    because a row's neighbours in time would give it away (:mod:`~pynomaly.application.rhythms`).
 
     Args:
         holdout: Ordinary rows that were not fitted on.
@@ -104,7 +104,7 @@ def calibrate_on_spare_rows(
     Raises:
         NotTrainableError: The rows outside a fold teach nothing.
     """
-    if resampling.blocked:
+    if resampling.times is not None:
         # Rows left over lie between those fitted on, in time; of two blocks one is the past.
         folds = max(folds, MIN_BLOCKS)
     elif len(spare) >= MIN_CALIBRATION_ROWS:

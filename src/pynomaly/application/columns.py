@@ -61,6 +61,11 @@ def _use(column: ColumnProfile, encoding: Encoding | None) -> ColumnUse:
     if column.role == "label":
         why = "1 = anomaly, 0 = normal, empty = unknown; never a feature"
         return ColumnUse(column.name, "label", why, column.notes)
+    if encoding is None and column.role != "dropped" and column.kind == "datetime":
+        why = "covers less than three days, too short to tell a rhythm"
+        if column.role == "time":
+            return ColumnUse(column.name, "datetime", f"orders the rows; {why}", column.notes)
+        return ColumnUse(column.name, "dropped", why, column.notes)
     if encoding is None:
         why = column.reason if column.role == "dropped" else "never varies in the rows learnt from"
         return ColumnUse(column.name, "dropped", why, column.notes)
@@ -81,7 +86,9 @@ def _use(column: ColumnProfile, encoding: Encoding | None) -> ColumnUse:
                 column.name, "boolean" if boolean else "categorical", why, column.notes
             )
         case TimeEncoding():
-            why = "hour of the day and weekday, in UTC"
+            read = {"hour of the day": encoding.hours, "weekday": encoding.weekdays}
+            told = " and ".join(rhythm for rhythm, shares in read.items() if shares)
+            why = f"{told}, in UTC" if told else "whether it is missing"
             if column.role == "time":
                 why = f"orders the rows; {why}"
             if missing:

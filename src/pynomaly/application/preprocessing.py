@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from pynomaly.application.rhythms import DAY, WEEK, told
 from pynomaly.domain.datasets import Column, Schema
 from pynomaly.domain.errors import DataRejectedError, NotTrainableError
 from pynomaly.domain.models import (
@@ -51,7 +52,7 @@ _MAX_LEVELS = 1_000
 _REFERENCES = 256
 # Reference rows: enough for most strange rows to find similar ones; 20 features take 40 KiB.
 
-_DAY, _EPOCH_WEEKDAY = 86_400.0, 3  # 1970-01-01 was a Thursday, Monday is 0
+_EPOCH_WEEKDAY = 3  # 1970-01-01 was a Thursday, Monday is 0
 
 
 def fit_preprocessing(table: pa.Table, schema: Schema) -> Preprocessing:
@@ -181,14 +182,17 @@ def _fit_time(column: Column, cells: pa.ChunkedArray) -> TimeEncoding | None:
     missing = np.isnan(seconds)
     if missing.all():
         return None
+    daily, weekly = told(seconds, DAY), told(seconds, WEEK)
+    indicator = bool(missing.mean() >= _INDICATOR_SHARE)
+    if not (daily or weekly or indicator):
+        return None
     hours, weekdays = clock(seconds[~missing])
-    present = len(hours)
     return TimeEncoding(
         column.name,
         float(np.median(seconds[~missing])),
-        bool(missing.mean() >= _INDICATOR_SHARE),
-        tuple((np.bincount(hours, minlength=24) / present).tolist()),
-        tuple((np.bincount(weekdays, minlength=7) / present).tolist()),
+        indicator,
+        tuple((np.bincount(hours, minlength=24) / len(hours)).tolist()) if daily else (),
+        tuple((np.bincount(weekdays, minlength=7) / len(hours)).tolist()) if weekly else (),
         float(missing.mean()),
     )
 
@@ -216,7 +220,8 @@ def _feature_names(encoding: Encoding) -> list[str]:
         case CategoricalEncoding():
             return [f"{name}:rarity"]
         case TimeEncoding():
-            parts = [f"{name}:{part}" for part in ("hour_sin", "hour_cos", "day_sin", "day_cos")]
+            read = [("hour", encoding.hours), ("day", encoding.weekdays)]
+            parts = [f"{name}:{part}_{f}" for part, of in read if of for f in ("sin", "cos")]
             return [*parts, f"{name}=missing"] if encoding.missing_indicator else parts
 
 
@@ -246,14 +251,17 @@ def _encode_column(encoding: Encoding, cells: pa.ChunkedArray, out: Floats) -> N
             seconds = epoch_seconds(cells)
             missing = np.isnan(seconds)
             seconds = np.where(missing, encoding.fill, seconds)
-            day = np.floor(seconds / _DAY)
-            hour_angle = 2 * np.pi * (seconds / _DAY - day)
-            day_angle = 2 * np.pi * ((day + _EPOCH_WEEKDAY) % 7) / 7
-            for part, angle in enumerate((hour_angle, day_angle)):
+            day = np.floor(seconds / DAY)
+            angles = []
+            if encoding.hours:
+                angles.append(2 * np.pi * (seconds / DAY - day))
+            if encoding.weekdays:
+                angles.append(2 * np.pi * ((day + _EPOCH_WEEKDAY) % 7) / 7)
+            for part, angle in enumerate(angles):
                 out[:, 2 * part] = np.sin(angle)
                 out[:, 2 * part + 1] = np.cos(angle)
             if encoding.missing_indicator:
-                out[:, 4] = missing
+                out[:, -1] = missing
 
 
 def level_codes(encoding: CategoricalEncoding, cells: pa.ChunkedArray) -> NDArray[np.int64]:
@@ -291,5 +299,5 @@ def clock(seconds: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     Args:
         seconds: (n,) since 1970, none missing.
     """
-    hours, days = np.floor(seconds / 3_600), np.floor(seconds / _DAY)
+    hours, days = np.floor(seconds / 3_600), np.floor(seconds / DAY)
     return (hours % 24).astype(np.int64), ((days + _EPOCH_WEEKDAY) % 7).astype(np.int64)

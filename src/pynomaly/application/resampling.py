@@ -9,6 +9,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pynomaly.application.preprocessing import epoch_seconds
+from pynomaly.application.rhythms import blocks
 from pynomaly.application.split import fold_of_rows, known_anomalies_apart
 from pynomaly.application.training_marks import verdicts_of
 from pynomaly.domain.errors import NotTrainableError
@@ -41,12 +43,13 @@ class Resampling:
     them all.  Judged rows calibrate, and teach nothing that scores them.
 
     Args:
-        ordinary: Rows that calibrate, whether or not they are fitted on; in time order where
-            ``blocked``.
+        ordinary: Rows that calibrate, whether or not they are fitted on; in time order where they
+            have ``times``.
         anomalies: Rows that every part has and that calibrate nothing.
         fit: Fits everything that shapes a score.
         seed: Of random folds.
-        blocked: Whether folds are runs of neighbouring rows: a row's neighbours in time would
+        times: (n,) of ordinary rows, seconds since 1970, NaN where missing; None where they have
+            none.  With times folds are runs of neighbouring rows: a row's neighbours in time would
             give it away.
     """
 
@@ -54,7 +57,7 @@ class Resampling:
     anomalies: pa.Table
     fit: Fit
     seed: int
-    blocked: bool
+    times: Floats | None
 
     @classmethod
     def of(
@@ -71,14 +74,15 @@ class Resampling:
         ordinary, anomalies = known_anomalies_apart(rows, pipeline)
         if added is not None:
             anomalies = pa.concat_tables([anomalies, added])
-        blocked = pipeline.time_column is not None
-        return cls(ordinary, anomalies, fit, pipeline.training.seed, blocked)
+        column = pipeline.time_column
+        times = None if column is None else epoch_seconds(ordinary.column(column))
+        return cls(ordinary, anomalies, fit, pipeline.training.seed, times)
 
     def cross_fit(self, folds: int) -> CrossFit:
         """Score every ordinary row by a model fitted on the other folds.
 
         Args:
-            folds: How many.
+            folds: How many; fewer where times leave no more.
 
         Raises:
             NotTrainableError: The rows outside a fold teach nothing.
@@ -86,13 +90,15 @@ class Resampling:
         Source: cross-conformal prediction, Vovk (2015); blocks, Chernozhukov et al. (2018).
         """
         n = len(self.ordinary)
-        fold = fold_of_rows(n, folds, self.seed, blocked=self.blocked)
+        fold = (
+            fold_of_rows(n, folds, self.seed) if self.times is None else blocks(self.times, folds)
+        )
         said = verdicts_of(self.ordinary)
         judged = np.zeros(n, dtype=np.bool_) if said is None else said == 1
-        if not self.blocked:  # else some fold might have none, or all
+        if self.times is None:  # else some fold might have none, or all
             fold[judged] = np.arange(judged.sum()) % folds
         scores, scorers = np.empty(n), []
-        for k in range(folds):
+        for k in range(int(fold.max()) + 1):
             inside = fold == k
             taught = ~inside
             if not (judged & taught).any() and not self._teaches_anomalies:

@@ -133,17 +133,12 @@ def sample_table(batches: Iterator[pa.Table], rows: int, size: int, seed: int) -
     return pa.concat_tables(parts).combine_chunks()
 
 
-def fold_of_rows(rows: int, folds: int, seed: int, *, blocked: bool = False) -> NDArray[np.int64]:
-    """Return a fold number per row; folds differ by at most one row in size.
+def fold_of_rows(rows: int, folds: int, seed: int) -> NDArray[np.int64]:
+    """Return a random fold number per row; folds differ by at most one row in size.
 
     Args:
         rows: How many.
         folds: How many.
         seed: Of the draw.
-        blocked: Make every fold a run of neighbouring rows instead of a random draw.
-
-    >>> fold_of_rows(5, 2, seed=0, blocked=True).tolist()
-    [0, 0, 0, 1, 1]
     """
-    number = np.arange(rows) % folds
-    return np.sort(number) if blocked else np.random.default_rng(seed).permutation(number)
+    return np.random.default_rng(seed).permutation(np.arange(rows) % folds)

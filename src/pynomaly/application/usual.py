@@ -63,10 +63,10 @@ def shares_as_unusual(encoding: Encoding, cells: pa.ChunkedArray) -> Floats:
             seconds = epoch_seconds(cells)
             missing = np.isnan(seconds)
             hours, weekdays = clock(np.where(missing, 0.0, seconds))
-            rarer = np.minimum(
-                _tails(np.array(encoding.hours))[hours],
-                _tails(np.array(encoding.weekdays))[weekdays],
-            )
+            rarer = np.ones(len(seconds))
+            for shares, at in ((encoding.hours, hours), (encoding.weekdays, weekdays)):
+                if shares:
+                    rarer = np.minimum(rarer, _tails(np.array(shares))[at])
             return np.where(missing, encoding.missing, rarer)
 
 
@@ -182,18 +182,30 @@ def _categorical(encoding: CategoricalEncoding, cell: Any) -> str:
 
 
 def _time(encoding: TimeEncoding, cell: datetime | None) -> str:
-    hour, day = int(np.argmax(encoding.hours)), int(np.argmax(encoding.weekdays))
-    hourly = f"{hour:02}:00 and {hour:02}:59 ({_share(encoding.hours[hour])})"
-    daily = f"{_DAYS[day]} ({_share(encoding.weekdays[day])})"
-    if cell is None:
-        return f"{_missing(encoding.missing)}, most between {hourly} and on {daily}"
-    at = cell.astimezone(UTC)
-    own_hour, own_day = encoding.hours[at.hour], encoding.weekdays[at.weekday()]
-    hours, days = _tails(np.array(encoding.hours)), _tails(np.array(encoding.weekdays))
-    if days[at.weekday()] < hours[at.hour]:
-        return f"{_falling(own_day)} on a {_DAYS[at.weekday()]}, most on {daily}"
-    span = f"{at.hour:02}:00 and {at.hour:02}:59 UTC"
-    return f"{_falling(own_hour)} between {span}, most between {hourly}"
+    read: list[tuple[NDArray[np.float64], int, Callable[[int], str]]] = []
+    at = None if cell is None else cell.astimezone(UTC)
+    if encoding.hours:
+        read.append((np.array(encoding.hours), at.hour if at else 0, _hour))
+    if encoding.weekdays:
+        read.append((np.array(encoding.weekdays), at.weekday() if at else 0, _weekday))
+    most = [f"{name(int(np.argmax(s)))} ({_share(s.max())})" for s, _, name in read]
+    if at is None:
+        return ", most ".join(filter(None, (_missing(encoding.missing), " and ".join(most))))
+    if not read:
+        return f"missing in {_share(encoding.missing)} of rows"
+    # The stranger of the two; of equals the hour.
+    rarity = [_tails(shares)[own] for shares, own, _ in read]
+    first = int(np.argmin(rarity))
+    shares, own, name = read[first]
+    return f"{_falling(shares[own])} {name(own)}, most {most[first]}"
+
+
+def _hour(hour: int) -> str:
+    return f"between {hour:02}:00 and {hour:02}:59 UTC"
+
+
+def _weekday(day: int) -> str:
+    return f"on a {_DAYS[day]}"
 
 
 def _falling(share: float) -> str:

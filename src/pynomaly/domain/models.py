@@ -103,12 +103,15 @@ class CategoricalEncoding:
 class TimeEncoding:
     """A datetime column: sine and cosine of the hour of day and of the weekday, in UTC.
 
+    A rhythm that training rows do not cover often enough is not read.
+
     Args:
         column: Source column.
         fill: Epoch seconds for missing cells.
         missing_indicator: Whether a further feature says "was missing".
-        hours: (24,) share of training times in each hour of day, UTC.
-        weekdays: (7,) share of training times on each weekday, from Monday.
+        hours: (24,) share of training times in each hour of day, UTC; () where hours are not read.
+        weekdays: (7,) share of training times on each weekday, from Monday; () where weekdays are
+            not read.
         missing: Share of training rows without a time.
     """
 
