@@ -274,7 +274,11 @@ def test_a_second_release_is_refused_before_its_gates_run(project: Path, cli: Cl
     assert "nothing was gated" in second.error
     assert len(cli("releases", "list", "payments", "--json").json["releases"]) == before
 
-    # Nothing served before version 1: the hint says how to stop what is on its way.
-    nowhere = cli("rollback", "payments", "--reason", "stop it", "--json")
+    # Nothing served before version 1: what is on its way is all there is to take back.
+    stopped = on_its_way(cli)
+    back = cli("rollback", "payments", "--reason", "stop it", "--json")
+    assert (back.code, back.json["version"], back.json["state"]) == (0, 1, "production")
+    assert cli("releases", "show", stopped, "--json").json["state"] == "aborted"
+    nowhere = cli("rollback", "payments", "--reason", "and now?", "--json")
     assert nowhere.code == 2
-    assert f"pynomaly releases abort {on_its_way(cli)}" in nowhere.error
+    assert "no release before" in nowhere.error

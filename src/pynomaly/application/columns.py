@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pyarrow as pa
 
 from pynomaly.application.profiling import profile_table
@@ -61,11 +63,8 @@ def _use(column: ColumnProfile, encoding: Encoding | None) -> ColumnUse:
     if column.role == "label":
         why = "1 = anomaly, 0 = normal, empty = unknown; never a feature"
         return ColumnUse(column.name, "label", why, column.notes)
-    if encoding is None and column.role != "dropped" and column.kind == "datetime":
-        why = "covers less than three days, too short to tell a rhythm"
-        if column.role == "time":
-            return ColumnUse(column.name, "datetime", f"orders the rows; {why}", column.notes)
-        return ColumnUse(column.name, "dropped", why, column.notes)
+    if column.kind == "datetime" and column.role != "dropped":
+        return _time_use(column, encoding)
     if encoding is None:
         why = column.reason if column.role == "dropped" else "never varies in the rows learnt from"
         return ColumnUse(column.name, "dropped", why, column.notes)
@@ -86,11 +85,18 @@ def _use(column: ColumnProfile, encoding: Encoding | None) -> ColumnUse:
                 column.name, "boolean" if boolean else "categorical", why, column.notes
             )
         case TimeEncoding():
-            read = {"hour of the day": encoding.hours, "weekday": encoding.weekdays}
-            told = " and ".join(rhythm for rhythm, shares in read.items() if shares)
-            why = f"{told}, in UTC" if told else "whether it is missing"
-            if column.role == "time":
-                why = f"orders the rows; {why}"
-            if missing:
-                why += f"; {column.nulls:.1%} missing"
-            return ColumnUse(column.name, "datetime", why, column.notes)
+            return _time_use(column, encoding)
+
+
+def _time_use(column: ColumnProfile, encoding: Encoding | None) -> ColumnUse:
+    why = "covers less than three days, too short to tell a rhythm"
+    use: Literal["datetime", "dropped"] = "dropped"
+    if isinstance(encoding, TimeEncoding):
+        read = {"hour of the day": encoding.hours, "weekday": encoding.weekdays}
+        told = " and ".join(rhythm for rhythm, shares in read.items() if shares)
+        why, use = f"{told}, in UTC" if told else "whether it is missing", "datetime"
+    if column.role == "time":
+        why, use = f"orders the rows; {why}", "datetime"
+    if column.nulls:
+        why += f"; {column.nulls:.1%} missing"
+    return ColumnUse(column.name, use, why, column.notes)

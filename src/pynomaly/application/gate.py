@@ -197,10 +197,11 @@ def require_passed(release: Release) -> None:
     )
     hint = "mend the data or the training policy and train again"
     if release.verdict == "inconclusive":
+        rows = max(1, min(g.n for g in release.gates if g.verdict == "inconclusive"))
         hint = (
-            f"train on more rows, or lower the gate's demand knowingly in "
-            f"conf/pipelines/{release.pipeline}.yaml, under `release:`, e.g. `min_gate_rows: 500`; "
-            "`allow_inconclusive: true` lets every inconclusive gate through"
+            f"train on more rows, or lower what the gate says it demands, knowingly, in "
+            f"conf/pipelines/{release.pipeline}.yaml, under `release:`, e.g. `min_gate_rows: "
+            f"{rows}`; `allow_inconclusive: true` lets every inconclusive gate through"
         )
     # Those that could not decide as well: they would be in the way next.
     ways: tuple[Verdict, ...] = ("block", "inconclusive")

@@ -9,7 +9,7 @@ from pynomaly.application.ports.records import Records
 from pynomaly.domain.increments import INCREMENT
 from pynomaly.domain.ledger import Entry, ScoreVersion
 
-__all__ = ["entries_in_force", "score_versions"]
+__all__ = ["entries_in_force", "score_versions", "whole_source"]
 
 _ALL = 1_000_000
 
@@ -50,8 +50,8 @@ def entries_in_force(ledger: Ledger, records: Records, pipeline: str) -> tuple[E
     taken: set[str] = set()
     for version in score_versions(ledger, records, pipeline):
         entries = ledger.current(pipeline, version)
-        found += [entry for entry in entries if _whole(entry) not in taken]
-        taken |= {_whole(entry) for entry in entries}
+        found += [entry for entry in entries if whole_source(entry) not in taken]
+        taken |= {whole_source(entry) for entry in entries}
     return tuple(found)
 
 
@@ -65,6 +65,6 @@ def _asked_for(ledger: Ledger, records: Records, pipeline: str) -> Iterator[Scor
         yield job.version
 
 
-def _whole(entry: Entry) -> str:
+def whole_source(entry: Entry) -> str:
     """Return the source of which an increment may be a part."""
     return entry.partition.source.partition(INCREMENT)[0]

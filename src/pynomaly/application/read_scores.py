@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pynomaly.application.in_force import score_versions
+from pynomaly.application.in_force import entries_in_force, score_versions, whole_source
 from pynomaly.application.ports.data import OutputSinks
 from pynomaly.application.ports.ledger import Ledger
 from pynomaly.application.ports.partitions import PartStore
@@ -104,6 +104,11 @@ class ReadScores:
             f"pipeline '{pipeline}' has no committed scores",
             hint=f"score something first: pynomaly score {pipeline} --data FILE",
         )
+
+    def left_out(self, pipeline: str, entries: Sequence[Entry]) -> int:
+        """Return how many inputs have committed scores, but none among these entries."""
+        all_of_them = entries_in_force(self.ledger, self.records, pipeline)
+        return len({whole_source(e) for e in all_of_them} - {whole_source(e) for e in entries})
 
     def rows(
         self, entries: Sequence[Entry], columns: Sequence[str] | None = None

@@ -58,6 +58,7 @@ def read(
     place = None if out is None else resolve_uri(out, Path.cwd())
     if place is not None:
         scores.write(entries, place, overwrite=overwrite)
+    serving = session.platform.records.production(pipeline)
     outcomes = [entry.outcome for entry in entries if entry.outcome]
     seen = [outcome.observed.seen for outcome in outcomes if outcome.observed]
     document = {
@@ -67,6 +68,8 @@ def read(
         "out": place,
         "rows": sum(outcome.rows_scored for outcome in outcomes),
         "rows_by_challengers": together(seen).answered,
+        "inputs_left_out": scores.left_out(pipeline, entries),
+        "serving": serving.version if serving else None,
         "flagged": sum(outcome.rows_flagged for outcome in outcomes),
         "partitions": [
             {

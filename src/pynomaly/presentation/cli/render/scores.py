@@ -42,6 +42,13 @@ def read_lines(document: Facts) -> Iterator[RenderableType]:
             f"; {number(others)} were answered by versions rolled out beside it: see model_version"
         )
     yield told
+    if left_out := document["inputs_left_out"]:
+        yield (
+            f"{number(left_out)} more inputs have scores by other versions or policies only: "
+            "--model-version, --policy-version"
+        )
+    if document["serving"] not in (None, document["model_version"]):
+        yield f"version {document['serving']} serves now"
     if document["out"]:
         yield f"written to {clean(document['out'])}"
 
