@@ -115,6 +115,17 @@ def test_in_time_order_a_rows_neighbours_do_not_give_it_away() -> None:
     assert np.median(blocked.scores) > 500 / CALIBRATION_FOLDS / 5
 
 
+def test_numbers_as_times_put_rows_in_order_and_tell_no_days() -> None:
+    rows = pa.table({"row": np.arange(500.0), "step": np.arange(500.0) * 10_000})
+    job = Pipeline("p", SourceSpec("u"), Schema((Column("row", "numeric"),)), time_column="step")
+    resampling = Resampling.of(rows, job, nearest_seen)
+
+    assert resampling.times is not None
+    scores = resampling.cross_fit(5).scores
+    # Blocks of a hundred neighbours, not of whole days of 86,400.
+    assert (scores[0], scores[-1]) == (100.0, 100.0)
+
+
 def test_a_hold_out_too_small_for_the_policy_does_not_calibrate() -> None:
     kept, calibration = unseen(500, 4_100, in_time_order=True, wanted=2_051)
 

@@ -150,6 +150,20 @@ class TestBeginning:
         going = promote.further(STRICT, ME)
         assert (going.state, going.share, going.to) == ("canary", 0.05, "production")
 
+    def test_what_was_staged_without_consent_needs_it_where_production_asks_for_it(
+        self, records, promote
+    ) -> None:
+        records.add_release(release(1, None))
+        promote(PIPELINE, "r1", ME)
+        staged = plan_rollout(RolloutPolicy(), "5a17", to="staging", first=False)
+        records.add_release(release(2, 1, rollout=staged, to="staging"))
+        assert promote(PIPELINE, "r2", ME).state == "staging"
+
+        with pytest.raises(ApprovalPendingError, match="version 1 keeps serving"):
+            promote.further(STRICT, ME)
+        promote.steer.approve(STRICT, "r2", YOU, "seen in dev")
+        assert promote.further(STRICT, ME).state == "canary"
+
     def test_what_was_seen_while_it_was_staged_moves_no_canary(self, records, promote) -> None:
         records.add_release(release(1, None))
         promote(PIPELINE, "r1", ME)

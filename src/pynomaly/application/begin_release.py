@@ -100,6 +100,7 @@ class BeginRelease:
             actor=actor,
             at=datetime.now(UTC),
             manifest_digest=version.manifest_digest,
+            approval_required=pipeline.rollout.approval == "required",
             four_eyes=pipeline.rollout.four_eyes,
             further=further,
         )

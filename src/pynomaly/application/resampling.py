@@ -74,8 +74,12 @@ class Resampling:
         ordinary, anomalies = known_anomalies_apart(rows, pipeline)
         if added is not None:
             anomalies = pa.concat_tables([anomalies, added])
-        column = pipeline.time_column
-        times = None if column is None else epoch_seconds(ordinary.column(column))
+        times = None
+        if pipeline.time_column is not None:
+            cells = ordinary.column(pipeline.time_column)
+            dated = pa.types.is_timestamp(cells.type)
+            # Numbers are in order, but nobody knows what they count.
+            times = epoch_seconds(cells) if dated else np.full(len(cells), np.nan)
         return cls(ordinary, anomalies, fit, pipeline.training.seed, times)
 
     def cross_fit(self, folds: int) -> CrossFit:

@@ -98,6 +98,7 @@ def begin(
     at: datetime,
     *,
     manifest_digest: str,
+    approval_required: bool = False,
     four_eyes: bool = False,
     further: Rollout | None = None,
     reason: str = "",
@@ -110,6 +111,7 @@ def begin(
         actor: Who.
         at: UTC.
         manifest_digest: Of the model as registered; an approval of another one is void.
+        approval_required: Whether a release that was only to be staged needs consent from here on.
         four_eyes: Whether an approval by who trained or proposed it is void.
         further: Steps to production of a release that was only to be staged.
         reason: For people.
@@ -135,7 +137,13 @@ def begin(
     make_room = _make_room(book, release, actor, at)
     if further and continues:
         steps = further.after(release.rollout) if release.rollout else further
-        release = replace(release, to="production", rollout=steps, step=None)
+        release = replace(
+            release,
+            to="production",
+            rollout=steps,
+            step=None,
+            needs_approval=release.needs_approval or approval_required,
+        )
     if release.needs_approval and release.to == "production":
         if release.approval is None:
             waiting = replace(release, state="pending_approval", step=None)
