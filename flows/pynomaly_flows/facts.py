@@ -156,6 +156,7 @@ def scored(result: Scored) -> Facts:
         "rows_by_challenger": result.answered,
         "rows_done_before": result.done_before,
         "challenger_absent": asdict(absent) if absent else None,
+        "unreleased_policy": result.unreleased_policy,
     }
 
 

@@ -135,7 +135,9 @@ def test_a_policy_that_flags_four_times_as_much_rolls_itself_back(project: Path,
     assert cli(*score).json["steps"]["rollout"]["state"] == "canary"
     assert cli("releases", "resume", release).code == 0
 
-    rollout = cli(*score).json["steps"]["rollout"]  # scored already: nothing is counted twice
+    steps = cli(*score).json["steps"]  # scored already: nothing is counted twice
+    rollout = steps["rollout"]
+    assert not steps["score"]["unreleased_policy"]  # it is on its way
     assert (rollout["rows"], rollout["verdict"], rollout["state"]) == (
         6_000, "roll_back", "rolled_back",
     )  # fmt: skip
@@ -143,6 +145,9 @@ def test_a_policy_that_flags_four_times_as_much_rolls_itself_back(project: Path,
     assert 0 < rollout["answered"] < 600
     assert serving(cli) == 1
     assert cli("releases", "watch", release).code == 4
+
+    after = " ".join(cli("score", "payments", "--data", "day.csv", *DIRECT).out.split())
+    assert "decision policy of the configuration is not released and flagged nothing" in after
 
 
 def test_nothing_serves_unless_somebody_else_approved_it(

@@ -36,7 +36,7 @@ from pynomaly.application.score_work import JobWork, Slice
 from pynomaly.application.scoring_rows import score_matrix
 from pynomaly.application.validate import Validated
 from pynomaly.domain.canaries import together
-from pynomaly.domain.decision import Line
+from pynomaly.domain.decision import Line, policy_version
 from pynomaly.domain.errors import (
     MalformedSourceError,
     PartitionsFailedError,
@@ -68,6 +68,7 @@ class Scored:
         answered: Rows that it answered; the champion answered the others.
         absent: What would have been, and why it took no part.
         done_before: Rows scored that the ledger had already when the job was opened.
+        unreleased_policy: Whether the configuration has a decision policy that nobody released.
     """
 
     batch: ScoredBatch
@@ -75,6 +76,7 @@ class Scored:
     answered: int = 0
     absent: Absent | None = None
     done_before: int = 0
+    unreleased_policy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +143,7 @@ class ScoreSnapshot:
         columns = tuple(name for name, _ in plan.columns)
         kept = output.kept_beside(pipeline.keys)
         refuse_kept(pipeline, columns, kept)
+        configured = policy_version(pipeline.decision)
         pipeline, registered = self.loader.champion(pipeline)
         model = self.loader.load(registered)
         version = score_version(pipeline, registered)
@@ -195,10 +198,18 @@ class ScoreSnapshot:
         self.compute(JobWork(job.id, work, slices), done.add)
         batch = account(job, validated, output, ledger=self.ledger, scores=self.outputs.scores)
         self.records.add_batch(batch)
-        if isinstance(found, Absent):
-            return Scored(batch, absent=found, done_before=before.rows_scored)
+        absent = found if isinstance(found, Absent) else None
         beside = challenger.version if challenger else None
-        return Scored(batch, beside, self._answered(job), done_before=before.rows_scored)
+        in_use = {one.policy_version for one in (version, beside) if one}
+        return Scored(
+            batch,
+            beside,
+            0 if absent else self._answered(job),
+            absent,
+            before.rows_scored,
+            # The policy of what took no part is on its way as well, or may be.
+            configured not in in_use and absent is None,
+        )
 
     def _answered(self, job: ScoreJob) -> int:
         """Return how many rows a challenger answered."""

@@ -118,6 +118,8 @@ def _scored(facts: Facts) -> str:
         told += f"; {done} had been scored before this run"
     if absent := facts.get("challenger_absent"):
         told += f". Version {absent['version']} took no part: {absent['reason']}"
+    if facts.get("unreleased_policy"):
+        told += ". The decision policy of the configuration is not released and flagged nothing"
     return told
 
 
