@@ -192,4 +192,4 @@ class Platform(Scoring):
         """Questions about what was done."""
         from pynomaly.application.queries import Queries
 
-        return Queries(self.records, self.run_leases)
+        return Queries(self.records, self.run_leases, self.ledger)

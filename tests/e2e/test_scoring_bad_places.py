@@ -92,7 +92,9 @@ def test_damage_ends_with_exit_code_7_and_is_mended_by_scoring_again(scoring_pro
         assert str(damaged) in error["message"]
         assert f"pynomaly score payments --data {project}/new.parquet" in error["hint"]
     assert len(read_ids(project)) == 1_500
+    assert run(project, "status", "payments")["last_batch"]["partitions_gone"] == 1
     assert score(project).ended() == 0
+    assert run(project, "status", "payments")["last_batch"]["partitions_gone"] == 0
     assert read_ids(project) == sorted(ids)
     assert run(project, "scores", "verify", "payments")["damaged"] == []
 

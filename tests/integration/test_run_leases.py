@@ -16,6 +16,7 @@ from pynomaly.domain.errors import ConflictError, FencedError
 from pynomaly.domain.runs import Actor, Run, RunLease
 from pynomaly.infrastructure.sqlalchemy.records import SqlRecords
 from pynomaly.infrastructure.sqlalchemy.run_leases import SqlRunLeases
+from pynomaly.testing import InMemoryLedger
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -201,7 +202,7 @@ def test_a_run_killed_with_9_is_told_as_dead_and_can_be_taken_up_at_once(url, le
             pass
         process.kill()
     records = SqlRecords(url)
-    (told,) = Queries(records, leases).history("payments")["runs"]
+    (told,) = Queries(records, leases, InMemoryLedger()).history("payments")["runs"]
     assert (told["status"], told["finished_at"]) == ("failed", None)
     assert told["error"] == f"its process ({process.pid} on {socket.gethostname()}) died"
     assert records.run("r1").status == "running"  # who asks changes nothing

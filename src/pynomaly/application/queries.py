@@ -8,12 +8,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pynomaly.application.lost_runs import as_found
+from pynomaly.application.ports.ledger import Ledger
 from pynomaly.application.ports.records import Records
 from pynomaly.application.ports.run_leases import RunLeases
 from pynomaly.domain.canaries import judge
 from pynomaly.domain.errors import UsageError
 from pynomaly.domain.releases import Release
-from pynomaly.domain.runs import Run
+from pynomaly.domain.runs import Run, ScoredBatch
 
 __all__ = ["Queries", "known_release"]
 
@@ -26,6 +27,7 @@ class Queries:
 
     records: Records
     run_leases: RunLeases
+    ledger: Ledger
 
     def runs(self, pipeline: str, limit: int = 20) -> tuple[Run, ...]:
         """Return the latest runs, newest first; one whose process died is failed."""
@@ -45,9 +47,14 @@ class Queries:
             "last_run": asdict(runs[0]) if runs else None,
             "on_its_way": asdict(active) if active else None,
             "last_release": asdict(releases[0]) if releases else None,
-            "last_batch": asdict(batches[0]) if batches else None,
+            "last_batch": self._batch(batches[0]) if batches else None,
             "versions": len(self.records.versions(pipeline)),
         }
+
+    def _batch(self, batch: ScoredBatch) -> Document:
+        """Return a batch with the number of its partitions whose rows are gone by now."""
+        left = self.ledger.progress(batch.id)
+        return {**asdict(batch), "partitions_gone": left.pending + left.leased + left.failed}
 
     def history(self, pipeline: str, limit: int = 20) -> Document:
         """Return the latest runs with their steps, newest first."""
