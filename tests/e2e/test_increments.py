@@ -368,8 +368,21 @@ def test_what_cannot_be_written_is_refused_before_anything_is_read(
     assert "another table" in str(refusal.value.hint)  # --overwrite would not help
 
 
-def test_two_prefixes_of_a_bucket_lie_in_one_another_or_not() -> None:
-    refuse_shared_places("s3://lake/in", {"--out": "s3://lake/inside"})
-    refuse_shared_places("s3://lake/in/*.csv", {"--out": "s3://lake/in/scores"})
-    with pytest.raises(ConfigurationError, match="lies within what is read: s3://lake/in"):
-        refuse_shared_places("s3://lake/in", {"--out": "s3://lake/in/scores"})
+@pytest.mark.parametrize(
+    ("source", "place", "within"),
+    [
+        ("s3://lake/in", "s3://lake/inside", False),
+        ("s3://lake/in", "s3://lake/in/scores", True),
+        ("/lake/in/*.parquet", "/lake/in/scores", False),
+        ("/lake/in/**/*.parquet", "/lake/in/scores", True),
+        ("/lake/in/**/*.parquet", "/lake/in/all.parquet", True),
+        ("/lake/in/**/*.csv", "/lake/in/scores", False),
+        ("/lake/in/**/*.parquet", "/lake/out", False),
+    ],
+)
+def test_a_place_that_would_be_read_is_refused(source: str, place: str, within: bool) -> None:
+    if not within:
+        refuse_shared_places(source, {"--out": place})
+        return
+    with pytest.raises(ConfigurationError, match="lies within what is read"):
+        refuse_shared_places(source, {"--out": place})
