@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,8 +25,9 @@ from pynomaly.domain.partitions import Partition
 from pynomaly.domain.pipelines import DecisionPolicy, Pipeline, SourceSpec
 from pynomaly.domain.quality import ExpectationResult, ValidationReport
 from pynomaly.domain.releases import ModelVersion, Release
-from pynomaly.domain.runs import ScoredBatch
+from pynomaly.domain.runs import Actor, ScoredBatch
 from pynomaly.domain.scores import calibrate, p_values
+from pynomaly.domain.transitions import begin
 from pynomaly.testing import InMemoryLedger, InMemoryRecords
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
@@ -313,6 +315,18 @@ def test_the_policy_of_the_release_that_served_decides_what_the_budget_was() -> 
     (found,) = [f for f in world.monitor().findings if f.check == "alerts_budget"]
     assert found.level == "ok"
     assert "at a budget of 5.00 %" in found.sentence
+
+
+def test_a_batch_by_a_version_that_serves_no_more_is_told_as_such() -> None:
+    world = World()
+    world.score(version=2)
+    world.records.add_release(
+        Release("r", "r", "payments", 1, None, "candidate", "pass", (), START)
+    )
+    rule = partial(begin, release_id="r", actor=Actor("ada"), at=START, manifest_digest="")
+    world.records.move("payments", rule)
+
+    assert any("version 1, which serves now, has scored" in note for note in world.monitor().notes)
 
 
 def test_refused_rows_and_warnings_ask_for_a_look_and_never_mean_drift() -> None:

@@ -91,6 +91,12 @@ class MonitorScores:
                 ),
             )
         notes: list[str] = []
+        serving = self.records.production(pipeline.name)
+        if serving is not None and serving.version != batch.model_version:
+            notes.append(
+                f"The newest batch was scored by version {batch.model_version}; version "
+                f"{serving.version}, which serves now, has scored nothing since."
+            )
         comparable = list(_comparable(batches, batch, model, notes))
         earlier = self._earlier(comparable, n, notes)
         findings = [
