@@ -7,6 +7,7 @@ import shlex
 import shutil
 import sys
 from dataclasses import replace
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,8 @@ def demo(
     """Train on a snapshot, release the model, score later batches, and compare with the truth.
 
     Args:
-        folder: Project folder of the demo; created, or brought up to date.
+        folder: Project folder of the demo; where one has run already, the next free number is
+            added to its name, so that every demo begins with nothing.
         engine: All runs share one start of it.
         on_event: Told of every step.
 
@@ -50,6 +52,7 @@ def demo(
     """
     from pynomaly.settings import load_settings
 
+    folder = _untouched(folder)
     (folder / "conf" / "pipelines").mkdir(parents=True, exist_ok=True)
     data = prepare_demo(folder)
     settings = load_settings(folder)
@@ -68,6 +71,13 @@ def demo(
         "report": training["report"],
         "next": _next(folder, data),
     }
+
+
+def _untouched(folder: Path) -> Path:
+    """Return the folder, or the next of its name, in which no demo has run."""
+    numbered = (folder.with_name(f"{folder.name}-{number}") for number in count(2))
+    file = Path("conf", "pipelines", f"{PIPELINE}.yaml")
+    return next(place for place in chain([folder], numbered) if not (place / file).exists())
 
 
 def _configure(settings: Settings, data: DemoData) -> None:
@@ -89,7 +99,7 @@ def _configure(settings: Settings, data: DemoData) -> None:
         decision=replace(draft.decision, budget=0.10),
     )
     text = _ABOUT + render_pipeline(pipeline)
-    write_text(settings.pipelines / f"{PIPELINE}.yaml", text, overwrite=True)
+    write_text(settings.pipelines / f"{PIPELINE}.yaml", text, overwrite=False)
     emit(Event("finished", "prepare", {"rows": profile.rows, "batches": len(data.batches)}))
 
 

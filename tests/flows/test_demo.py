@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from pynomaly_flows.demo import PIPELINE, demo
+from pynomaly_flows.demo import PIPELINE, _untouched, demo
 from pynomaly_flows.demo_data import prepare_demo
 
 
@@ -77,6 +77,15 @@ def test_the_same_bytes_are_written_every_time(data, tmp_path_factory):
 
     for path in (data.training, data.labels, *(batch.path for batch in data.batches)):
         assert path.read_bytes() == (again.folder / "data" / path.name).read_bytes()
+
+
+def test_a_second_demo_leaves_the_first_alone(tmp_path):
+    first = tmp_path / "demo"
+    assert _untouched(first) == first
+    for taken in (first, tmp_path / "demo-2"):
+        (taken / "conf" / "pipelines").mkdir(parents=True)
+        (taken / "conf" / "pipelines" / f"{PIPELINE}.yaml").touch()
+    assert _untouched(first) == tmp_path / "demo-3"
 
 
 @pytest.mark.slow

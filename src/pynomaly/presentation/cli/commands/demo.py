@@ -22,7 +22,7 @@ __all__ = ["command"]
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("pynomaly-demo"),
     show_default=True,
-    help="Where the demo's project goes; its own, nothing of yours is touched.",
+    help="Where the demo's project goes; a number is added where one has run already.",
 )
 @click.option(
     "--engine",
