@@ -237,7 +237,9 @@ def test_what_two_versions_answered_is_replayed_and_proven(
     )
     assert cli("release", "payments", *DIRECT).code == 5
     release = on_its_way(cli)
-    assert cli("releases", "approve", release, "--reason", "Looked at the gates.").code == 0
+    approved = cli("releases", "approve", release, "--reason", "Looked at the gates.")
+    assert approved.code == 0
+    assert f"of payments is approved by {getpass.getuser()} until" in approved.out
     assert cli("release", "payments", "--resume", *DIRECT).code == 0
     monkeypatch.setenv("PYNOMALY_SCORING__PARTITION_ROWS", "1000")
     pq.write_table(pa.csv.read_csv("day.csv"), "day.parquet", row_group_size=1_000)

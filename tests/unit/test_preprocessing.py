@@ -118,8 +118,8 @@ def _moments(first, span, *, missing=0):
     ("days", "missing", "features"),
     [
         (24, 0, ["t:hour_sin", "t:hour_cos", "t:day_sin", "t:day_cos"]),
-        (20, 0, ["t:hour_sin", "t:hour_cos"]),
-        (20, 9, ["t:hour_sin", "t:hour_cos", "t=missing"]),
+        (15, 0, ["t:hour_sin", "t:hour_cos"]),
+        (15, 9, ["t:hour_sin", "t:hour_cos", "t=missing"]),
         (2, 9, ["t=missing"]),
     ],
 )
@@ -141,8 +141,18 @@ def test_times_of_less_than_three_days_are_no_feature():
     assert fitted.features == ("a",)
     # One date of long ago makes no month of two days.
     ancient = pa.table({"t": pa.array([dt.datetime(1970, 1, 1, tzinfo=dt.UTC)], table["t"].type)})
-    longer = pa.concat_tables([*[table] * 5, ancient.append_column("a", _numbers([0]))])
+    longer = pa.concat_tables([table, ancient.append_column("a", _numbers([0]))])
     assert fit_preprocessing(longer, _schema(t="datetime", a="numeric")).features == ("a",)
+
+
+def test_a_part_reads_the_rhythms_that_all_rows_tell():
+    schema = _schema(t="datetime", a="numeric")
+    first = dt.datetime(2026, 11, 23, 6, tzinfo=dt.UTC)
+    long = _moments(first, dt.timedelta(days=24)).append_column("a", _numbers(range(ROWS)))
+    short = _moments(first, dt.timedelta(days=2)).append_column("a", _numbers(range(ROWS)))
+    whole, brief = fit_preprocessing(long, schema), fit_preprocessing(short, schema)
+    assert fit_preprocessing(long.slice(0, 12), schema, part_of=whole).features == whole.features
+    assert fit_preprocessing(long, schema, part_of=brief).features == ("a",)
 
 
 def test_columns_that_never_vary_are_dropped():

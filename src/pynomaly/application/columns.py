@@ -89,11 +89,13 @@ def _use(column: ColumnProfile, encoding: Encoding | None) -> ColumnUse:
 
 
 def _time_use(column: ColumnProfile, encoding: Encoding | None) -> ColumnUse:
-    why = "covers less than three days, too short to tell a rhythm"
+    why = "tells no rhythm: hardly three days, or always the same hour and weekday"
     use: Literal["datetime", "dropped"] = "dropped"
     if isinstance(encoding, TimeEncoding):
         read = {"hour of the day": encoding.hours, "weekday": encoding.weekdays}
-        told = " and ".join(rhythm for rhythm, shares in read.items() if shares)
+        told = " and ".join(
+            rhythm for rhythm, shares in read.items() if 0 < max(shares, default=0) < 1
+        )
         why, use = f"{told}, in UTC" if told else "whether it is missing", "datetime"
     if column.role == "time":
         why, use = f"orders the rows; {why}", "datetime"

@@ -6,7 +6,7 @@ import glob
 from collections.abc import Mapping
 from fnmatch import fnmatch
 from itertools import combinations
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from pynomaly.domain.errors import ConfigurationError
 
@@ -55,13 +55,20 @@ def _read_there(source: str, place: str) -> str | None:
         return path if path == place or within else None
     if Path(path).is_dir():
         return path if Path(place).resolve().is_relative_to(Path(path).resolve()) else None
-    # The stars of fnmatch cross folders, as only ** does, which also stands for no folder at all.
-    everywhere = path.replace("**/", "")
-    if everywhere != path and any(fnmatch(p, everywhere) for p in (place, f"{place}/0.parquet")):
+    if any(_found_by(path, written) for written in (place, f"{place}/0.parquet")):
         return path
     # Path.glob takes no absolute patterns.
     found = [path] if Path(path).exists() else glob.glob(path, recursive=True)  # noqa: PTH207
     return next((file for file in found if _same(file, place)), None)
+
+
+def _found_by(pattern: str, place: str) -> bool:
+    """Whether a glob finds a file that is not there yet."""
+    if not glob.has_magic(pattern):
+        return False
+    # The stars of fnmatch cross folders, as only ** does, which also stands for no folder at all.
+    everywhere = pattern.replace("**/", "")
+    return fnmatch(place, everywhere) if everywhere != pattern else PurePath(place).match(pattern)
 
 
 def _same(one: str, other: str) -> bool:

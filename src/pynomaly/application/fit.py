@@ -110,7 +110,9 @@ class FitScorer:
         # Of a handful of rows the whole table's encoding has to do.
         own = len(ordinary) >= MIN_TRAINING_ROWS
         preprocessing = (
-            fit_preprocessing(ordinary, pipeline.features) if own else whole.preprocessing
+            fit_preprocessing(ordinary, pipeline.features, part_of=whole.preprocessing)
+            if own
+            else whole.preprocessing
         )
         members = self._members(encode(preprocessing, ordinary), preprocessing, pipeline, choice)
         head = None

@@ -55,13 +55,17 @@ _REFERENCES = 256
 _EPOCH_WEEKDAY = 3  # 1970-01-01 was a Thursday, Monday is 0
 
 
-def fit_preprocessing(table: pa.Table, schema: Schema) -> Preprocessing:
+def fit_preprocessing(
+    table: pa.Table, schema: Schema, *, part_of: Preprocessing | None = None
+) -> Preprocessing:
     """Learn encodings from training rows; columns that never vary are dropped.
 
     Args:
         table: Conformed: numeric float64, categorical string, boolean bool, datetime
             timestamp[us, UTC]; nulls allowed; columns in any order.
         schema: Feature columns.
+        part_of: What all rows taught, where these are a part of them: of times the same rhythms
+            are read, which a part alone might not tell.
 
     Raises:
         NotTrainableError: Too few rows, or no column that varies.
@@ -79,7 +83,11 @@ def fit_preprocessing(table: pa.Table, schema: Schema) -> Preprocessing:
     blocks: list[Floats] = []
     rows = _spread(table.num_rows)
     for column in schema.columns:
-        encoding = _FIT[column.kind](column, table[column.name])
+        encoding = (
+            _fit_time(column, table[column.name], part_of)
+            if column.kind == "datetime"
+            else _FIT[column.kind](column, table[column.name])
+        )
         if encoding is None:
             continue
         block = np.empty((table.num_rows, len(_feature_names(encoding))))
@@ -177,12 +185,18 @@ def _normal_score(tail: float) -> float:
     return NormalDist().inv_cdf(1 - tail / 2)
 
 
-def _fit_time(column: Column, cells: pa.ChunkedArray) -> TimeEncoding | None:
+def _fit_time(
+    column: Column, cells: pa.ChunkedArray, part_of: Preprocessing | None = None
+) -> TimeEncoding | None:
     seconds = epoch_seconds(cells)
     missing = np.isnan(seconds)
     if missing.all():
         return None
     daily, weekly = told(seconds, DAY), told(seconds, WEEK)
+    if part_of is not None:
+        whole = next((e for e in part_of.encodings if e.column == column.name), None)
+        daily = isinstance(whole, TimeEncoding) and bool(whole.hours)
+        weekly = isinstance(whole, TimeEncoding) and bool(whole.weekdays)
     indicator = bool(missing.mean() >= _INDICATOR_SHARE)
     if not (daily or weekly or indicator):
         return None
@@ -205,7 +219,6 @@ _FIT: dict[str, Callable[[Column, pa.ChunkedArray], Encoding | None]] = {
     "numeric": _fit_numeric,
     "boolean": _fit_categorical,
     "categorical": _fit_categorical,
-    "datetime": _fit_time,
     "id": _no_feature,
     "text": _no_feature,
     "constant": _no_feature,

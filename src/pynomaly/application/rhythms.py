@@ -11,15 +11,18 @@ Floats = NDArray[np.float64]
 
 DAY, WEEK = 86_400.0, 604_800.0
 
-_CYCLES = 3
+_CYCLES = 2.75
 """Of fewer, what belongs to the hour or the weekday cannot be told from what happened once."""
 
-_EDGES = (0.01, 0.99)
-"""A single date of long ago makes no month of a day."""
+_FEWEST_BLOCKS, _MOST_UNEQUAL = 3, 1.5
 
 
 def told(seconds: Floats, cycle: float) -> bool:
-    """Whether rows cover a cycle often enough to tell its rhythm: three times.
+    """Whether rows are spread over about three cycles, so that they can tell a rhythm.
+
+    Counted is the effective number of cycles, 1/Σp² with the share p of the rows in each (Hill's
+    number of order 2, 1973): of rows that nearly all fall on one day it is one, whatever the others
+    do.  Three equal cycles count three, two and a half 2.8.
 
     Args:
         seconds: (n,) since 1970; NaN where missing.
@@ -28,8 +31,8 @@ def told(seconds: Floats, cycle: float) -> bool:
     present = seconds[~np.isnan(seconds)]
     if not len(present):
         return False
-    low, high = np.quantile(present, _EDGES)
-    return bool((high - low) / (_EDGES[1] - _EDGES[0]) >= _CYCLES * cycle)
+    _, counts = np.unique(np.floor((present.max() - present) / cycle), return_counts=True)
+    return bool(1 / np.sum((counts / len(present)) ** 2) >= _CYCLES)
 
 
 def blocks(seconds: Floats, folds: int) -> NDArray[np.int64]:
@@ -37,8 +40,9 @@ def blocks(seconds: Floats, folds: int) -> NDArray[np.int64]:
 
     A model that lacks two days of a week knows less of those weekdays than of the others, and finds
     rows of them stranger than the final model will.  So a block ends between two weeks, counted
-    back from the newest row, or between two days where the rows cover fewer than three weeks;
-    anywhere where they cover fewer than three days, or nearly all of one of them.
+    back from the newest row, where rows tell weekdays; else between two days, where they tell
+    hours; and anywhere where that would leave fewer than three blocks, or one with more than half
+    again its share of the rows.
 
     Args:
         seconds: (n,) since 1970, ascending; NaN, where missing, comes first.
@@ -47,13 +51,19 @@ def blocks(seconds: Floats, folds: int) -> NDArray[np.int64]:
     >>> blocks(np.arange(5.0), 2).tolist()
     [0, 0, 0, 1, 1]
     """
-    position = np.arange(len(seconds))
-    cuts = np.flatnonzero(np.diff(np.sort(position % folds))) + 1
-    cycle = next((cycle for cycle in (WEEK, DAY) if told(seconds, cycle)), None)
-    if cycle is not None:
+    n = len(seconds)
+    cuts = np.flatnonzero(np.diff(np.sort(np.arange(n) % folds))) + 1
+    for cycle in (WEEK, DAY):
+        if not told(seconds, cycle):
+            continue
         ages = (seconds[-1] - seconds) / cycle
         oldest = max(round(np.nanmax(ages)), 1) - 1  # what is left of a cycle goes with a whole one
         turns = np.flatnonzero(np.diff(np.fmin(np.floor(ages), oldest))) + 1
-        if len(turns):
-            cuts = np.unique(turns[np.abs(turns[:, None] - cuts).argmin(axis=0)])
-    return np.searchsorted(cuts, position, side="right").astype(np.int64)
+        snapped = np.unique(turns[np.abs(turns[:, None] - cuts).argmin(axis=0)])
+        sizes = np.diff([0, *snapped, n])
+        if len(sizes) >= min(folds, _FEWEST_BLOCKS) and max(sizes) <= _MOST_UNEQUAL * n / len(
+            sizes
+        ):
+            cuts = snapped
+            break
+    return np.searchsorted(cuts, np.arange(n), side="right").astype(np.int64)

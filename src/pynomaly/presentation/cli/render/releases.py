@@ -128,6 +128,8 @@ def _stands(release: Document) -> str:
     state = str(release["state"]).replace("_", " ")
     if release["state"] == "canary":
         state += f" at {share(release['share'])}"
+    if release["state"] == "pending_approval" and (approval := release.get("approval")):
+        state = f"approved by {approval['actor']['name']} until {moment(approval['expires_at'])}"
     return f"{state}, paused" if release["paused"] else state
 
 
