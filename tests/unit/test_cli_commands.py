@@ -373,7 +373,7 @@ class Recorded:
             },
             "last_batch": {
                 "rows_scored": 10, "rows_flagged": 1, "rows_quarantined": 0, "scored_at": WHEN,
-                "output_uri": "/s.parquet", "partitions_gone": 0,
+                "output_uri": "/s.parquet", "kept": True, "partitions_gone": 0,
             },
             "versions": 3,
         }  # fmt: skip

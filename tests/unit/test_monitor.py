@@ -367,6 +367,15 @@ def test_earlier_batches_that_were_pruned_or_damaged_are_left_out_and_mentioned(
     assert "1,000 rows of earlier batches" in found.findings[3].sentence
 
 
+def test_a_last_batch_that_was_forgotten_with_its_place_is_passed_over() -> None:
+    world = World()
+    _, second, last = (world.score() for _ in range(3))
+    world.ledger.forget([last])
+
+    assert world.monitor().batch_id == second
+    assert world.monitor().earlier == 1
+
+
 def test_a_last_batch_that_is_damaged_or_gone_is_an_error() -> None:
     world = World()
     name = world.score()

@@ -64,6 +64,7 @@ class MonitorScores:
     def __call__(self, pipeline: Pipeline) -> Monitoring:
         """Compare the newest batch with its model's calibration and with earlier batches.
 
+        Batches whose scores were all pruned, or forgotten with their place, are passed over.
         Earlier batches count if the same model and policy scored other data.
 
         Raises:
@@ -76,6 +77,8 @@ class MonitorScores:
                 f"pipeline '{pipeline.name}' has scored nothing yet, so there is nothing to watch",
                 hint=f"score something first: pynomaly score {pipeline.name} --data FILE",
             )
+        kept = (n for n, one in enumerate(batches) if self.ledger.job(one.id) is not None)
+        batches = batches[next(kept, 0) :]
         batch = batches[0]
         version = self.loader.version(pipeline.name, batch.model_version)
         model = self.loader.load(version)

@@ -52,9 +52,13 @@ class Queries:
         }
 
     def _batch(self, batch: ScoredBatch) -> Document:
-        """Return a batch with the number of its partitions whose rows are gone by now."""
+        """Return a batch, and what became of its scores: whether any are kept, and how many not."""
         left = self.ledger.progress(batch.id)
-        return {**asdict(batch), "partitions_gone": left.pending + left.leased + left.failed}
+        return {
+            **asdict(batch),
+            "kept": self.ledger.job(batch.id) is not None,
+            "partitions_gone": left.pending + left.leased + left.failed,
+        }
 
     def history(self, pipeline: str, limit: int = 20) -> Document:
         """Return the latest runs with their steps, newest first."""

@@ -75,7 +75,8 @@ class ScoreOutput:
         elif not (output.overwrite or wrote) and self.store.occupied(target):
             is_table = "://" in target and not target.startswith("s3://")
             raise OutputExistsError(
-                f"{target} holds something that Pynomaly did not write; it was left as it is",
+                f"{target} holds something that Pynomaly did not write, or was told to forget; it was "
+                "left as it is",
                 hint="name another table"
                 if is_table
                 else "choose another place, or allow writing beside it with --overwrite",

@@ -244,5 +244,5 @@ def _is_ours(uri: str) -> bool:
 def _damaged(part: Part, problem: str) -> IntegrityError:
     return IntegrityError(
         f"{part.uri} {problem}",
-        hint="run `pynomaly scores verify PIPELINE --repair`, then score again",
+        hint="free it: `pynomaly scores verify --repair` for its pipeline, then score again",
     )

@@ -120,7 +120,8 @@ def verify(session: Session, pipeline: str, repair: bool) -> None:
         raise IntegrityError(
             f"{len(found.damaged)} of {found.partitions} committed partitions of '{pipeline}' are "
             f"not what was committed: {'; '.join([*damaged, *besides])}",
-            hint=f"{free} write them anew by {again}",
+            hint=f"{free} write them anew by {again}, with the --keep and --partition-by they had; "
+            f"give up a place that is gone for good: `pynomaly scores forget {pipeline} PLACE`",
         )
     if unreadable:
         raise ConfigurationError(
@@ -180,4 +181,5 @@ def forget(session: Session, pipeline: str, place: str) -> None:
 
     session.require_known(pipeline)
     forgotten = asdict(session.platform.forget_place(pipeline, resolve_uri(place, Path.cwd())))
-    session.present(forgotten, removed_lines("forgot", pipeline, forgotten))
+    lines = [*removed_lines("forgot", pipeline, forgotten), "what lies there was left as it is"]
+    session.present(forgotten, lines)

@@ -39,7 +39,9 @@ def status_lines(document: Document) -> Iterator[RenderableType]:
     if batch:
         text = f"{number(batch['rows_scored'])} scored, {number(batch['rows_flagged'])} flagged, "
         text += f"{number(batch['rows_quarantined'])} quarantined, {moment(batch['scored_at'])}"
-        if gone := batch["partitions_gone"]:
+        if not batch["kept"]:
+            text += "; its scores are kept no more"
+        elif gone := batch["partitions_gone"]:
             text += f"; {number(gone)} partitions of it are gone or damaged: score it again"
         rows.append(("last batch", text))
         rows.append(("", batch["output_uri"]))

@@ -119,7 +119,10 @@ def _scored(facts: Facts) -> str:
     if absent := facts.get("challenger_absent"):
         told += f". Version {absent['version']} took no part: {absent['reason']}"
     if facts.get("unreleased_policy"):
-        told += ". The decision policy of the configuration is not released and flagged nothing"
+        told += (
+            ". The decision policy of the configuration is not released and flagged nothing, "
+            f"{facts['policy_version']} did: release it with `pynomaly release`"
+        )
     return told
 
 
