@@ -703,7 +703,8 @@ class TestKeeping:
         ledger.open_job(job(4, pipeline="below", target="/scores/date=1"), [below])
         ledger.open_job(job(5, pipeline="beside", target="/Scores/2"), [beside])
         assert ledger.pipelines("/scores") == ("below", "logins", "payments")
-        assert ledger.pipelines("/scores/date=1") == ("below",)
+        assert ledger.pipelines("/scores/date=1") == ("below", "logins", "payments")
+        assert ledger.pipelines("/scores/date=12") == ("logins", "payments")
         assert ledger.pipelines("/nowhere") == ()
 
     def test_what_somebody_works_on_is_not_forgotten(self, ledger):

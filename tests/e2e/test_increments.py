@@ -373,6 +373,8 @@ def test_what_cannot_be_written_is_refused_before_anything_is_read(
     [
         ("s3://lake/in", "s3://lake/inside", False),
         ("s3://lake/in", "s3://lake/in/scores", True),
+        ("s3://lake/in", "s3://lake/in/_scores", False),
+        ("s3://lake/in/*.csv", "s3://lake/in/all.csv", True),
         ("/lake/in/*.parquet", "/lake/in/scores", False),
         ("/lake/in/*.parquet", "/lake/in/all.parquet", True),
         ("/lake/in/*.parquet", "/lake/in/sub/all.parquet", False),

@@ -21,7 +21,7 @@ from pynomaly.application.read_scores import ReadScores
 from pynomaly.application.verify_scores import VerifyScores
 from pynomaly.domain.errors import ConflictError, SourceNotFoundError, UsageError
 from pynomaly.domain.identifiers import new_id
-from pynomaly.domain.ledger import Entry, Outcome, ScoreJob, ScoreVersion, partition_key
+from pynomaly.domain.ledger import Entry, Outcome, Part, ScoreJob, ScoreVersion, partition_key
 from pynomaly.domain.partitions import Partition
 from pynomaly.domain.releases import ModelVersion
 from pynomaly.domain.runs import ScoredBatch
@@ -276,6 +276,59 @@ def test_scores_below_a_place_are_another_places(scores: Scores, below: str) -> 
     assert scores.read("refunds") == rows("r1")
 
 
+def divided(scores: Scores, pipeline: str, version: ScoreVersion) -> None:
+    """Score into folders of a place, as with ``--partition-by date``."""
+    job = scores.open(pipeline, "d1", version=version)
+    lease = scores.ledger.lease(job, "host:1:x", 60.0)
+    assert lease is not None
+    name = f"{lease.key[:32]}-{lease.fence}"
+    with scores.store.writer(scores.target, name, partition_by="date") as output:
+        output.write(pa.table({"id": rows("d1"), "date": ["2026"] * ROWS}))
+    scores.ledger.commit(lease, Outcome(ROWS, ROWS, 0, 0, output.parts))
+    scores.finish(job)
+
+
+def test_parts_divided_among_folders_are_no_orphans_of_a_place_that_is_one_of_them(
+    scores: Scores,
+) -> None:
+    outer, inner = scores.target, f"{scores.target}/date=2026"
+    scores.target = inner
+    scores.finish(scores.open("logins", "l1"))
+    scores.finish(scores.open("payments", "d1"))
+    scores.target = outer
+    divided(scores, "payments", SECOND)
+
+    verify = VerifyScores(scores.ledger, scores.store, Path(outer).parent)
+    assert verify("logins", repair=True).orphans == ()
+    prune = PruneScores(scores.ledger, scores.store, scores.records)
+    assert prune("payments", versions=1).partitions == 1
+    assert prune("logins", versions=1).partitions == 0
+
+    assert scores.read("payments") == rows("d1")
+    assert scores.read("logins") == rows("l1")
+
+
+def test_one_part_that_cannot_be_opened_hides_nothing_of_the_others(
+    scores: Scores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores.work(scores.open("payments", "d1", "d2", "d3"))
+    missing, locked, sound = (e.outcome.parts[0] for e in scores.current("payments") if e.outcome)
+    Path(missing.uri).unlink()
+    check = type(scores.store).check
+
+    def refused(store: PartStore, part: Part) -> str | None:
+        if part == locked:
+            raise SourceNotFoundError(f"cannot read {part.uri}: permission denied")
+        return check(store, part)
+
+    monkeypatch.setattr(type(scores.store), "check", refused)
+    found = VerifyScores(scores.ledger, scores.store, Path(sound.uri).parent)("payments")
+    assert found.partitions == 2
+    assert [damage.problem for damage in found.damaged] == [f"{missing.uri} is missing"]
+    (unread,) = found.unreadable
+    assert unread.partitions == 1
+
+
 def test_a_dry_run_only_counts(scores: Scores) -> None:
     prune = PruneScores(scores.ledger, scores.store, scores.records)
     scores.work(scores.open("payments", "d1", "d2"))
@@ -328,7 +381,7 @@ def test_a_place_somebody_writes_to_is_not_forgotten(scores: Scores) -> None:
     job = scores.open("payments", "d1", "d2")
     lease = scores.ledger.lease(job, "host:1:x", 60.0)
     assert lease is not None
-    with pytest.raises(ConflictError, match="1 partitions of"):
+    with pytest.raises(ConflictError, match="being written and stay: 1; forgotten: 1"):
         ForgetPlace(scores.ledger, scores.store)("payments", scores.target)
     with scores.store.writer(scores.target, f"{lease.key[:32]}-{lease.fence}") as output:
         output.write(pa.table({"id": rows("d1")}))

@@ -51,15 +51,29 @@ def _read_there(source: str, place: str) -> str | None:
     """Return the file or folder of a source that an output would replace or change."""
     path = source.removeprefix(_SQLITE)
     if _is_url(path) or _is_url(place):
-        within = path.startswith("s3://") and place.startswith(f"{path.rstrip('/')}/")
-        return path if path == place or within else None
+        if path == place:
+            return path
+        within = path.startswith("s3://") and _below(place, f"{path.rstrip('/')}/")
+        return path if within or any(_found_by(path, w) for w in _written(place)) else None
     if Path(path).is_dir():
-        return path if Path(place).resolve().is_relative_to(Path(path).resolve()) else None
-    if any(_found_by(path, written) for written in (place, f"{place}/0.parquet")):
+        return path if _below(str(Path(place).resolve()), f"{Path(path).resolve()}/") else None
+    if any(_found_by(path, written) for written in _written(place)):
         return path
     # Path.glob takes no absolute patterns.
     found = [path] if Path(path).exists() else glob.glob(path, recursive=True)  # noqa: PTH207
     return next((file for file in found if _same(file, place)), None)
+
+
+def _written(place: str) -> tuple[str, str]:
+    """Return what a place is written to: itself, or files in it."""
+    return place, f"{place}/0.parquet"
+
+
+def _below(place: str, folder: str) -> bool:
+    """Whether a place is a folder or lies in it, where sources look: not below hidden names."""
+    names = place.removeprefix(folder).split("/")
+    inside = place.startswith(folder) or f"{place}/" == folder
+    return inside and not any(name.startswith((".", "_")) for name in names)
 
 
 def _found_by(pattern: str, place: str) -> bool:

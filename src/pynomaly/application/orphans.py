@@ -12,7 +12,7 @@ def orphans(ledger: Ledger, store: PartStore, target: str) -> tuple[str, ...]:
     """Return what a place holds of parts that nobody committed and nobody is writing.
 
     Places may lie in one another (``out`` and ``out/date=2026-11-26``), and several pipelines may
-    write to each: what any of them committed, there or below, is no orphan.
+    write to each: what any of them committed, to this place or to one below or above, is no orphan.
 
     Args:
         ledger: Knows what was committed, and who is at work.

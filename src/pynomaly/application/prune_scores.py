@@ -146,8 +146,9 @@ class ForgetPlace:
         forgotten = self.ledger.forget([entry.key for entry in there])
         if len(forgotten) < len(there):
             raise ConflictError(
-                f"{len(there) - len(forgotten)} partitions of {target} are being written",
-                hint="end that job first, then forget the place again",
+                f"partitions of {target} are being written and stay: {len(there) - len(forgotten)}; "
+                f"forgotten: {len(forgotten)}",
+                hint="end that job, then forget the place again",
             )
         return _pruned(there)
 

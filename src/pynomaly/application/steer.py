@@ -84,7 +84,7 @@ class SteerReleases:
     def roll_back(self, pipeline: str, to: int | None, actor: Actor, reason: str) -> Release:
         """Restore an earlier release, its model and its decision policy; a rollout is stopped.
 
-        Where nothing served before, a rollout is all there is to take back.
+        Where nothing is left to go back to, a rollout is all there is to take back.
 
         Args:
             pipeline: Which one.

@@ -94,9 +94,8 @@ class VerifyScores:
         """
         places = sorted({entry.target for entry in self.ledger.entries(pipeline)})
         found = [self._place(pipeline, place) for place in places]
-        sound = [one for one in found if not isinstance(one, Unreadable)]
-        damaged = [damage for one in sound for damage in one.damaged]
-        strays = tuple(dict.fromkeys(uri for one in sound for uri in one.orphans))
+        damaged = [damage for one in found for damage in one.damaged]
+        strays = tuple(dict.fromkeys(uri for one in found for uri in one.orphans))
         commands = self._commands(pipeline, {damage.key for damage in damaged})
         if repair:
             for uri in strays:
@@ -104,24 +103,38 @@ class VerifyScores:
             for damage in damaged:
                 self.ledger.reset(damage.key, damage.problem)
         return Verification(
-            sum(one.partitions for one in sound),
-            sum(one.rows for one in sound),
+            sum(one.partitions for one in found),
+            sum(one.rows for one in found),
             tuple(replace(damage, again=commands.get(damage.key)) for damage in damaged),
             strays,
             repair,
-            tuple(one for one in found if isinstance(one, Unreadable)),
+            tuple(unread for one in found for unread in one.unreadable),
         )
 
-    def _place(self, pipeline: str, target: str) -> Verification | Unreadable:
+    def _place(self, pipeline: str, target: str) -> Verification:
         """Verify what a pipeline committed to one place."""
+        strays: tuple[str, ...] = ()
+        unlisted: str | None = None
         try:
             strays = orphans(self.ledger, self.store, target)
-            committed = self._committed(pipeline, target)
-            damaged = tuple(damage for one in committed if (damage := self._damage(one)))
         except PynomalyError as error:
-            return Unreadable(target, len(self._committed(pipeline, target)), str(error))
-        rows = sum(one.outcome.rows_scored for one in committed if one.outcome)
-        return Verification(len(committed), rows, damaged, strays, repaired=False)
+            unlisted = str(error)
+        seen, damaged, unread = [], [], []
+        for entry in self._committed(pipeline, target):
+            try:
+                if unlisted is not None:
+                    unread.append(unlisted)
+                    continue
+                damage = self._damage(entry)
+            except PynomalyError as error:
+                unread.append(str(error))
+                continue
+            seen.append(entry)
+            damaged += [damage] if damage else []
+        rows = sum(entry.outcome.rows_scored for entry in seen if entry.outcome)
+        problem = unlisted or "; ".join(dict.fromkeys(unread))
+        unreadable = (Unreadable(target, len(unread), problem),) if problem else ()
+        return Verification(len(seen), rows, tuple(damaged), strays, False, unreadable)
 
     def _committed(self, pipeline: str, target: str) -> list[Entry]:
         entries = self.ledger.entries(pipeline)

@@ -27,7 +27,7 @@ def roll_back(
 ) -> tuple[Transition, ...]:
     """Restore an earlier release, model and decision policy alike, and stop a running rollout.
 
-    Where nothing served before, and no version is named, the rollout alone is stopped.
+    Where nothing is left to go back to, and no version is named, the rollout alone is stopped.
 
     Args:
         book: All releases of the pipeline.

@@ -205,12 +205,13 @@ class KeptPartitions:
 
     @atomic
     def pipelines(self, target: str) -> tuple[str, ...]:
-        """Return the pipelines that have partitions with this target or one below it, sorted."""
-        entries = (kept.entry for kept in self._kept.values())
-        within = f"{target.rstrip('/')}/"
-        return tuple(
-            sorted({one.pipeline for one in entries if f"{one.target}/".startswith(within)})
-        )
+        """Return the pipelines with partitions in this target, one below or one above, sorted."""
+        own, found = f"{target.rstrip('/')}/", set()
+        for kept in self._kept.values():
+            place = f"{kept.entry.target.rstrip('/')}/"
+            if place.startswith(own) or own.startswith(place):
+                found.add(kept.entry.pipeline)
+        return tuple(sorted(found))
 
     def _jobs_with(
         self, pipeline: str, version: ScoreVersion, target: str | None

@@ -199,4 +199,8 @@ class Ledger(Protocol):
         """Whether a job or a partition of the ledger has this target."""
 
     def pipelines(self, target: str) -> tuple[str, ...]:
-        """Return the pipelines that have partitions with this target or one below it, sorted."""
+        """Return the pipelines with partitions in this target, one below or one above, sorted.
+
+        Any of them may have parts there: places may lie in one another, and a part that is divided
+        by a column lies in a folder below its target.
+        """

@@ -251,11 +251,12 @@ class SqlLedger:
         return any(self._all(sa.select(c).where(c == target).limit(1)) for c in columns)
 
     def pipelines(self, target: str) -> tuple[str, ...]:
-        """Return the pipelines that have partitions with this target or one below it, sorted."""
-        place, below = partitions.c.target, f"{target.rstrip('/')}/"
+        """Return the pipelines with partitions in this target, one below or one above, sorted."""
+        place, own = sa.func.rtrim(partitions.c.target, "/") + "/", f"{target.rstrip('/')}/"
         # LIKE takes small letters for capitals in SQLite.
-        within = sa.or_(place == target, sa.func.substr(place, 1, len(below)) == below)
-        query = sa.select(partitions.c.pipeline).where(within).distinct()
+        below = sa.func.substr(place, 1, len(own)) == own
+        above = sa.func.substr(own, 1, sa.func.length(place)) == place
+        query = sa.select(partitions.c.pipeline).where(sa.or_(below, above)).distinct()
         return tuple(sorted(found["pipeline"] for found in self._all(query)))
 
     def _all(self, query: sa.Select[Any], **parameters: object) -> Sequence[sa.RowMapping]:
