@@ -368,6 +368,12 @@ def test_what_cannot_be_written_is_refused_before_anything_is_read(
     assert "another table" in str(refusal.value.hint)  # --overwrite would not help
 
 
+def test_a_report_may_lie_in_the_folder_that_is_read(folder: Folder) -> None:
+    refuse_shared_places(folder.spec.uri, {"--report": f"{folder.spec.uri}/report.html"})
+    with pytest.raises(ConfigurationError, match="lies within what is read"):
+        refuse_shared_places(folder.spec.uri, {"--report": f"{folder.spec.uri}/report.csv"})
+
+
 @pytest.mark.parametrize(
     ("source", "place", "within"),
     [

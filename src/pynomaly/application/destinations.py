@@ -70,10 +70,14 @@ def _written(place: str) -> tuple[str, str]:
 
 
 def _below(place: str, folder: str) -> bool:
-    """Whether a place is a folder or lies in it, where sources look: not below hidden names."""
+    """Whether a place is a folder or lies in it, where sources look: not below hidden names.
+
+    Pages are no data; a folder's report may lie in it.
+    """
     names = place.removeprefix(folder).split("/")
     inside = place.startswith(folder) or f"{place}/" == folder
-    return inside and not any(name.startswith((".", "_")) for name in names)
+    unread = place.endswith(".html") or any(name.startswith((".", "_")) for name in names)
+    return inside and not unread
 
 
 def _found_by(pattern: str, place: str) -> bool:

@@ -100,7 +100,8 @@ def fit_preprocessing(
         encodings.append(encoding)
     if not encodings:
         raise NotTrainableError(
-            "no usable feature: every column of the training data is constant, empty or unique"
+            "no usable feature: every column of the training data is constant, empty, unique or a "
+            "time that tells no rhythm"
             if schema.columns
             else "no usable feature: the schema declares no numeric, categorical, boolean or "
             "datetime column",
