@@ -191,6 +191,7 @@ def test_a_folder_of_files_is_one_table(folder: Path, cli: Cli) -> None:
 
 def test_typed_files_keep_their_types(folder: Path, cli: Cli) -> None:
     data = payments().assign(vip=lambda d: d["vip"] == "yes").astype({"country": "category"})
+    data["ts"] = pd.date_range("2026-01-05", periods=len(data), freq="1h")  # some weeks
     data.to_parquet("p.parquet", index=False)
 
     found = cli("detect", "p.parquet", "--out", "s.parquet", *QUICK, "--json").json
