@@ -143,14 +143,14 @@ class Progress:
         assert isinstance(created, UUID)  # it would be awaitable in an async flow only
         self._id = created
 
-    def at(self, done: int, of: int, how: str = "") -> None:
-        """Move the bar to ``done`` of ``of`` and say how it goes (", 1,000 rows/s")."""
+    def at(self, share: float, told: str) -> None:
+        """Move the bar to ``share``, 0–1, and say where that is ("3 of 12")."""
         from prefect.artifacts import update_progress_artifact
 
         update_progress_artifact(
             self._id,
-            min(done / of, 1.0) * 100 if of else 100.0,
-            description=f"{self._title}: {done:,} of {of:,}{how}",
+            min(share, 1.0) * 100,
+            description=f"{self._title}: {told}",
         )
 
 

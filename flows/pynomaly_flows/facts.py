@@ -28,6 +28,7 @@ __all__ = [
     "promoted",
     "registered",
     "released",
+    "rows_done",
     "scored",
     "trained",
     "tuned",
@@ -137,6 +138,20 @@ def promoted(result: Release) -> Facts:
         "strategy": result.rollout.strategy if result.rollout else None,
         "share": result.share,
     }
+
+
+def rows_done(
+    *, rows: int, of: int, rows_per_second: float = 0.0, seconds_left: float | None = None
+) -> str:
+    """Tell how far ``score`` has come, for people.
+
+    >>> rows_done(rows=5_000, of=20_000, rows_per_second=1_250.4, seconds_left=12.0)
+    '5,000 of 20,000 rows, 1,250 rows/s, 12 s left'
+    """
+    told = f"{rows:,} of {of:,} rows"
+    if rows_per_second:
+        told += f", {rows_per_second:,.0f} rows/s"
+    return told + (f", {seconds_left:.0f} s left" if seconds_left and seconds_left >= 1 else "")
 
 
 def scored(result: Scored) -> Facts:

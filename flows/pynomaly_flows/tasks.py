@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pynomaly.domain.detectors import detector
 from pynomaly.domain.gates import Override
@@ -101,7 +101,8 @@ def _trial_listener(job: Job, pipeline: Pipeline) -> Callable[[Trial], None]:
         certified = detector(trial.detector).certified
         emit(Event("progress", "tune", {**asdict(trial), "certified": certified, "of": planned}))
         if progress:
-            progress.at(trial.number + 1, planned)
+            done = trial.number + 1
+            progress.at(done / planned, f"{done} of {planned}")
 
     return on_trial
 
@@ -208,12 +209,16 @@ def _row_listener(job: Job, of: int) -> Callable[[int], None]:
         elapsed = now - started
         speed = (rows - before) / elapsed if elapsed > 0 else 0.0
         left = (of - rows) / speed if speed else None
-        facts = {"rows": rows, "of": of, "rows_per_second": speed, "seconds_left": left}
-        emit(Event("progress", "score", facts))
+        done: dict[str, Any] = {
+            "rows": rows,
+            "of": of,
+            "rows_per_second": speed,
+            "seconds_left": left,
+        }
+        emit(Event("progress", "score", done))
         if progress and (rows >= of or now - shown > _PROGRESS_SECONDS):
             shown = now
-            remaining = f", {left:,.0f} s left" if left and rows < of else ""
-            progress.at(rows, of, f", {speed:,.0f} rows/s{remaining}")
+            progress.at(rows / of if of else 1.0, facts.rows_done(**done))
 
     return on_rows
 

@@ -121,7 +121,9 @@ def test_the_demo_runs_the_lifecycle_under_prefect_and_finds_anomalies_without_l
         "biopsies-validation", "biopsies-gates", "biopsies-model", "biopsies-report",
         "biopsies-trials", "biopsies-rows",
     }  # fmt: skip
-    assert re.fullmatch(r"Rows of biopsies: \d+ of \d+, [\d,]+ rows/s", artifacts["biopsies-rows"])
+    assert re.fullmatch(
+        r"Rows of biopsies: \d+ of \d+ rows, [\d,]+ rows/s", artifacts["biopsies-rows"]
+    )
 
 
 def _unfinished_task_runs():

@@ -63,8 +63,8 @@ def _use(column: ColumnProfile, encoding: Encoding | None) -> ColumnUse:
     if column.role == "label":
         why = "1 = anomaly, 0 = normal, empty = unknown; never a feature"
         return ColumnUse(column.name, "label", why, column.notes)
-    if column.kind == "datetime" and column.role != "dropped":
-        return _time_use(column, encoding)
+    if encoding is None and column.kind == "datetime" and column.role != "dropped":
+        return _time_use(column, None)
     if encoding is None:
         why = column.reason if column.role == "dropped" else "never varies in the rows learnt from"
         return ColumnUse(column.name, "dropped", why, column.notes)
@@ -88,10 +88,10 @@ def _use(column: ColumnProfile, encoding: Encoding | None) -> ColumnUse:
             return _time_use(column, encoding)
 
 
-def _time_use(column: ColumnProfile, encoding: Encoding | None) -> ColumnUse:
+def _time_use(column: ColumnProfile, encoding: TimeEncoding | None) -> ColumnUse:
     why = "tells no rhythm: hardly three days, or always the same hour and weekday"
     use: Literal["datetime", "dropped"] = "dropped"
-    if isinstance(encoding, TimeEncoding):
+    if encoding is not None:
         read = {"hour of the day": encoding.hours, "weekday": encoding.weekdays}
         told = " and ".join(
             rhythm for rhythm, shares in read.items() if 0 < max(shares, default=0) < 1

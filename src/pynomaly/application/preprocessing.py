@@ -193,8 +193,9 @@ def _fit_time(
     missing = np.isnan(seconds)
     if missing.all():
         return None
-    daily, weekly = told(seconds, DAY), told(seconds, WEEK)
-    if part_of is not None:
+    if part_of is None:
+        daily, weekly = told(seconds, DAY), told(seconds, WEEK)
+    else:
         whole = next((e for e in part_of.encodings if e.column == column.name), None)
         daily = isinstance(whole, TimeEncoding) and bool(whole.hours)
         weekly = isinstance(whole, TimeEncoding) and bool(whole.weekdays)

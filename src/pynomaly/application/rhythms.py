@@ -61,9 +61,8 @@ def blocks(seconds: Floats, folds: int) -> NDArray[np.int64]:
         turns = np.flatnonzero(np.diff(np.fmin(np.floor(ages), oldest))) + 1
         snapped = np.unique(turns[np.abs(turns[:, None] - cuts).argmin(axis=0)])
         sizes = np.diff([0, *snapped, n])
-        if len(sizes) >= min(folds, _FEWEST_BLOCKS) and max(sizes) <= _MOST_UNEQUAL * n / len(
-            sizes
-        ):
+        few = len(sizes) < min(folds, _FEWEST_BLOCKS)
+        if not few and sizes.max() <= _MOST_UNEQUAL * sizes.mean():
             cuts = snapped
             break
     return np.searchsorted(cuts, np.arange(n), side="right").astype(np.int64)

@@ -189,10 +189,8 @@ def _time(encoding: TimeEncoding, cell: datetime | None) -> str:
     if encoding.weekdays:
         read.append((np.array(encoding.weekdays), at.weekday() if at else 0, _weekday))
     most = [f"{name(int(np.argmax(s)))} ({_share(s.max())})" for s, _, name in read]
-    if at is None:
+    if at is None or not read:
         return ", most ".join(filter(None, (_missing(encoding.missing), " and ".join(most))))
-    if not read:
-        return f"missing in {_share(encoding.missing)} of rows"
     # The stranger of the two; of equals the hour.
     rarity = [_tails(shares)[own] for shares, own, _ in read]
     first = int(np.argmin(rarity))

@@ -36,11 +36,11 @@ class Damage:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A place that could not be looked at; nothing there was verified.
+    """A place that could not be looked at, as a whole or in part.
 
     Args:
         target: Which place.
-        partitions: Committed there.
+        partitions: Committed there, that were not verified.
         problem: Why not.
     """
 
@@ -59,7 +59,7 @@ class Verification:
         damaged: Those whose parts do not have the committed bytes or rows.
         orphans: Files, objects and table rows named like parts that no commit refers to.
         repaired: Whether orphans were removed and damaged partitions freed for the next job.
-        unreadable: Places that could not be looked at.
+        unreadable: Places that could not be looked at, as a whole or in part.
     """
 
     partitions: int
@@ -113,28 +113,25 @@ class VerifyScores:
 
     def _place(self, pipeline: str, target: str) -> Verification:
         """Verify what a pipeline committed to one place."""
-        strays: tuple[str, ...] = ()
-        unlisted: str | None = None
         try:
             strays = orphans(self.ledger, self.store, target)
         except PynomalyError as error:
-            unlisted = str(error)
-        seen, damaged, unread = [], [], []
+            unread = Unreadable(target, len(self._committed(pipeline, target)), str(error))
+            return Verification(0, 0, (), (), False, (unread,))
+        seen, damaged, problems = [], [], []
         for entry in self._committed(pipeline, target):
             try:
-                if unlisted is not None:
-                    unread.append(unlisted)
-                    continue
                 damage = self._damage(entry)
             except PynomalyError as error:
-                unread.append(str(error))
-                continue
-            seen.append(entry)
-            damaged += [damage] if damage else []
+                problems.append(str(error))
+            else:
+                seen.append(entry)
+                damaged += [damage] if damage else []
         rows = sum(entry.outcome.rows_scored for entry in seen if entry.outcome)
-        problem = unlisted or "; ".join(dict.fromkeys(unread))
-        unreadable = (Unreadable(target, len(unread), problem),) if problem else ()
-        return Verification(len(seen), rows, tuple(damaged), strays, False, unreadable)
+        unreadable = Unreadable(target, len(problems), "; ".join(dict.fromkeys(problems)))
+        return Verification(
+            len(seen), rows, tuple(damaged), strays, False, (unreadable,) if problems else ()
+        )
 
     def _committed(self, pipeline: str, target: str) -> list[Entry]:
         entries = self.ledger.entries(pipeline)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from pynomaly.presentation.cli.render.base import clean, console, detector_name, number
+from pynomaly.presentation.cli.render.base import clean, console, detector_name
 from pynomaly.presentation.cli.render.runs import sentence
 
 if TYPE_CHECKING:
@@ -48,12 +48,9 @@ def _trial(facts: Any, best: float | None) -> str:
 
 
 def _rows(facts: Any) -> str:
-    text = f"{number(facts.get('rows'))} of {number(facts.get('of'))} rows"
-    if speed := facts.get("rows_per_second"):
-        text += f", {number(round(speed))} rows/s"
-    if (left := facts.get("seconds_left")) and left >= 1:
-        text += f", {left:.0f} s left"
-    return text
+    from pynomaly_flows.facts import rows_done  # where there are rows, flows are loaded
+
+    return rows_done(**facts)
 
 
 class _Best:
