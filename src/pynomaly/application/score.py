@@ -195,6 +195,7 @@ class ScoreSnapshot:
         self.ledger.open_job(job, entries)
         before = self.ledger.progress(job.id)
         done = _Done(on_rows, before.rows_in)
+        done.add(0)  # from here on speed is measured
         self.compute(JobWork(job.id, work, slices), done.add)
         batch = account(job, validated, output, ledger=self.ledger, scores=self.outputs.scores)
         self.records.add_batch(batch)
