@@ -41,6 +41,10 @@ class LiveRun:
     document: Document = field(default_factory=dict)
 
 
+_WITHOUT_MODELS = ("validate", "profile")
+"""Commands that ask no registry; loading it would take a quarter of the memory they need."""
+
+
 @contextmanager
 def recorded_run(command: str, pipeline: str, run_id: str | None) -> Iterator[LiveRun]:
     """Keep a run record of the block and write the run's report at its end, good or bad.
@@ -74,7 +78,8 @@ def recorded_run(command: str, pipeline: str, run_id: str | None) -> Iterator[Li
         else:
             records.finish_run(run)  # taken up again
         try:
-            _reconcile(job)
+            if command not in _WITHOUT_MODELS:
+                _reconcile(job)
             yield live
         except BaseException as error:
             if suspended(error):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import random
 import secrets
 import socket
 import threading
@@ -21,6 +23,7 @@ from pynomaly.application.ports.partitions import PartStore
 from pynomaly.application.processes import process_exists
 from pynomaly.application.score_partition import PartitionWork, ScorePartition
 from pynomaly.domain.errors import (
+    ConnectionLostError,
     DataRejectedError,
     FencedError,
     PynomalyError,
@@ -35,6 +38,11 @@ _PARTITION_FAULTS = (DataRejectedError, SourceNotFoundError, SourceChangedError)
 """Concern one partition; after anything else the others would fare no better."""
 
 _POLL_SECONDS = 0.2
+
+_ATTEMPTS, _LONGEST_PAUSE_SECONDS = 8, 30.0
+"""While connections break; some 90 seconds in all, in which a database that restarts is back."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +100,13 @@ class Workers:
 
         Args:
             work: The job.
-            on_rows: Told of every further number of rows read.
+            on_rows: Told of every further number of rows read; of less than 0 where some will be
+                read again.
 
         Raises:
             FencedError: Another worker took over a partition while this process was not looking;
                 the rest is done all the same.
+            ConnectionLostError: A database went on ending connections.
             OutputNotWritableError: The target refuses us or is full.
         """
         stop = threading.Event()
@@ -142,15 +152,34 @@ class Workers:
     def next(self, work: JobWork, on_rows: Callable[[int], None], stop: threading.Event) -> bool:
         """Lease the next free partition and work it off; see :meth:`one`.
 
+        Where a database ends the connection it is tried again, perhaps with another partition.
+
         Returns:
-            False where no partition was free.
+            False where no partition was free, or somebody asked to stop.
         """
-        owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-        lease = self.ledger.lease(work.job_id, owner, self.lease_seconds)
-        if lease is None:
-            return False
-        self.one(work, lease, on_rows, stop)
-        return True
+        lost = 0
+        while not stop.is_set():
+            owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+            lease = self.ledger.lease(work.job_id, owner, self.lease_seconds)
+            if lease is None:
+                return False
+            read: list[int] = []
+
+            def count(rows: int, read: list[int] = read) -> None:
+                read.append(rows)
+                on_rows(rows)
+
+            try:
+                self.one(work, lease, count, stop)
+                return True
+            except ConnectionLostError as error:
+                lost += 1
+                if lost == _ATTEMPTS:
+                    raise
+                _log.warning("%s; the partition is tried again", error.message)
+                on_rows(-sum(read))
+                stop.wait(random.uniform(0.5, 1.0) * min(2.0**lost, _LONGEST_PAUSE_SECONDS))
+        return False
 
     def one(
         self,

@@ -20,6 +20,7 @@ PynomalyError                       1  anything unexpected that we can still nam
 ├── ApprovalPendingError            5  a gate asks a person to look before the release goes on
 ├── ConflictError                   6  another run was faster: promoted, or wrote the same
 │   ├── FencedError                    a lease was taken over; the work under it does not count
+│   ├── ConnectionLostError            a database ended a connection it had given
 │   └── SourceChangedError             the input is no longer what was planned
 └── IntegrityError                  7  a digest, manifest or golden row does not match
 ```
@@ -33,6 +34,7 @@ __all__ = [
     "ApprovalPendingError",
     "ConfigurationError",
     "ConflictError",
+    "ConnectionLostError",
     "DataRejectedError",
     "FencedError",
     "IntegrityError",
@@ -196,6 +198,10 @@ class ConflictError(PynomalyError):
 
 class FencedError(ConflictError):
     """A lease was taken over by another worker; what was done under it does not count."""
+
+
+class ConnectionLostError(ConflictError):
+    """A database ended a connection it had given; what was not committed is undone."""
 
 
 class SourceChangedError(ConflictError):

@@ -134,7 +134,7 @@ class SqlPartitions:
                 )
         selection = Selection(spec)
         found = _Digest(part)
-        with selection.connect() as connection:
+        with selection.connect(planned=True) as connection:
             ranges = Ranges(connection, selection.relation(connection))
             for rows in ranges.read(part, batch_rows):
                 if rows[0]._fields != tuple(kinds):

@@ -70,6 +70,7 @@ class TableParts:
             ConfigurationError: ``partition_by``: a table has no folders.
             FencedError: A part of the same key with a greater fence is there.
             ConflictError: Others kept the table locked.
+            ConnectionLostError: The server ended the connection, or answers no more.
             OutputNotWritableError: The database refuses us, or the table has other columns.
         """
         if not NAME.fullmatch(name):
@@ -80,7 +81,7 @@ class TableParts:
                 hint="leave it out, or write to a folder or an s3:// prefix",
             )
         table = ScoreTarget.parse(target)
-        with table.connect() as connection:
+        with table.connect(planned=True) as connection:
             kind = SqliteWriter if table.is_sqlite else PostgresWriter
             writer = kind(table, connection, name)
             yield writer

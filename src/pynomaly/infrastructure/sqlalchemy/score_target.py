@@ -16,6 +16,7 @@ from sqlalchemy.pool import NullPool
 from pynomaly.domain.errors import (
     ConfigurationError,
     ConflictError,
+    ConnectionLostError,
     MissingExtraError,
     OutputNotWritableError,
     UnsupportedFormatError,
@@ -29,8 +30,9 @@ _TABLE = re.compile(r"(?:([A-Za-z_]\w{0,62})\.)?([A-Za-z_]\w{0,47})", re.ASCII)
 _SECRETS = ("password", "sslpassword")
 _BUSY_SECONDS = 30
 _CONNECT_SECONDS = 10
-_BUSY_STATES, _ENDED_STATES = ("55P03", "40P01"), ("25P03", "57P01")
-"""PostgreSQL: lock not available, deadlock; idle in transaction, terminated by somebody."""
+_BUSY_STATES, _ENDED_STATES = ("55P03", "40P01"), ("25P03", "57P01", "57P02", "57P03")
+"""PostgreSQL: lock not available, deadlock; idle in transaction, terminated by somebody, another
+process of the server crashed, it is starting up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,22 +117,26 @@ class ScoreTarget:
         return not self.is_sqlite or Path(self.url.database or "").is_file()
 
     @contextmanager
-    def connect(self, verb: str = "write") -> Iterator[sa.Connection]:
+    def connect(self, verb: str = "write", *, planned: bool = False) -> Iterator[sa.Connection]:
         """Open a connection; what is not committed when the block ends is rolled back.
 
         On SQLite statements are transactions by themselves until one begins a longer one.
 
         Args:
             verb: What is to be done, for messages.
+            planned: Whether the database answered when the job was planned.
 
         Raises:
             ConflictError: Others kept the table locked.
+            ConnectionLostError: The server ended the connection, or answers no more.
             OutputNotWritableError: The database refuses us or does not answer.
             MissingExtraError: PostgreSQL without psycopg.
         """
         engine = self._engine(verb)
         try:
-            with self._translated(verb), engine.connect() as connection:
+            with self._translated(verb, planned=planned):
+                connection = engine.connect()
+            with self._translated(verb), connection:
                 yield connection
         finally:
             engine.dispose()
@@ -162,17 +168,20 @@ class ScoreTarget:
             ) from error
 
     @contextmanager
-    def _translated(self, verb: str) -> Iterator[None]:
+    def _translated(self, verb: str, *, planned: bool = False) -> Iterator[None]:
         try:
             yield
         except SQLAlchemyError as error:
             cause = error.orig if isinstance(error, DBAPIError) else error
             reason = next(iter(str(cause).strip().splitlines()), type(cause).__name__)
             state = getattr(cause, "sqlstate", None)
-            if state in _ENDED_STATES:
-                raise ConflictError(
-                    f"cannot {verb} {self}: the server ended the connection ({reason})",
-                    hint="try again",
+            lost = isinstance(error, DBAPIError) and error.connection_invalidated
+            gone = planned and not self.is_sqlite
+            if lost or gone or state in _ENDED_STATES:
+                raise ConnectionLostError(
+                    f"cannot {verb} {self}: the server "
+                    f"{'answers no more' if gone else 'ended the connection'} ({reason})",
+                    hint="try again when the database answers",
                 ) from error
             if state in _BUSY_STATES or "is locked" in reason:
                 raise ConflictError(

@@ -196,7 +196,10 @@ def _driver_errors(connection: sa.Connection) -> Iterator[None]:
     try:
         yield
     except dbapi.Error as error:
-        raise sa.exc.DBAPIError.instance(None, None, error, dbapi.Error) from error
+        lost = connection.dialect.is_disconnect(error, connection.connection.dbapi_connection, None)
+        raise sa.exc.DBAPIError.instance(
+            None, None, error, dbapi.Error, connection_invalidated=lost
+        ) from error
 
 
 def _without_dictionaries(table: pa.Table) -> pa.Table:

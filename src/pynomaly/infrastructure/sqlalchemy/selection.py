@@ -15,6 +15,7 @@ from sqlalchemy.pool import NullPool
 
 from pynomaly.domain.errors import (
     ConfigurationError,
+    ConnectionLostError,
     MalformedSourceError,
     MissingExtraError,
     SourceNotFoundError,
@@ -90,13 +91,17 @@ class Selection:
         return f"{safe.render_as_string(hide_password=True)}#{self._query}"
 
     @contextmanager
-    def connect(self) -> Iterator[Connection]:
+    def connect(self, *, planned: bool = False) -> Iterator[Connection]:
         """Open a transaction that only reads, and sees one state of the database throughout.
 
         That holds for PostgreSQL and SQLite; of others the isolation is their default.
 
+        Args:
+            planned: Whether the database answered when what is to be read now was planned.
+
         Raises:
             SourceNotFoundError: The database does not answer, refuses us or lacks the table.
+            ConnectionLostError: The server ended the connection, or answers no more.
             ConfigurationError: It cannot run a statement.
             MalformedSourceError: It is damaged.
             MissingExtraError: Its driver is not installed.
@@ -114,7 +119,7 @@ class Selection:
         try:
             connection = engine.connect()
         except SQLAlchemyError as error:
-            raise SourceNotFoundError(
+            raise (ConnectionLostError if planned else SourceNotFoundError)(
                 f"cannot connect to {self.shown}: {_reason(error)}",
                 hint="check host, port, database, user and password of `source.uri`",
             ) from error
@@ -166,7 +171,7 @@ class Selection:
         kind = type(error.orig).__name__
         where = f"{self.name} of {self.shown}"
         if error.connection_invalidated:
-            return SourceNotFoundError(
+            return ConnectionLostError(
                 f"the connection was lost while {where} was read: {reason}",
                 hint="run again when the database answers",
             )
