@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from pynomaly import adapters
 from pynomaly.domain.errors import (
     ConflictError,
+    ConnectionLostError,
     FencedError,
     IntegrityError,
     OutputNotWritableError,
@@ -206,12 +207,15 @@ def test_a_server_that_does_not_answer_or_refuses_us_is_told_without_the_passwor
     role = f"reader_{postgres.name}"
     postgres.run(f"CREATE ROLE {role} LOGIN")
     mine = postgres.url.replace("postgres@", f"{role}@")
-    for url, says in [
-        ("postgresql://me@127.0.0.1:9/db", "refused"),
-        (postgres.url.replace("/postgres", "/no_such_db"), "no_such_db"),
-        (mine, "permission denied"),
+    for url, error, says in [
+        ("postgresql://me@127.0.0.1:9/db", ConnectionLostError, "refused"),
+        (postgres.url.replace("/postgres", "/no_such_db"), ConnectionLostError, "no_such_db"),
+        (mine, OutputNotWritableError, "permission denied"),
     ]:
-        with pytest.raises(OutputNotWritableError, match=says) as caught:
+        if error is ConnectionLostError:  # before anything is planned
+            with pytest.raises(OutputNotWritableError, match=says):
+                STORE.occupied(f"{url}#{postgres.name}")
+        with pytest.raises(error, match=says) as caught:
             write(f"{url}#{postgres.name}", f"{KEY}-1", numbers(1))
         assert "PGPASSWORD" in caught.value.hint
         assert "not-the-right-secret" not in str(caught.value)

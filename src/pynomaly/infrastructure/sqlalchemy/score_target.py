@@ -179,9 +179,9 @@ class ScoreTarget:
             gone = planned and not self.is_sqlite
             if lost or gone or state in _ENDED_STATES:
                 raise ConnectionLostError(
-                    f"cannot {verb} {self}: the server "
-                    f"{'answers no more' if gone else 'ended the connection'} ({reason})",
-                    hint="try again when the database answers",
+                    f"cannot {verb} {self}: "
+                    f"{'no connection' if gone else 'the server ended the connection'} ({reason})",
+                    hint="try again when the database answers, or check the user and PGPASSWORD",
                 ) from error
             if state in _BUSY_STATES or "is locked" in reason:
                 raise ConflictError(
