@@ -54,6 +54,7 @@ class Scoring(Learning):
             self.score_output,
             self.records,
             self.settings.scoring.partition_rows,
+            lambda: self.compute.require_ready(),  # noqa: PLW0108 - made when it is asked
         )
 
     @cached_property

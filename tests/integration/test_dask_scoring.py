@@ -30,6 +30,7 @@ from pynomaly.domain.errors import (
     SourceNotFoundError,
 )
 from pynomaly.domain.ledger import Output
+from pynomaly.domain.pipelines import SourceSpec
 from pynomaly.domain.rollouts import RolloutPolicy, plan_rollout
 from pynomaly.infrastructure.dask import DaskCompute
 from pynomaly.presentation.cli.main import main
@@ -270,6 +271,16 @@ def test_schedulers_without_workers_or_not_there_are_named(platform, tmp_path):
             pytest.raises(ConfigurationError, match="has no workers"),
         ):
             score(platform, tmp_path, compute(idle.scheduler_address), data="payments.csv")
+
+
+def test_a_scheduler_that_is_not_there_is_named_before_anything_is_read(settings):
+    chosen = replace(settings.scoring, compute="dask", scheduler="tcp://127.0.0.1:1")
+    absent = build(replace(settings, scoring=chosen))
+    with (
+        dask.config.set({"distributed.comm.timeouts.connect": "500ms"}),
+        pytest.raises(ConfigurationError, match="no Dask scheduler answers at tcp://127"),
+    ):
+        absent.plan_scoring(absent.pipeline("payments"), SourceSpec("not there"), output=Output())
 
 
 def test_without_the_extra_the_error_says_how_to_get_it(settings, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from pynomaly.application.champion import ModelLoader
@@ -106,6 +107,7 @@ class PlanScoring:
         outputs: Settles where the scores go.
         records: Know which runs have ended.
         partition_rows: Aim for the rows of a partition.
+        require_ready: Raises where nobody could score what is planned.
     """
 
     reader: PartitionReader
@@ -114,6 +116,7 @@ class PlanScoring:
     outputs: ScoreOutput
     records: Records
     partition_rows: int
+    require_ready: Callable[[], None]
 
     def __call__(
         self,
@@ -139,13 +142,15 @@ class PlanScoring:
         Raises:
             UnsupportedFormatError: The output is named like a file of a kind we do not write.
             OutputExistsError: The output holds something we did not write.
-            ConfigurationError: The output would be read as input, or a column cannot be kept.
+            ConfigurationError: The output would be read as input, a column cannot be kept, or the
+                Dask scheduler does not answer.
             NoChampionError: ``incremental``, and nothing has been promoted.
             SourceNotFoundError: Missing, or access denied.
             MalformedSourceError: No usable table.
         """
         if output is not None:
             self.outputs.admit(pipeline.name, output, self.reader.place(spec))
+            self.require_ready()
         plan = self._plan(pipeline, spec, incremental, output or Output(), run_id)
         if output is not None:
             columns = tuple(name for name, _ in plan.columns)

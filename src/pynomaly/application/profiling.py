@@ -101,7 +101,8 @@ def profile_table(
     if label_column:
         named[label_column] = ("label", "named as label")
     profiles: list[ColumnProfile] = []
-    compared: list[Encoded] = []
+    hashes = np.zeros(sample.num_rows, dtype=np.uint64)
+    compared = False
     features: list[Floats] = []
     for name in names:
         cells = plain(sample.column(name))
@@ -112,14 +113,15 @@ def profile_table(
         physical = str(sample.schema.field(name).type)
         profiles.append(_describe(column, found, role, reason, physical, numbers))
         if role != "id" and found.kind != "id" and name not in excluded:
-            compared.append(column)
+            compared = True
+            _mix(hashes, column)
         if role == "feature" and found.kind == "numeric":
             features.append(numbers)
     return Profile(
         columns=tuple(profiles),
         rows=rows,
         sampled_rows=sample.num_rows,
-        duplicate_rows=_duplicates(compared, sample.num_rows),
+        duplicate_rows=sample.num_rows - len(np.unique(hashes)) if compared else 0,
         contamination=_contamination(features, sample.num_rows),
     )
 
@@ -256,16 +258,11 @@ def _skew(values: Floats) -> float | None:
     return float(np.mean(centred**3) / variance**1.5)
 
 
-def _duplicates(columns: Sequence[Encoded], rows: int) -> int:
-    """Count rows equal to an earlier one, by a 64-bit hash of their value codes."""
-    if not columns or not rows:
-        return 0
-    hashes = np.zeros(rows, dtype=np.uint64)
-    for column in columns:
-        hashes ^= (column.codes + 2).astype(np.uint64)
-        hashes *= np.uint64(0x9E3779B97F4A7C15)
-        hashes ^= hashes >> np.uint64(29)
-    return rows - len(np.unique(hashes))
+def _mix(hashes: NDArray[np.uint64], column: Encoded) -> None:
+    """Take a column into the (n,) hashes by which equal rows are known."""
+    hashes ^= (column.codes + 2).astype(np.uint64)
+    hashes *= np.uint64(0x9E3779B97F4A7C15)
+    hashes ^= hashes >> np.uint64(29)
 
 
 def _contamination(features: Sequence[Floats], rows: int) -> tuple[float, float]:

@@ -57,6 +57,13 @@ class Compute(Protocol):
     def __call__(self, work: JobWork, on_rows: Callable[[int], None]) -> None:
         """Work until every partition of the job is committed or has failed."""
 
+    def require_ready(self) -> None:
+        """Look whether it can work at all, before much is done for it.
+
+        Raises:
+            ConfigurationError: It does not answer.
+        """
+
 
 @dataclass(frozen=True, slots=True)
 class Scored:

@@ -135,6 +135,9 @@ class Workers:
         if fenced:
             raise fenced[0]
 
+    def require_ready(self) -> None:
+        """Return: threads of this process always are."""
+
     def _until_idle(
         self,
         work: JobWork,

@@ -109,6 +109,16 @@ class DaskCompute:
         if fenced:
             raise fenced[0]
 
+    def require_ready(self) -> None:
+        """Look whether the scheduler answers, where it is not ours.
+
+        Raises:
+            ConfigurationError: It does not.
+        """
+        if self._scheduler is not None:
+            with self._client():
+                pass
+
     def __str__(self) -> str:
         """Return the scheduler's address, for messages."""
         return self._scheduler or "the local Dask cluster"
