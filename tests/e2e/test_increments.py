@@ -363,9 +363,22 @@ def test_what_cannot_be_written_is_refused_before_anything_is_read(
 
     table.add(0, 10)
     table.output = Output(f"sqlite:///{table.file}#rows")
+    with pytest.raises(ConfigurationError, match="would replace what is read"):
+        table.plan(incremental=False)
+    with sqlite3.connect(table.file) as connection:
+        connection.execute("CREATE TABLE others AS SELECT * FROM rows")
+    connection.close()
+    table.output = Output(f"sqlite:///{table.file}#others")
     with pytest.raises(OutputExistsError) as refusal:
         table.plan(incremental=False)
     assert "another table" in str(refusal.value.hint)  # --overwrite would not help
+
+
+def test_a_table_is_not_its_own_target() -> None:
+    source = "postgresql+psycopg://me@host/db#public.payments"
+    refuse_shared_places(source, {"--out": "postgresql://me@host/db#public.scores"})
+    with pytest.raises(ConfigurationError, match="would replace what is read"):
+        refuse_shared_places(source, {"--out": "postgresql://me@host/db#public.payments"})
 
 
 def test_a_report_may_lie_in_the_folder_that_is_read(folder: Folder) -> None:

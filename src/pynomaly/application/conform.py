@@ -105,7 +105,8 @@ def conform(table: pa.Table, pipeline: Pipeline) -> tuple[pa.Table, tuple[RowFai
         cells = plain(table.column(wanted.name))
         reading = wanted.form.read(cells)
         arrays.append(reading.values)
-        failures.extend(_refusals(wanted, cells, reading))
+        if reading.refused.any():
+            failures.extend(_refusals(wanted, cells, reading))
         if not wanted.nullable:
             failures.extend(_absences(wanted, reading))
     failures.sort(key=lambda failure: failure.position)  # stable: columns stay in order

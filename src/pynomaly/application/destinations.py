@@ -49,10 +49,10 @@ def refuse_shared_places(source: str, outputs: Mapping[str, str | None]) -> None
 
 def _read_there(source: str, place: str) -> str | None:
     """Return the file or folder of a source that an output would replace or change."""
+    if place == source.replace("postgresql+psycopg:", "postgresql:"):  # a table's one spelling
+        return place
     path = source.removeprefix(_SQLITE)
     if _is_url(path) or _is_url(place):
-        if path == place:
-            return path
         within = path.startswith("s3://") and _below(place, f"{path.rstrip('/')}/")
         return path if within or any(_found_by(path, w) for w in _written(place)) else None
     if Path(path).is_dir():
