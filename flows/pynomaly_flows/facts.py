@@ -59,7 +59,7 @@ def validated(result: Validated) -> Facts:
         "quarantined": result.dataset.quarantined,
         "quarantine_uri": result.dataset.quarantine_uri,
         "expectations": len(result.report.results),
-        "warnings": sum(not r.passed for r in result.report.results),
+        "warnings": sum(not r.passed and r.severity == "warning" for r in result.report.results),
     }
 
 
