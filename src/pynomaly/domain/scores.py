@@ -91,8 +91,12 @@ def normalise(scores: Floats, normalisation: Normalisation) -> Floats:
 
     The asinh keeps one detector with enormous scores from drowning the others in the mean.
     """
-    squashed = np.arcsinh((scores - normalisation.median) / normalisation.spread)
-    return np.asarray((squashed - normalisation.mean) / normalisation.std)
+    found: Floats = scores - normalisation.median
+    found /= normalisation.spread
+    np.arcsinh(found, out=found)
+    found -= normalisation.mean
+    found /= normalisation.std
+    return found
 
 
 def combine(member_scores: Sequence[Floats], members: Sequence[Member]) -> Floats:

@@ -73,7 +73,10 @@ class FrozenKernels:
             else:
                 require_finite(X, member.detector)
                 scores[:] = self._foreign(member, X)
-        threads = (self._threads or available_threads()) if len(X) > _FEWEST_ROWS else 1
+        if len(X) <= _FEWEST_ROWS:
+            _score_chunks(backend, compiled, X, _FEWEST_ROWS, range(0, len(X), _FEWEST_ROWS))
+            return out
+        threads = self._threads or available_threads()
         size = _chunk_rows(compiled, X.shape[1], -(-len(X) // threads))
         starts = range(0, len(X), size)
         score = partial(_score_chunks, backend, compiled, X, size)

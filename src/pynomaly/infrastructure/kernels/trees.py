@@ -14,6 +14,7 @@ __all__ = ["forest"]
 Floats = NDArray[np.float64]
 
 _TILE = 256
+_FEW = 4  # rows that are sent down the trees one by one, before anything is laid out for many
 _LN2 = 0.6931471805599453
 
 
@@ -47,6 +48,28 @@ def _descend_three(
         node[i] = np.uint64(7) + np.uint64(4) * first + np.uint64(2) * second + third
 
 
+@inlined
+def _one_by_one(
+    X: Floats,
+    center: Floats,
+    feature: NDArray[np.uint32],
+    threshold: NDArray[np.float32],
+    length: Floats,
+    out: Floats,
+) -> None:
+    """Add up the path lengths of each row of (d, n)."""
+    one, first_leaf = np.uint64(1), np.uint64(feature.shape[1])
+    row = np.empty(X.shape[0], dtype=np.float32)
+    for i in range(X.shape[1]):
+        for j in range(X.shape[0]):
+            row[j] = np.float32(X[j, i] - center[j])
+        for t in range(feature.shape[0]):
+            k = np.uint64(0)
+            while k < first_leaf:
+                k = k + k + one + np.uint64(row[feature[t, k]] > threshold[t, k])
+            out[i] += length[t, k - first_leaf]
+
+
 @kernel(
     MATRIX, F64, table(types.uint32, 2), table(types.float32, 2), MATRIX, NUMBER,
     returns=types.float64[::1],
@@ -71,12 +94,17 @@ def forest(
     d, n = X.shape
     trees, inner = feature.shape
     out = np.zeros(n)
+    one, first_leaf = np.uint64(1), np.uint64(inner)
+    if n < _FEW:
+        _one_by_one(X, center, feature, threshold, length, out)
+        for i in range(n):
+            out[i] = exp(-_LN2 * (out[i] / denominator))
+        return out
     columns = np.empty((d, _TILE), dtype=np.float32)
     cells = columns.reshape(d * _TILE)
     places = feature * np.uint32(_TILE)  # where the column of each split begins in cells
     # Unsigned, here and below: an index that could be negative costs a step more.
     nodes = np.empty(_TILE, dtype=np.uint64)
-    one, first_leaf = np.uint64(1), np.uint64(inner)
     for start in range(0, n, _TILE):
         size = min(_TILE, n - start)
         node, scores = nodes[:size], out[start : start + size]
