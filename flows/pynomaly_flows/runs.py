@@ -42,7 +42,7 @@ class LiveRun:
 
 
 _WITHOUT_MODELS = ("validate", "profile")
-"""Commands that ask no registry; loading it would take a quarter of the memory they need."""
+"""Commands that ask no registry; loading it would take a fifth of the memory they need."""
 
 
 @contextmanager

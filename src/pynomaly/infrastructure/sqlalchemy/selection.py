@@ -119,7 +119,8 @@ class Selection:
         try:
             connection = engine.connect()
         except SQLAlchemyError as error:
-            raise (ConnectionLostError if planned else SourceNotFoundError)(
+            gone = planned and self._url.get_backend_name() != "sqlite"
+            raise (ConnectionLostError if gone else SourceNotFoundError)(
                 f"cannot connect to {self.shown}: {_reason(error)}",
                 hint="check host, port, database, user and password of `source.uri`",
             ) from error
