@@ -393,6 +393,8 @@ def test_a_report_may_lie_in_the_folder_that_is_read(folder: Folder) -> None:
         ("s3://lake/in", "s3://lake/inside", False),
         ("s3://lake/in", "s3://lake/in/scores", True),
         ("s3://lake/in", "s3://lake/in/_scores", False),
+        ("s3://lake/_raw/in/", "s3://lake/_raw/in", True),
+        ("s3://lake/_raw/in/", "s3://lake/_raw/in/_scores", False),
         ("s3://lake/in/*.csv", "s3://lake/in/all.csv", True),
         ("/lake/in/*.parquet", "/lake/in/scores", False),
         ("/lake/in/*.parquet", "/lake/in/all.parquet", True),

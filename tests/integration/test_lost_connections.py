@@ -20,6 +20,7 @@ from pynomaly.domain.errors import ConnectionLostError
 from pynomaly.domain.identifiers import new_id
 from pynomaly.domain.ledger import Entry, ScoreJob, ScoreVersion, partition_key
 from pynomaly.domain.pipelines import Pipeline, SourceSpec
+from pynomaly.infrastructure.sqlalchemy.ledger import SqlLedger
 from pynomaly.testing import InMemoryLedger
 from small_model import KERNELS, SCHEMA, Champion, rows
 
@@ -35,11 +36,11 @@ CUT = (
 class Job:
     """200 rows of a table, in four partitions whose scores go to another table."""
 
-    def __init__(self, url):
+    def __init__(self, url, ledger):
         self.url = url.replace("postgresql+psycopg", "postgresql")
         self.engine = sa.create_engine(url, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT")
         self.store, self.reader = adapters.part_store(), adapters.partition_reader()
-        self.ledger, self.name = InMemoryLedger(), f"t{uuid.uuid4().hex[:12]}"
+        self.ledger, self.name = ledger, f"t{uuid.uuid4().hex[:12]}"
         table = rows(200, seed=2).drop_columns("row_id")
         table = table.add_column(0, "number", [list(range(200))])
         with self.engine.connect() as connection:
@@ -93,13 +94,26 @@ class Job:
             return sorted(map(int, found))
 
 
-@pytest.fixture
-def job(postgres_url, monkeypatch):
+def _database(url):
+    """Make a database for one ledger alone; returns its URL."""
+    name = f"ledger_{uuid.uuid4().hex[:12]}"
+    engine = sa.create_engine(url, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    return sa.make_url(url).set(database=name).render_as_string(hide_password=False)
+
+
+@pytest.fixture(params=["ledger elsewhere", "ledger on that server"])
+def job(request, postgres_url, monkeypatch, caplog):
+    # What it logs of cursors it could not close would keep them alive beyond the test.
+    caplog.set_level(logging.CRITICAL, logger="sqlalchemy.pool")
+    elsewhere = request.param == "ledger elsewhere"
+    ledger = InMemoryLedger() if elsewhere else SqlLedger(_database(postgres_url))
     monkeypatch.setattr(score_work, "_LONGEST_PAUSE_SECONDS", 0.01)
     with warnings.catch_warnings():
         # psycopg cannot close a cursor whose connection broke, and complains of it later.
         warnings.filterwarnings("ignore", message=".*ServerCursor", category=ResourceWarning)
-        yield Job(postgres_url)
+        yield Job(postgres_url, ledger)
         gc.collect()
 
 

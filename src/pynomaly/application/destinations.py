@@ -74,10 +74,9 @@ def _below(place: str, folder: str) -> bool:
 
     Pages are no data; a folder's report may lie in it.
     """
-    names = place.removeprefix(folder).split("/")
-    inside = place.startswith(folder) or f"{place}/" == folder
+    names = f"{place}/".removeprefix(folder).split("/")
     unread = place.endswith(".html") or any(name.startswith((".", "_")) for name in names)
-    return inside and not unread
+    return f"{place}/".startswith(folder) and not unread
 
 
 def _found_by(pattern: str, place: str) -> bool:

@@ -72,13 +72,16 @@ class ScoreOutput:
                     hint="name a folder or an s3:// prefix",
                 )
             self.scores.refuse_foreign(output.out, overwrite=output.overwrite)
-        elif not (output.overwrite or wrote) and self.store.occupied(target):
+        else:
             is_table = "://" in target and not target.startswith("s3://")
-            raise OutputExistsError(
-                f"{target} holds something that Pynomaly did not write, or was told to forget; it was "
-                "left as it is",
-                hint="name another table"
-                if is_table
-                else "choose another place, or allow writing beside it with --overwrite",
-            )
+            mine = output.overwrite or wrote
+            # A database is asked in any case: whether it answers is told before anything is read.
+            if (is_table or not mine) and self.store.occupied(target) and not mine:
+                raise OutputExistsError(
+                    f"{target} holds something that Pynomaly did not write, or was told to forget; "
+                    "it was left as it is",
+                    hint="name another table"
+                    if is_table
+                    else "choose another place, or allow writing beside it with --overwrite",
+                )
         return target

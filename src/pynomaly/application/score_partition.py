@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
@@ -131,8 +132,9 @@ class ScorePartition(Generic[Store]):
         with (
             self.store.writer(work.target, name, partition_by=work.partition_by) as output,
             behind(output.write) as write,
+            closing(conformed_rows(self.reader, work, lease.partition, refused)) as batches,
         ):
-            for batch, rows, kept in conformed_rows(self.reader, work, lease.partition, refused):
+            for batch, rows, kept in batches:
                 rows_in += len(batch.numbers) + len(batch.malformed)
                 if len(rows):
                     position = first + rows_scored
@@ -156,7 +158,7 @@ class ScorePartition(Generic[Store]):
 
 def conformed_rows(
     reader: PartitionReader, work: PartitionWork, partition: Partition, refused: Numbers
-) -> Iterator[tuple[PartitionBatch, pa.Table, pa.Table]]:
+) -> Generator[tuple[PartitionBatch, pa.Table, pa.Table], None, None]:
     """Yield every batch as read, its accepted rows as declared, and their kept columns.
 
     Only columns that shape the output are read.

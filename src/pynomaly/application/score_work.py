@@ -230,8 +230,11 @@ class Workers:
             self.ledger.give_back(lease, f"{type(error).__name__}: {error.message}")
         except _StoppedError:
             self.ledger.give_back(lease)
-        except BaseException:
-            self.ledger.give_back(lease)
+        except BaseException as error:
+            try:
+                self.ledger.give_back(lease)
+            except PynomalyError as second:  # the lease runs out by itself
+                error.add_note(f"and its lease could not be given back: {second.message}")
             raise
 
     @contextmanager

@@ -34,6 +34,7 @@ T = TypeVar("T")
 _BUSY_TIMEOUT_SECONDS = 30
 _CONNECT_TIMEOUT_SECONDS = 10
 _ATTEMPTS = 10
+_PATIENT_ATTEMPTS, _LONGEST_PAUSE_SECONDS = 18, 8.0
 _RETRYABLE = frozenset({"40001", "40P01", "23505", "23503"})
 """Serialization failure, deadlock, and the unique index or foreign key that caught what the former
 missed."""
@@ -76,7 +77,7 @@ class Database:
         """Open a transaction that only reads; on SQLite it never waits for a writer."""
         with self._translated():
             self._prepare()
-            with self._reading.begin() as connection:
+            with self._connect(self._reading) as connection, connection.begin():
                 yield connection
 
     @contextmanager
@@ -84,7 +85,7 @@ class Database:
         """Open a transaction; it commits at the end and rolls back on an exception."""
         with self._translated():
             self._prepare()
-            with self._engine.begin() as connection:
+            with self._connect(self._engine) as connection, connection.begin():
                 yield connection
 
     def decide(self, decision: Callable[[sa.Connection], T]) -> T:
@@ -123,7 +124,7 @@ class Database:
             broke = False
             for attempt in range(1, _ATTEMPTS + 1):
                 try:
-                    with engine.begin() as connection:
+                    with self._connect(engine) as connection, connection.begin():
                         return work(connection)
                 except DBAPIError as error:
                     # After it broke once, the server may take a while to answer again.
@@ -137,6 +138,19 @@ class Database:
             f"the records database {self.name} kept refusing overlapping transactions",
             hint="other runs are writing about the same pipeline: try again later",
         )
+
+    def _connect(self, engine: sa.Engine) -> sa.Connection:
+        """Connect; wait a minute or so for a server that answered before: it may be restarting."""
+        for attempt in range(1, _PATIENT_ATTEMPTS):
+            try:
+                return engine.connect()
+            except sa.exc.OperationalError as error:
+                # Who cannot connect is told no state, or that the server is starting or stopping.
+                state = getattr(error.orig, "sqlstate", None) or "57P"
+                if engine.dialect.name != "postgresql" or not state.startswith("57P"):
+                    raise
+            time.sleep(random.uniform(0.5, 1.0) * min(0.01 * 2**attempt, _LONGEST_PAUSE_SECONDS))
+        return engine.connect()
 
     def _prepare(self) -> None:
         with self._lock:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,11 +125,12 @@ class Selection:
                 hint="check host, port, database, user and password of `source.uri`",
             ) from error
         try:
-            with connection:
-                yield _read_only(connection)
+            yield _read_only(connection)
         except DBAPIError as error:
             raise self._failed(error) from error
         finally:
+            with suppress(DBAPIError):  # nothing was written that a broken connection could lose
+                connection.close()
             engine.dispose()
 
     def relation(self, connection: Connection) -> Relation:

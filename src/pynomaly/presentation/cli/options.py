@@ -80,6 +80,8 @@ def _configure_logging(ctx: click.Context, _: click.Parameter, verbose: bool) ->
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     for name in ("pynomaly", "pynomaly_flows"):
         logging.getLogger(name).setLevel(logging.DEBUG if verbose else logging.WARNING)
+    if not verbose:  # of connections that broke we tell ourselves, without a traceback
+        logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
 
 
 def pipeline_argument(command: Decorated) -> Decorated:
