@@ -20,7 +20,7 @@ PynomalyError                       1  anything unexpected that we can still nam
 ├── ApprovalPendingError            5  a gate asks a person to look before the release goes on
 ├── ConflictError                   6  another run was faster: promoted, or wrote the same
 │   ├── FencedError                    a lease was taken over; the work under it does not count
-│   ├── ConnectionLostError            a database ended a connection it had given
+│   ├── ConnectionLostError            a database that had answered no longer does
 │   └── SourceChangedError             the input is no longer what was planned
 └── IntegrityError                  7  a digest, manifest or golden row does not match
 ```
@@ -201,7 +201,7 @@ class FencedError(ConflictError):
 
 
 class ConnectionLostError(ConflictError):
-    """A database ended a connection it had given; what was not committed is undone."""
+    """A database ended a connection, or gives none any more; what was not committed is undone."""
 
 
 class SourceChangedError(ConflictError):

@@ -121,17 +121,15 @@ class Database:
     def _repeat(self, engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
         with self._translated():
             self._prepare()
-            broke = False
             for attempt in range(1, _ATTEMPTS + 1):
+                connection = self._connect(engine)
                 try:
-                    with self._connect(engine) as connection, connection.begin():
+                    with connection, connection.begin():
                         return work(connection)
                 except DBAPIError as error:
-                    # After it broke once, the server may take a while to answer again.
-                    broke = broke or error.connection_invalidated
                     overlapped = getattr(error.orig, "sqlstate", None) in _RETRYABLE
-                    unreachable = broke and isinstance(error, sa.exc.OperationalError)
-                    if not (overlapped or unreachable) or (attempt == _ATTEMPTS and unreachable):
+                    broke = error.connection_invalidated
+                    if not (overlapped or broke) or (attempt == _ATTEMPTS and broke):
                         raise
                 time.sleep(random.uniform(0, 0.01 * 2**attempt))
         raise ConflictError(

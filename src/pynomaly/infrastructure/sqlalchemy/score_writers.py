@@ -197,6 +197,8 @@ def _driver_errors(connection: sa.Connection) -> Iterator[None]:
         yield
     except dbapi.Error as error:
         lost = connection.dialect.is_disconnect(error, connection.connection.dbapi_connection, None)
+        if lost:
+            connection.invalidate(error)  # or it would be rolled back, in vain and loudly
         raise sa.exc.DBAPIError.instance(
             None, None, error, dbapi.Error, connection_invalidated=lost
         ) from error
