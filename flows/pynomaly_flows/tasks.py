@@ -202,10 +202,10 @@ def _row_listener(job: Job, of: int) -> Callable[[int], None]:
     before: int | None = None
 
     def on_rows(rows: int) -> None:
-        nonlocal shown, before
+        nonlocal shown, before, started
         now = time.monotonic()
         if before is None:
-            before = rows
+            before, started = rows, now
         elapsed = now - started
         speed = (rows - before) / elapsed if elapsed > 0 else 0.0
         left = (of - rows) / speed if speed else None

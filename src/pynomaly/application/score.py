@@ -58,10 +58,10 @@ class Compute(Protocol):
         """Work until every partition of the job is committed or has failed."""
 
     def require_ready(self) -> None:
-        """Look whether it can work at all, before much is done for it.
+        """Look whether it answers, before much is done for it.
 
         Raises:
-            ConfigurationError: It does not answer.
+            ConfigurationError: It does not.
         """
 
 

@@ -74,9 +74,10 @@ class ScoreOutput:
             self.scores.refuse_foreign(output.out, overwrite=output.overwrite)
         else:
             is_table = "://" in target and not target.startswith("s3://")
-            mine = output.overwrite or wrote
+            may_hold = output.overwrite or wrote
             # A database is asked in any case: whether it answers is told before anything is read.
-            if (is_table or not mine) and self.store.occupied(target) and not mine:
+            occupied = (is_table or not may_hold) and self.store.occupied(target)
+            if occupied and not may_hold:
                 raise OutputExistsError(
                     f"{target} holds something that Pynomaly did not write, or was told to forget; "
                     "it was left as it is",

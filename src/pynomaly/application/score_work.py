@@ -30,7 +30,7 @@ from pynomaly.domain.errors import (
     SourceChangedError,
     SourceNotFoundError,
 )
-from pynomaly.domain.ledger import Lease
+from pynomaly.domain.ledger import Lease, Outcome
 
 __all__ = ["JobWork", "Slice", "Workers"]
 
@@ -166,21 +166,14 @@ class Workers:
             lease = self.ledger.lease(work.job_id, owner, self.lease_seconds)
             if lease is None:
                 return False
-            read: list[int] = []
-
-            def count(rows: int, read: list[int] = read) -> None:
-                read.append(rows)
-                on_rows(rows)
-
             try:
-                self.one(work, lease, count, stop)
+                self.one(work, lease, on_rows, stop)
                 return True
             except ConnectionLostError as error:
                 lost += 1
                 if lost == _ATTEMPTS:
                     raise
                 _log.warning("%s; the partition is tried again", error.message)
-                on_rows(-sum(read))
                 stop.wait(random.uniform(0.5, 1.0) * min(2.0**lost, _LONGEST_PAUSE_SECONDS))
         return False
 
@@ -198,10 +191,11 @@ class Workers:
         Args:
             work: The job.
             lease: On one of its partitions.
-            on_rows: Told of every further number of rows read.
+            on_rows: Told of every further number of rows read; see :meth:`__call__`.
             stop: Once set, the partition is given back at the next batch.
         """
         slice_ = work.slices[lease.key]
+        read = 0
         try:
             with self._held(lease) as lost:
                 if slice_.unreadable is not None:
@@ -209,21 +203,18 @@ class Workers:
                     read_again(self.score.reader, spec, lease.partition, slice_.unreadable)
 
                 def go_on(rows: int) -> None:
+                    nonlocal read
                     if lost:
                         raise lost[0]
                     if stop.is_set():
                         raise _StoppedError
+                    read += rows
                     on_rows(rows)
 
                 outcome = self.score(
                     work.partition_work, lease, slice_.refused, slice_.first, go_on
                 )
-                try:
-                    self.ledger.commit(lease, outcome)
-                except FencedError:
-                    for part in outcome.parts:
-                        self.score.store.remove(part.uri)
-                    raise
+                self._commit(lease, outcome)
         except FencedError:
             raise
         except _PARTITION_FAULTS as error:
@@ -231,10 +222,20 @@ class Workers:
         except _StoppedError:
             self.ledger.give_back(lease)
         except BaseException as error:
+            if isinstance(error, ConnectionLostError) and read:
+                on_rows(-read)
             try:
                 self.ledger.give_back(lease)
             except PynomalyError as second:  # the lease runs out by itself
                 error.add_note(f"and its lease could not be given back: {second.message}")
+            raise
+
+    def _commit(self, lease: Lease, outcome: Outcome) -> None:
+        try:
+            self.ledger.commit(lease, outcome)
+        except FencedError:
+            for part in outcome.parts:
+                self.score.store.remove(part.uri)
             raise
 
     @contextmanager

@@ -142,10 +142,8 @@ class Database:
         for attempt in range(1, _PATIENT_ATTEMPTS):
             try:
                 return engine.connect()
-            except sa.exc.OperationalError as error:
-                # Who cannot connect is told no state, or that the server is starting or stopping.
-                state = getattr(error.orig, "sqlstate", None) or "57P"
-                if engine.dialect.name != "postgresql" or not state.startswith("57P"):
+            except sa.exc.OperationalError:
+                if engine.dialect.name != "postgresql":
                     raise
             time.sleep(random.uniform(0.5, 1.0) * min(0.01 * 2**attempt, _LONGEST_PAUSE_SECONDS))
         return engine.connect()

@@ -30,9 +30,8 @@ _TABLE = re.compile(r"(?:([A-Za-z_]\w{0,62})\.)?([A-Za-z_]\w{0,47})", re.ASCII)
 _SECRETS = ("password", "sslpassword")
 _BUSY_SECONDS = 30
 _CONNECT_SECONDS = 10
-_BUSY_STATES, _ENDED_STATES = ("55P03", "40P01"), ("25P03", "57P01", "57P02", "57P03")
-"""PostgreSQL: lock not available, deadlock; idle in transaction, terminated by somebody, another
-process of the server crashed, it is starting up."""
+_BUSY_STATES = ("55P03", "40P01")
+"""PostgreSQL: lock not available, deadlock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,13 +174,15 @@ class ScoreTarget:
             cause = error.orig if isinstance(error, DBAPIError) else error
             reason = next(iter(str(cause).strip().splitlines()), type(cause).__name__)
             state = getattr(cause, "sqlstate", None)
-            lost = isinstance(error, DBAPIError) and error.connection_invalidated
-            gone = planned and not self.is_sqlite
-            if lost or gone or state in _ENDED_STATES:
+            if planned and not self.is_sqlite:
                 raise ConnectionLostError(
-                    f"cannot {verb} {self}: "
-                    f"{'no connection' if gone else 'the server ended the connection'} ({reason})",
+                    f"cannot {verb} {self}: no connection any more ({reason})",
                     hint="try again when the database answers, or check the user and PGPASSWORD",
+                ) from error
+            if isinstance(error, DBAPIError) and error.connection_invalidated:
+                raise ConnectionLostError(
+                    f"cannot {verb} {self}: the server ended the connection ({reason})",
+                    hint="try again when the database answers",
                 ) from error
             if state in _BUSY_STATES or "is locked" in reason:
                 raise ConflictError(
