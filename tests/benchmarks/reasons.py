@@ -6,6 +6,8 @@ over rows, then sets and seeds.
 
 - ``1 shift``, ``2 shifts``, ``3 shifts``: that many columns moved by 6 robust deviations
   (IQR/1.349; the standard deviation where that is 0), up or down.
+- ``together``: two columns that go together (rank correlation of at least .9 in size) moved by 6
+  robust deviations each, in the direction in which they do; only sets that have such columns.
 - ``swap``: one cell replaced by another row's, so that every value is ordinary and only the
   combination is strange; only rows that this makes cross the 1 % alert line count.
 
@@ -30,6 +32,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from scipy.stats import spearmanr
 
 from pynomaly.application.ensemble import fit_detector
 from pynomaly.application.explain import explain
@@ -124,6 +127,16 @@ def disturbances(
         for row, chosen in zip(rows, columns, strict=True):
             row[chosen] += rng.choice([-1, 1], k) * DEVIATIONS * spread[chosen]
         yield f"{k} shift{'s' if k > 1 else ''}", rows, columns
+    ranked = spearmanr(train[:, varied]).statistic if len(varied) > 2 else np.eye(2)
+    alike = np.argwhere(np.triu(np.abs(ranked), 1) >= 0.9)
+    if len(alike):
+        rows = normal[rng.integers(0, len(normal), DISTURBED)].copy()
+        pairs = alike[rng.integers(0, len(alike), DISTURBED)]
+        columns = np.array(varied)[pairs]
+        for row, pair, chosen in zip(rows, pairs, columns, strict=True):
+            signs = rng.choice([-1, 1]) * np.array([1, np.sign(ranked[tuple(pair)])])
+            row[chosen] += signs * DEVIATIONS * spread[chosen]
+        yield "together", rows, columns
     line = np.quantile(model.calibration.scores, 0.99)
     calm = normal[scores_of(model, normal) < line]
     rows = calm[rng.integers(0, len(calm), 20 * DISTURBED)].copy()
@@ -170,7 +183,7 @@ def measure(path: Path, detector: str, seed: int) -> Iterator[dict[str, object]]
 
 def show(records: list[dict[str, object]]) -> None:
     """Print recall by detector, method and disturbance: over sets, seeds averaged first."""
-    names = ("1 shift", "2 shifts", "3 shifts", "swap")
+    names = ("1 shift", "2 shifts", "3 shifts", "together", "swap")
     print(f"{'detector':14s} {'method':16s}" + "".join(f"{name:>10s}" for name in names))
     for detector, method in dict.fromkeys((r["detector"], r["method"]) for r in records):
         cells = []

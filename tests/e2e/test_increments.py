@@ -354,7 +354,7 @@ def test_what_cannot_be_written_is_refused_before_anything_is_read(
         (Output(str(tmp_path / "theirs.csv")), OutputExistsError, "exists already"),
         (Output(f"{folder.spec.uri}/scores"), ConfigurationError, "lies within what is read"),
         (Output(f"{folder.spec.uri}/s.csv"), ConfigurationError, "lies within what is read"),
-        (Output(keep=("nope",)), ConfigurationError, "column 'nope' cannot be kept"),
+        (Output(keep=("nope",)), ConfigurationError, "the source has no column 'nope'"),
         (Output(str(tmp_path / "s.csv"), partition_by="n"), ConfigurationError, "cannot be divi"),
     ]:
         folder.output = output

@@ -37,15 +37,15 @@ def _table(rows: int = 500, seed: int = 0) -> pa.Table:
     return pa.table(columns)
 
 
-def _model(detector: str) -> Model:
-    table = _table()
-    preprocessing = fit_preprocessing(table, SCHEMA)
+def _model(detector: str, table: pa.Table | None = None, schema: Schema = SCHEMA) -> Model:
+    table = _table() if table is None else table
+    preprocessing = fit_preprocessing(table, schema)
     members = fit_detector(
         detector, {}, encode(preprocessing, table), fitter=PyodFitter(KERNELS), kernels=KERNELS,
         seed=0,
     )  # fmt: skip
     card = ModelCard("p", "r", detector, {}, "f", 500, 0, {})
-    return Model(card, SCHEMA, preprocessing, members, calibrate(np.zeros(1)))
+    return Model(card, schema, preprocessing, members, calibrate(np.zeros(1)))
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -121,16 +121,39 @@ def test_reasons_raise_the_score_and_the_rarer_of_equal_ones_comes_first(ensembl
         assert all(reason.contribution > 0 for reason in reasons)
 
 
-def test_a_contribution_is_the_drop_in_score_when_the_column_is_as_in_similar_rows(ensemble):
+def test_a_contribution_is_what_the_column_takes_away_and_if_rare_also_what_it_brings(ensemble):
     table = _replace(_ordinary(ensemble).slice(0, 1), "c", 1e9)
     X = encode(ensemble.preprocessing, table)
-    altered = X.copy()
-    altered[0, 2] = similar_values(ensemble.preprocessing, X, KERNELS)[0, 2]
+    similar = similar_values(ensemble.preprocessing, X, KERNELS)
+    without, alone = X.copy(), similar.copy()
+    without[0, 2], alone[0, 2] = similar[0, 2], X[0, 2]
+    scores = score_matrix(ensemble, np.vstack([X, without, alone, similar]), KERNELS)
+    leaves, brings = scores[0] - scores[1], scores[2] - scores[3]
 
+    for rare, expected in ((False, leaves), (True, (leaves + brings) / 2)):
+        cells = np.full((1, 5), rare)
+        raised = contributions(ensemble, X, similar, scores[:1], cells, KERNELS)
+        assert raised[0, 2] == expected
     [reasons] = _reasons(ensemble, table)
+    assert (reasons[0].column, reasons[0].contribution) == ("c", (leaves + brings) / 2)
 
-    before, after = score_matrix(ensemble, np.vstack([X, altered]), KERNELS)
-    assert (reasons[0].column, reasons[0].contribution) == ("c", before - after)
+
+def test_columns_that_are_strange_together_do_not_hide_each_other():
+    """A tax that follows its total holds the score up when only the total is replaced."""
+    rng = np.random.default_rng(1)
+    price, quantity = rng.lognormal(3, 0.7, 4_000), rng.integers(1, 12, 4_000)
+    table = pa.table({
+        "quantity": quantity.astype(float), "price": price, "total": quantity * price,
+        "tax": 0.19 * quantity * price, "weight": rng.gamma(2, 2, 4_000),
+    })  # fmt: skip
+    schema = Schema(tuple(Column(name, "numeric") for name in table.column_names))
+    model = _model("self_cleaning", table, schema)
+    far = table.filter(pa.array(table["total"].to_numpy() > np.quantile(table["total"], 0.995)))
+
+    named = [[reason.column for reason in reasons] for reasons in _reasons(model, far)]
+
+    assert len(named) == 20
+    assert all({"total", "tax"} & set(columns) for columns in named)
 
 
 def test_similar_rows_are_similar_in_the_columns_that_are_not_strange(ensemble):
@@ -162,5 +185,6 @@ def test_values_are_shown_as_text():
 
 def test_no_rows_have_no_reasons(ensemble):
     X = encode(ensemble.preprocessing, _table(0))
-    assert contributions(ensemble, X, X, np.empty(0), KERNELS).shape == (0, 5)
+    rare = np.empty((0, 5), dtype=bool)
+    assert contributions(ensemble, X, X, np.empty(0), rare, KERNELS).shape == (0, 5)
     assert _reasons(ensemble, _table(0)) == []

@@ -1,4 +1,4 @@
-"""Why a row is strange: the score it would lose, column by column."""
+"""Why a row is strange: what each of its columns adds to the score."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ rows its own row is similar to."""
 _SMALLEST_SHARE = 1e-4
 
 _RARE = 0.01
+"""Share of rows as unusual at which a value is rare by itself."""
+
 _NEGLIGIBLE, _NEGLIGIBLE_IF_RARE = 0.05, 0.005
 """Columns with less than this share of the largest contribution explain nothing; beside a value far
 out even a level never seen adds little, so of values that are rare by themselves less is asked."""
@@ -41,12 +43,11 @@ def explain(
 ) -> Reasons:
     """Return the columns that make each row strange, the most telling first.
 
-    A column's contribution is the drop in score when it takes the value that similar rows have.
-    It is measured on the whole model, so it is faithful to the very number that raised the alert,
-    whatever the model is made of, and it depends on that row alone.  Only columns that raise the
-    score by more than a trifle are reasons; a row may have none.  Among them a value that is rare
-    by itself tells more than one that is not: they are ordered by
-    contribution · (2 + ln(1 / share)).
+    What a column contributes (:func:`contributions`) is measured on the whole model, so it is
+    faithful to the very number that raised the alert, whatever the model is made of, and it depends
+    on that row alone.  Only columns that raise the score by more than a trifle are reasons; a row
+    may have none.  Among them a value that is rare by itself tells more than one that is not: they
+    are ordered by contribution · (2 + ln(1 / share)).
 
     Args:
         model: What scored the rows.
@@ -63,16 +64,17 @@ def explain(
         )
     encodings = model.preprocessing.encodings
     instead = similar_values(model.preprocessing, X, kernels)
-    drops = contributions(model, X, instead, scores, kernels)
     cells = [table[encoding.column] for encoding in encodings]
     shares = np.column_stack(
         [shares_as_unusual(*column) for column in zip(encodings, cells, strict=True)]
     )
-    telling = drops * (2.0 - np.log(np.maximum(shares, _SMALLEST_SHARE)))
-    least = np.where(shares <= _RARE, _NEGLIGIBLE_IF_RARE, _NEGLIGIBLE)
-    trifle = least * np.maximum(drops.max(axis=1, initial=0.0, keepdims=True), 0.0)
+    rare = shares <= _RARE
+    raised = contributions(model, X, instead, scores, rare, kernels)
+    telling = raised * (2.0 - np.log(np.maximum(shares, _SMALLEST_SHARE)))
+    least = np.where(rare, _NEGLIGIBLE_IF_RARE, _NEGLIGIBLE)
+    trifle = least * np.maximum(raised.max(axis=1, initial=0.0, keepdims=True), 0.0)
     order = np.argsort(-telling, axis=1, kind="stable")[:, :top]
-    rows, ranks = np.nonzero(np.take_along_axis(drops > trifle, order, axis=1))
+    rows, ranks = np.nonzero(np.take_along_axis(raised > trifle, order, axis=1))
     columns = order[rows, ranks]
     first = np.searchsorted(model.preprocessing.owners, np.arange(len(encodings)))[columns]
     directions = np.sign(X[rows, first] - instead[rows, first]).astype(np.int8)
@@ -90,7 +92,7 @@ def explain(
         tuple(encoding.column for encoding in encodings),
         np.searchsorted(rows, np.arange(len(X) + 1)).astype(np.int32),
         columns,
-        drops[rows, columns],
+        raised[rows, columns],
         directions,
         values,
         shares[rows, columns],
@@ -121,28 +123,62 @@ def similar_values(preprocessing: Preprocessing, X: Floats, kernels: Kernels) ->
 
 
 def contributions(
-    model: Model, X: Floats, instead: Floats, scores: Floats, kernels: Kernels
+    model: Model,
+    X: Floats,
+    instead: Floats,
+    scores: Floats,
+    rare: NDArray[np.bool_],
+    kernels: Kernels,
 ) -> Floats:
-    """Return (n, source columns) drops in score; negative where the column speaks for the row.
+    """Return (n, source columns) what each column adds to the score; negative where it lowers it.
+
+    That is the drop when the column becomes as in similar rows.  Of columns that are strange
+    together, such as a total and its tax, each one alone holds the score up when another is
+    replaced.  So of a rare value it is the mean of this drop and of the rise that the value brings
+    to the similar row: the first and the last term of its Shapley value.
 
     Args:
         model: What scored the rows.
         X: (n, d) encoded rows.
-        instead: (n, d) what their features are replaced by, one source column at a time.
+        instead: (n, d) their features in similar rows.
         scores: (n,) their scores.
+        rare: (n, source columns) whether the value is rare by itself.
         kernels: Score the altered rows.
     """
     columns = np.arange(len(model.preprocessing.encodings) + 1)
     features = np.searchsorted(model.preprocessing.owners, columns)  # where each column's begin
     differs = np.logical_or.reduceat(instead != X, features[:-1], axis=1)
-    drops = np.zeros(differs.shape)
+    raised = np.zeros(differs.shape)
     changed, rows = np.nonzero(differs.T)  # column by column
+    left = _scores_with(model, X, instead, features, rows, changed, kernels)
+    raised[rows, changed] = scores[rows] - left
+    changed, rows = np.nonzero((differs & rare).T)
+    brought = _scores_with(model, instead, X, features, rows, changed, kernels)
+    brought -= score_matrix(model, instead, kernels)[rows]
+    raised[rows, changed] = (raised[rows, changed] + brought) / 2
+    return raised
+
+
+def _scores_with(
+    model: Model,
+    X: Floats,
+    other: Floats,
+    features: NDArray[np.intp],
+    rows: NDArray[np.intp],
+    columns: NDArray[np.intp],
+    kernels: Kernels,
+) -> Floats:
+    """Return (k,) scores of k rows of X, each with one of its columns taken from ``other``.
+
+    The columns ascend; ``features`` tells where those of each source column begin.
+    """
+    scores = np.empty(len(rows))
     for start in range(0, len(rows), BLOCK_ROWS):
-        here, one = rows[start : start + BLOCK_ROWS], changed[start : start + BLOCK_ROWS]
+        here, one = rows[start : start + BLOCK_ROWS], columns[start : start + BLOCK_ROWS]
         altered = X.T[:, here].T  # columns contiguous, as kernels like them
         for column in range(one[0], one[-1] + 1):
             mine = slice(*np.searchsorted(one, (column, column + 1)))
             of = slice(*features[column : column + 2])
-            altered[mine, of] = instead[here[mine], of]
-        drops[here, one] = scores[here] - score_matrix(model, altered, kernels)
-    return drops
+            altered[mine, of] = other[here[mine], of]
+        scores[start : start + BLOCK_ROWS] = score_matrix(model, altered, kernels)
+    return scores

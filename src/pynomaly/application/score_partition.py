@@ -74,12 +74,14 @@ def refuse_kept(pipeline: Pipeline, columns: tuple[str, ...], keep: tuple[str, .
     """
     for position, name in enumerate(keep):
         if name not in columns:
-            why, hint = "the source has no such column", f"it has {', '.join(columns[:20])}"
-        elif name in (*SCORED_COLUMNS, *pipeline.keys) or name in keep[:position]:
-            why, hint = "the output has a column of that name already", "leave it out, or rename it"
-        else:
-            continue
-        raise ConfigurationError(f"column '{name}' cannot be kept: {why}", hint=hint)
+            raise ConfigurationError(
+                f"the source has no column '{name}'", hint=f"it has {', '.join(columns[:20])}"
+            )
+        if name in (*SCORED_COLUMNS, *pipeline.keys) or name in keep[:position]:
+            raise ConfigurationError(
+                f"column '{name}' cannot be kept: the output has a column of that name already",
+                hint="leave it out, or rename it",
+            )
 
 
 Store = TypeVar("Store", bound=PartWriters)

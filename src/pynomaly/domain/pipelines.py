@@ -59,18 +59,24 @@ class SourceSpec:
     def at(self, uri: str) -> SourceSpec:
         """Return the same source at another place: what was declared about its text stays.
 
-        The format is told by the new name, and a query stays where the new place is a database.
+        The format is told by the new name.  A database may name its table, ``URL#table``; otherwise
+        the query stays.
 
         >>> moved = SourceSpec("old.csv", format="csv", delimiter=";").at("new.parquet")
         >>> moved == SourceSpec("new.parquet", delimiter=";")
         True
+        >>> SourceSpec("old.csv").at("sqlite:///shop.db#payments").query
+        'payments'
         """
         database = "://" in uri and not uri.startswith("s3://")
+        address, _, table = uri.rpartition("#")
+        if not database or not address or "@" in table:  # then # is part of a password
+            address, table = uri, ""
         return SourceSpec(
-            uri,
+            address,
             delimiter=self.delimiter,
             encoding=self.encoding,
-            query=self.query if database else None,
+            query=(table or self.query) if database else None,
             watermark=self.watermark if database else None,
         )
 

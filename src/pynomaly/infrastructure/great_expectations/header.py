@@ -66,8 +66,9 @@ def check_header(
     checks += [build(matches, pipeline), build(ordered, pipeline), *configured]
     outcomes = engine.suite("header", checks).run(pd.DataFrame(columns=names))
     first = len(declared)
+    others = [name for name in names if name not in known]
     results = [
-        _exists(check, outcome)
+        _exists(check, outcome, others)
         for check, outcome in zip(checks[:first], outcomes[:first], strict=True)
     ]
     results.append(_no_extras(checks[first], outcomes[first]))
@@ -85,13 +86,15 @@ def _in_schema_order(names: Sequence[str], schema: Sequence[str]) -> list[str]:
     return [next(ordered) if name in schema else name for name in names]
 
 
-def _exists(check: Check, outcome: Outcome) -> ExpectationResult:
+def _exists(check: Check, outcome: Outcome, others: Sequence[str]) -> ExpectationResult:
+    # A column that is in no schema may be this one under another name.
+    beside = f" (not in the schema: {shown(others)})" if others else ""
     return ExpectationResult(
         expectation=check.spec.type,
         column=check.columns[0],
         severity=check.spec.severity,
         passed=outcome.success,
-        observed="present" if outcome.success else "missing",
+        observed="present" if outcome.success else f"missing{beside}",
         allowed="present",
     )
 

@@ -73,7 +73,8 @@ class Selection:
         if not (query := (spec.query or "").strip().rstrip(";").strip()):
             raise ConfigurationError(
                 f"the source {self.shown} names no table",
-                hint="set `query:` of the source to a table name or a SELECT statement",
+                hint="name a table or a SELECT statement: `query:` of a pipeline's source, --query, "
+                "or a table in --data URL#table",
             )
         self._query = query
         self._is_table = re.fullmatch(r"[^\s;()]+", query) is not None

@@ -94,7 +94,8 @@ def data_option(command: Decorated) -> Decorated:
     return click.option(
         "--data",
         metavar="URI",
-        help="File, folder, glob, s3:// or database URL; by default the pipeline's source.",
+        help="File, folder, glob, s3:// or database URL (URL#table); by default the pipeline's "
+        "source.",
     )(command)
 
 
