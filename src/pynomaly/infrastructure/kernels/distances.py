@@ -8,37 +8,14 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from pynomaly.infrastructure.kernels._jit import F64, I64, MATRIX, fma, inlined, kernel
+from pynomaly.infrastructure.kernels._jit import F64, I64, MATRIX, fma, kernel
+from pynomaly.infrastructure.kernels._nearest import ROWS, squared_distances
 
 __all__ = ["nearest_per_group", "weighted_sum"]
 
 Floats = NDArray[np.float64]
 
 _TILE = 256
-
-
-@inlined
-def _squared(Z: Floats, start: int, references: Floats, r: int, squared: Floats) -> None:
-    """Set squared distances of rows start, start + 1, … to reference r; columns in order."""
-    d, stop = Z.shape[0], start + squared.shape[0]
-    squared[:] = 0.0
-    j = 0
-    while j + 4 <= d:
-        a, b = references[j, r], references[j + 1, r]
-        c, e = references[j + 2, r], references[j + 3, r]
-        # Slices, because an index that could be negative keeps the loop from becoming vectors.
-        p, q = Z[j, start:stop], Z[j + 1, start:stop]
-        s, t = Z[j + 2, start:stop], Z[j + 3, start:stop]
-        for i in range(squared.shape[0]):
-            u, v, w, x = p[i] - a, q[i] - b, s[i] - c, t[i] - e
-            squared[i] = fma(x, x, fma(w, w, fma(v, v, fma(u, u, squared[i]))))
-        j += 4
-    while j < d:
-        a, p = references[j, r], Z[j, start:stop]
-        for i in range(squared.shape[0]):
-            u = p[i] - a
-            squared[i] = fma(u, u, squared[i])
-        j += 1
 
 
 @kernel(MATRIX, MATRIX, I64, returns=types.float64[::1])
@@ -50,16 +27,18 @@ def nearest_per_group(Z: Floats, references: Floats, starts: NDArray[np.int64]) 
     n = Z.shape[1]
     groups = starts.shape[0] - 1
     out = np.zeros(n)
-    tile, near = np.empty(_TILE), np.empty(_TILE)
-    for start in range(0, n, _TILE):
-        size = min(_TILE, n - start)
-        squared, nearest, scores = tile[:size], near[:size], out[start : start + size]
+    for start in range(0, n, ROWS):
+        rows = np.ascontiguousarray(Z[:, start : start + ROWS])
+        size = rows.shape[1]
+        first, second, nearest = np.empty(size), np.empty(size), np.empty(size)
+        scores = out[start : start + ROWS]
         for g in range(groups):
             nearest[:] = np.inf
-            for r in range(starts[g], starts[g + 1]):
-                _squared(Z, start, references, r, squared)
+            last = starts[g + 1] - 1
+            for r in range(starts[g], last + 1, 2):
+                squared_distances(references, r, min(r + 1, last), rows, 0, first, second)
                 for i in range(size):
-                    nearest[i] = min(nearest[i], squared[i])
+                    nearest[i] = min(nearest[i], first[i], second[i])
             for i in range(size):
                 scores[i] += math.sqrt(nearest[i])
         for i in range(size):

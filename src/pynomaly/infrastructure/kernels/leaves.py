@@ -13,20 +13,20 @@ __all__ = ["mean_leaf"]
 Floats = NDArray[np.float64]
 
 _TILE = 256
-_BETWEEN_LOOKS = 4
+_BEFORE_LOOKING, _BETWEEN_LOOKS = 12, 4  # steps: hardly a row has arrived before
 
 
 @inlined
 def _step(
     node: np.uint64,
     cells: NDArray[np.float32],
-    row: int,
+    row: np.uint64,
     feature: NDArray[np.int32],
     threshold: NDArray[np.float32],
     child: NDArray[np.int32],
 ) -> np.uint64:
     # Unsigned: an index that could be negative costs a step more.
-    cell = cells[np.uint64(feature[node]) * np.uint64(_TILE) + np.uint64(row)]
+    cell = cells[np.uint64(feature[node]) * np.uint64(_TILE) + row]
     return np.uint64(child[node]) + np.uint64(cell > threshold[node])
 
 
@@ -43,39 +43,43 @@ def mean_leaf(
     """Return the mean over trees of the value of a row's leaf.
 
     ``Z`` is (d, n).  The right child follows the left one; a leaf is its own left child with an
-    infinite threshold, so that all rows of a tile may take the same number of steps.  Rows are
-    compared as float32, as scikit-learn does.
+    infinite threshold, so that rows may take more steps than they need.  From time to time only those
+    that are on their way are kept.  Rows are compared as float32, as scikit-learn does.
     """
     d, n = Z.shape
     trees = roots.shape[0]
     out = np.zeros(n)
     columns = np.empty((d, _TILE), dtype=np.float32)
     cells = columns.reshape(d * _TILE)
-    nodes = np.empty(_TILE, dtype=np.uint64)
+    leaf, node, lane = np.empty((3, _TILE), dtype=np.uint64)
+    zero = np.uint64(0)
     for start in range(0, n, _TILE):
         size = min(_TILE, n - start)
-        node, sums = nodes[:size], out[start : start + size]
+        sums = out[start : start + size]
         for j in range(d):
             row, column = Z[j, start : start + size], columns[j]
             for i in range(size):
                 column[i] = np.float32(row[i])
         for t in range(trees):
-            node[:] = np.uint64(roots[t])
-            left = depths[t]
-            while left > 0:
-                for _ in range(min(left, _BETWEEN_LOOKS) - 1):
-                    for i in range(size):
-                        node[i] = _step(node[i], cells, i, feature, threshold, child)
-                moved = np.uint64(0)
-                for i in range(size):
-                    below = _step(node[i], cells, i, feature, threshold, child)
-                    moved |= below ^ node[i]
-                    node[i] = below
-                left -= _BETWEEN_LOOKS
-                if moved == np.uint64(0):  # everybody has arrived
-                    break
+            node[:size] = np.uint64(roots[t])
             for i in range(size):
-                sums[i] += value[node[i]]
+                lane[i] = np.uint64(i)
+            steps, going = min(depths[t], _BEFORE_LOOKING), np.uint64(size)
+            while going > zero:
+                for _ in range(steps - 1):
+                    for i in range(going):
+                        node[i] = _step(node[i], cells, lane[i], feature, threshold, child)
+                # One more, after which only those that moved go on.
+                moved = zero
+                for i in range(going):
+                    here, at = lane[i], node[i]
+                    below = _step(at, cells, here, feature, threshold, child)
+                    leaf[here] = node[moved] = below
+                    lane[moved] = here
+                    moved += np.uint64(below != at)
+                going, steps = moved, _BETWEEN_LOOKS
+            for i in range(size):
+                sums[i] += value[leaf[i]]
         for i in range(size):
             sums[i] /= trees
     return out

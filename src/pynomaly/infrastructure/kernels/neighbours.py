@@ -9,14 +9,13 @@ from numba import types
 from numpy.typing import NDArray
 
 from pynomaly.infrastructure.kernels._jit import MATRIX, WHOLE, inlined, kernel
-from pynomaly.infrastructure.kernels._nearest import search, squared_distances
+from pynomaly.infrastructure.kernels._nearest import FEWEST_LANES, ROWS, search, squared_distances
 
 __all__ = ["neighbours"]
 
 Floats = NDArray[np.float64]
 
-_TILE = 128
-_MOST_SIFTED, _FEWEST_LANES = 20 * 1_024, 16  # references · neighbours, and rows
+_MOST_SIFTED = 20 * 1_024  # references · neighbours
 
 
 @inlined
@@ -46,7 +45,7 @@ def _three(held: float, a: float, b: float) -> tuple[float, float, float]:
 
 
 @inlined
-def _sifted(Z: Floats, start: int, references: Floats, near: Floats) -> None:
+def _sifted(Z: Floats, references: Floats, near: Floats) -> None:
     """Set squared distances (k, n) of n rows' nearest references, nearest first."""
     k, n = near.shape
     m = references.shape[1]
@@ -54,7 +53,7 @@ def _sifted(Z: Floats, start: int, references: Floats, near: Floats) -> None:
     places[:] = np.inf
     first, second = np.empty(n), np.empty(n)
     for r in range(0, m, 2):
-        squared_distances(references, r, min(r + 1, m - 1), Z, start, first, second)
+        squared_distances(references, r, min(r + 1, m - 1), Z, 0, first, second)
         if r + 1 == m:
             second[:] = np.inf
         _sift(places, first, second)
@@ -77,13 +76,14 @@ def neighbours(Z: Floats, references: Floats, k: int, method: int) -> Floats:
     """Return the mean (0), largest (1) or median (2) distance to the k nearest references."""
     n = Z.shape[1]
     near = np.empty((k, n))
-    if k * references.shape[1] > _MOST_SIFTED or n < _FEWEST_LANES:
+    if k * references.shape[1] > _MOST_SIFTED or n < FEWEST_LANES:
         _searched(Z, references, near)
     else:
-        for start in range(0, n, _TILE):
-            found = np.empty((k, min(_TILE, n - start)))
-            _sifted(Z, start, references, found)
-            near[:, start : start + found.shape[1]] = found
+        for start in range(0, n, ROWS):
+            rows = np.ascontiguousarray(Z[:, start : start + ROWS])
+            found = np.empty((k, rows.shape[1]))
+            _sifted(rows, references, found)
+            near[:, start : start + ROWS] = found
     out = np.zeros(n)
     if method == 1:
         for row in range(n):

@@ -1,4 +1,4 @@
-"""Distances to small random samples: nearest points and hyperspheres.  Samples are the lanes."""
+"""Distances to small random samples: nearest points and hyperspheres."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numba import types
 from numpy.typing import NDArray
 
 from pynomaly.infrastructure.kernels._jit import F64, MATRIX, WHOLE, inlined, kernel
-from pynomaly.infrastructure.kernels._nearest import TILE, squared_distances
+from pynomaly.infrastructure.kernels._nearest import FEWEST_LANES, ROWS, TILE, squared_distances
 
 __all__ = ["hyperspheres", "nearest_of_each"]
 
@@ -31,14 +31,9 @@ def _mean(numbers: Floats) -> float:
     return float(total / numbers.shape[0])
 
 
-@kernel(MATRIX, MATRIX, WHOLE, returns=types.float64[::1])
-def nearest_of_each(Z: Floats, references: Floats, groups: int) -> Floats:
-    """Return the mean over groups of the distance to the group's nearest reference.
-
-    Reference s · groups + g is number s of group g: groups are lanes.
-    """
+@inlined
+def _row_by_row(Z: Floats, references: Floats, groups: int, out: Floats) -> None:
     n, m = Z.shape[1], references.shape[1]
-    out = np.empty(n)
     tile = groups * max(1, TILE // groups)
     here, there = np.empty(tile), np.empty(tile)
     nearest, nearest_there = np.empty(groups), np.empty(groups)
@@ -55,6 +50,37 @@ def nearest_of_each(Z: Floats, references: Floats, groups: int) -> Floats:
                     nearest[g] = min(nearest[g], a[g])
                     nearest_there[g] = min(nearest_there[g], b[g])
         out[row], out[other] = _mean_root(nearest), _mean_root(nearest_there)
+
+
+@kernel(MATRIX, MATRIX, WHOLE, returns=types.float64[::1])
+def nearest_of_each(Z: Floats, references: Floats, groups: int) -> Floats:
+    """Return the mean over groups of the distance to the group's nearest reference.
+
+    Reference s · groups + g is number s of group g.  Groups are the lanes of a few rows; of more
+    the rows are, a tile of which stays in the nearest cache while the references pass by.
+    """
+    n, m = Z.shape[1], references.shape[1]
+    out = np.zeros(n)
+    if n < FEWEST_LANES:
+        _row_by_row(Z, references, groups, out)
+        return out
+    for start in range(0, n, ROWS):
+        rows = np.ascontiguousarray(Z[:, start : start + ROWS])
+        size = rows.shape[1]
+        # Apart, so that the compiler can tell that they do not overlap.
+        first, second, nearest = np.empty(size), np.empty(size), np.empty(size)
+        scores = out[start : start + ROWS]
+        for g in range(groups):
+            nearest[:] = np.inf
+            for r in range(g, m, 2 * groups):
+                other = r + groups if r + groups < m else r
+                squared_distances(references, r, other, rows, 0, first, second)
+                for i in range(size):
+                    nearest[i] = min(nearest[i], first[i], second[i])
+            for i in range(size):
+                scores[i] += math.sqrt(nearest[i])
+        for i in range(size):
+            scores[i] /= groups
     return out
 
 
