@@ -307,7 +307,11 @@ def texts(*names):
 
 def test_missing_columns_are_critical_and_extra_and_reordered_ones_warn():
     found = header(pipeline(), *texts("x", "new", "id", "ok", "t", "c"))
-    assert found["column_to_exist", "y"] == ("critical", False, "missing (not in the schema: 'new')")
+    assert found["column_to_exist", "y"] == (
+        "critical",
+        False,
+        "missing (not in the schema: 'new')",
+    )
     assert found["column_to_exist", "x"] == ("critical", True, "present")
     assert found["table_columns_to_match_set", None] == (
         "warning", False, "extra columns 'new', not read",

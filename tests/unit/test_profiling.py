@@ -104,7 +104,7 @@ def test_missing_values_are_counted_and_many_of_them_noted():
     found = profiled(["1.5", "NA", "", None, "2.5", "nan", None, None])
     assert found.nulls == pytest.approx(6 / 8)
     assert found.column.nullable
-    assert any("75% of the values are missing" in note for note in found.notes)
+    assert any("6 of 8 values are missing" in note for note in found.notes)
     assert not profiled(["1.5", "2.5"]).column.nullable
 
 

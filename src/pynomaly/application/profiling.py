@@ -198,7 +198,7 @@ def _describe(
     skew = _skew(finite) if found.kind == "numeric" else None
     notes = list(found.notes)
     if nulls > 0.5:
-        notes.append(f"{nulls:.0%} of the values are missing")
+        notes.append(f"{cells - present:,} of {cells:,} values are missing")
     if skew is not None and abs(skew) > 5:
         notes.append(f"heavy tail: skewness {skew:.1f}")
     return ColumnProfile(

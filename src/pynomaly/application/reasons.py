@@ -42,7 +42,7 @@ class Reasons:
         names: Of the source columns.
         offsets: (n + 1,) int32, where the reasons of each row begin and the last ones end.
         columns: (k,) positions in ``names``.
-        contributions: (k,) drops in score.
+        contributions: (k,) what each adds to the score.
         directions: (k,) int8: 1 high, -1 low, 0 unusual.
         values: (k,) cells as text.
         shares: (k,) of training rows, at least as unusual.

@@ -40,8 +40,9 @@ class Reason:
 
     Args:
         column: Source column.
-        contribution: By how much the score drops when the column takes the value that similar
-            rows have.
+        contribution: What the column adds to the score: by how much it drops when the column takes
+            the value that similar rows have; of a rare value the mean of that and of what it adds
+            to the similar row.
         direction: Against that value; ``unusual`` where there is no order, or the value is missing.
         value: The cell as text.
         share: Of training rows, at least as unusual in this column; 0 where there is none.

@@ -30,6 +30,8 @@ __all__ = ["VALUE", "Relation", "Selection", "run"]
 VALUE = "\0"
 """Stands for a value in a statement, whatever the driver calls it."""
 
+_CONNECT_SECONDS = 10
+
 _LITERALS = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|/\*.*?\*/", re.DOTALL)
 
 
@@ -110,7 +112,9 @@ class Selection:
         if self._url.get_backend_name() == "sqlite":
             _require_file(self._url)  # the driver would create an empty database
         try:
-            engine = sa.create_engine(self._url, poolclass=NullPool)
+            engine = sa.create_engine(
+                self._url, poolclass=NullPool, connect_args=_patience(self._url)
+            )
         except (NoSuchModuleError, ModuleNotFoundError) as error:
             raise MissingExtraError(
                 f"no driver is installed for {self.shown}",
@@ -221,6 +225,12 @@ def _url(spec: SourceSpec) -> URL:
     if url.drivername in ("postgresql", "postgres"):
         url = url.set(drivername="postgresql+psycopg")
     return url
+
+
+def _patience(url: URL) -> dict[str, int]:
+    """Return for how many seconds psycopg may wait for an answer, unless the URL says."""
+    asked = "connect_timeout" in url.query or url.get_driver_name() != "psycopg"
+    return {} if asked else {"connect_timeout": _CONNECT_SECONDS}
 
 
 def _require_file(url: URL) -> None:

@@ -182,9 +182,9 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
     def reasons(self, X: Any) -> list[list[Reason]]:
         """Return for every row the columns that make it strange, the strongest first.
 
-        A reason has ``column``, ``contribution`` (by how much the score drops when the column
-        takes the value that similar rows have), ``direction``, ``value``, and what is ``normal``
-        there; ``sentence`` says it in words.  At most three per row.
+        A reason has ``column``, ``contribution`` (what the column adds to the score),
+        ``direction``, ``value``, and what is ``normal`` there; ``sentence`` says it in words.  At
+        most three per row; none where no single column adds anything.
         """
         rows = self._rows(X)
         encoded = encode(self.model_.preprocessing, rows)
