@@ -17,6 +17,7 @@ from pynomaly.domain.models import Calibration, Member, Normalisation
 
 __all__ = [
     "FULL_SEVERITY_P_VALUE",
+    "NO_REASON",
     "Direction",
     "Reason",
     "calibrate",
@@ -32,6 +33,10 @@ Direction = Literal["high", "low", "unusual"]
 
 FULL_SEVERITY_P_VALUE = 1e-4
 """p-value at which severity reaches 100."""
+
+
+NO_REASON = "no single column stands out"
+"""Said of a row without reasons."""
 
 
 @dataclass(frozen=True, slots=True)

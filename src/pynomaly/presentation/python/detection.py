@@ -15,7 +15,7 @@ from pynomaly.adapters import anomaly_detection, data_sources, page_reports, tab
 from pynomaly.application.detect import Question
 from pynomaly.domain.datasets import ROW_ID
 from pynomaly.domain.pipelines import SourceSpec
-from pynomaly.domain.scores import Reason
+from pynomaly.domain.scores import NO_REASON, Reason
 from pynomaly.presentation.python.tables import is_pandas, to_table
 from pynomaly.settings import resolve_uri, write_text
 
@@ -159,7 +159,9 @@ class DetectionResult:
         known = [[asdict(reason) for reason in row.reasons] for row in self.found.top[:count]]
         top["reasons"] = [*known, *top["reasons"].iloc[len(known) :]]
         top["because"] = [
-            "" if reasons is None else "; ".join(Reason(**reason).sentence for reason in reasons)
+            ""
+            if reasons is None
+            else "; ".join(Reason(**reason).sentence for reason in reasons) or NO_REASON
             for reasons in top["reasons"]
         ]
         return top

@@ -8,6 +8,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from pynomaly.domain.datasets import ROW_ID
+from pynomaly.domain.scores import NO_REASON
 from pynomaly.presentation.cli.render.base import clean, detector_name, number, share, table
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def detection_lines(
                 f"{row.severity:.0f}",
                 f"{row.p_value:.2g}",
                 "yes" if row.is_anomaly else "no",
-                "\n".join(reason.sentence for reason in row.reasons),
+                "\n".join(reason.sentence for reason in row.reasons) or NO_REASON,
             )
             for row in detection.top
         ],

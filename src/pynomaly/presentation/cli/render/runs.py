@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pynomaly.domain.datasets import SCORED_COLUMNS
-from pynomaly.domain.scores import Reason
+from pynomaly.domain.scores import NO_REASON, Reason
 from pynomaly.presentation.cli.render.base import clean, detector_name, number, share, table
 
 if TYPE_CHECKING:
@@ -251,7 +251,8 @@ def _alerts_table(alerts: Sequence[Facts]) -> RenderableType:
             (
                 *(str(alert[name]) for name in ids),
                 f"{alert['severity']:.0f}",
-                "\n".join(Reason(**reason).sentence for reason in alert["reasons"] or ()),
+                "\n".join(Reason(**reason).sentence for reason in alert["reasons"] or ())
+                or NO_REASON,
             )
             for alert in alerts
         ],
