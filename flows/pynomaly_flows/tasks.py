@@ -198,14 +198,14 @@ def rolling_out(job: Job) -> bool:
 def _row_listener(job: Job, of: int) -> Callable[[int], None]:
     """Tell how many rows are done, how fast, and how long the rest will take."""
     progress = artifacts.Progress(job, "rows") if under_flow_run() else None
-    started, shown = time.monotonic(), 0.0
-    before: int | None = None
+    shown = 0.0
+    first: tuple[float, int] | None = None
 
     def on_rows(rows: int) -> None:
-        nonlocal shown, before, started
+        nonlocal shown, first
         now = time.monotonic()
-        if before is None:
-            before, started = rows, now
+        first = first or (now, rows)
+        started, before = first
         elapsed = now - started
         speed = (rows - before) / elapsed if elapsed > 0 else 0.0
         left = (of - rows) / speed if speed else None

@@ -1,5 +1,7 @@
 """``pynomaly detect`` reads what it is given, writes what was asked for, and nothing else."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pandas as pd
@@ -176,6 +178,21 @@ def test_what_is_wrong_is_named_with_its_documented_exit_code(
     assert outcome.code == code, outcome.out
     assert named in outcome.error
     assert outcome.json["error"]["exit_code"] == code
+
+
+def test_a_table_is_named_behind_its_database(folder: Path, cli: Cli) -> None:
+    with closing(sqlite3.connect(folder / "shop.db")) as database:
+        database.execute("CREATE TABLE pay (id INTEGER PRIMARY KEY, amount REAL)")
+        rows = [(i, i % 7 + i / 100) for i in range(60)]
+        database.executemany("INSERT INTO pay VALUES (?, ?)", rows)
+        database.commit()
+
+    assert (
+        cli("detect", "sqlite:///shop.db#pay", "--id", "id", *QUICK, "--json").json["scored"] == 60
+    )
+    unnamed = cli("detect", "sqlite:///shop.db", *QUICK)
+    assert unnamed.code == 2
+    assert "names no table" in unnamed.err
 
 
 def test_a_folder_of_files_is_one_table(folder: Path, cli: Cli) -> None:

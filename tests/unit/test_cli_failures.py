@@ -150,7 +150,10 @@ def test_a_traceback_that_cannot_be_kept_is_printed(project, launching, capsys):
 def test_ctrl_c_exits_130_and_says_that_nothing_partial_is_visible(project, launching, capsys):
     launching(KeyboardInterrupt())
     assert main(["run", "payments"]) == 130
-    assert "interrupted; no partial output is visible" in capsys.readouterr().err
+    assert (
+        "interrupted; nothing half-written is visible, what was committed stays"
+        in capsys.readouterr().err
+    )
     assert main(["run", "payments", "--json"]) == 130
     assert document(capsys)["error"]["exit_code"] == 130
 

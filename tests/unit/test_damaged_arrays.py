@@ -117,6 +117,23 @@ def test_no_array_leads_a_kernel_astray(task):
     assert not done.stdout, done.stdout
 
 
+@pytest.mark.parametrize("name", ["surrogate", "grown_forest", "boosted_trees"])
+def test_a_right_child_behind_the_last_node_is_refused(name):
+    member, width = members()[name]
+    limits = member.arrays["threshold"].dtype.type([-1e30, np.inf])
+    leaf = 1 if name == "surrogate" else 0
+    forged = {"feature": [0, 0], "child": [1, leaf], "roots": [0], "depths": [1]}
+    arrays = dict(member.arrays) | {"threshold": limits}
+    for key, array in member.arrays.items():
+        if key in forged:
+            arrays[key] = np.array(forged[key], dtype=array.dtype)
+        elif key in ("value", "share"):
+            arrays[key] = np.zeros(2)
+
+    with pytest.raises(IntegrityError, match="child"):
+        KERNELS.score(replace(member, arrays=arrays), np.ones((70, width)))
+
+
 def test_every_detector_with_a_kernel_has_a_layout_and_is_tried():
     from pynomaly.infrastructure.kernels import compiled
 

@@ -48,6 +48,19 @@ def test_the_guard_is_silent_on_ordinary_rows(ensemble):
     assert not spoken[labels == 0].any()
 
 
+def test_the_guard_sees_absurd_values_in_a_column_of_mostly_one_value():
+    """Counts of errors: 0, a few 1, and once in training a value that must not hide the next."""
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.normal(size=(2_000, 4)), np.zeros(2_000)])
+    X[:8, 4], X[8, 4] = 1.0, 1e6
+    guard = _fit("self_cleaning", X)[-1]
+    rows = np.zeros((4, 5))
+    rows[:, 4] = 0.0, 1.0, 20.0, 1e9
+    spoken = KERNELS.score(guard, rows)
+    assert (spoken[:2] == 0).all()  # a rare flag is nothing absurd
+    assert 0 < spoken[2] < spoken[3]
+
+
 def test_it_finds_anomalies_in_the_data_it_learned_from(ensemble):
     X, labels = _contaminated()
     assert roc_auc(labels, score_members(ensemble, X, KERNELS)) > 0.9

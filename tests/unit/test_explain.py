@@ -156,6 +156,27 @@ def test_columns_that_are_strange_together_do_not_hide_each_other():
     assert all({"total", "tax"} & set(columns) for columns in named)
 
 
+def test_rows_whose_like_is_among_the_reference_rows_have_reasons():
+    """Tables of flags have few different rows; a rare one is found among the references as well."""
+    rng = np.random.default_rng(0)
+    shares = (0.5, 0.1, 0.01, 0.002, 0.9)
+    table = pa.table({f"f{i}": rng.random(4_000) < share for i, share in enumerate(shares)})
+    schema = Schema(tuple(Column(name, "boolean") for name in table.column_names))
+    model = _model("self_cleaning", table, schema)
+    X = encode(model.preprocessing, table)
+    scores = score_matrix(model, X, KERNELS)
+    flagged = np.flatnonzero(scores > np.quantile(scores, 0.98))
+
+    reasons = _reasons(model, table.take(pa.array(flagged)))
+
+    assert len(reasons) > 30
+    assert all(reasons)
+    rare = table["f2"].to_numpy()[flagged]
+    assert rare.any()
+    named = [any(r.column == "f2" for r in row) for row in reasons]
+    assert all(found for found, is_rare in zip(named, rare, strict=True) if is_rare)
+
+
 def test_similar_rows_are_similar_in_the_columns_that_are_not_strange(ensemble):
     """b follows a; where b is strange, a tells what b is in similar rows."""
     table = _table(2_000, seed=4)

@@ -229,7 +229,9 @@ def test_threads_and_chunks_change_no_bit(rows, monkeypatch, threads):
     from pynomaly.infrastructure.kernels import frozen
 
     train, fresh = rows
-    names = ("iforest", "copod", "loda", "gmm", "lof", "ocsvm", "inne", "subsample", "cluster")
+    names = (
+        "iforest", "copod", "loda", "gmm", "knn", "lof", "ocsvm", "inne", "subsample", "cluster",
+    )  # fmt: skip
     members = [FITTER.fit(name, {}, train, 0) for name in names]
     rows = np.concatenate([fresh] * 3)
     whole = FrozenKernels(threads=1).score_members(members, rows)
@@ -237,6 +239,19 @@ def test_threads_and_chunks_change_no_bit(rows, monkeypatch, threads):
         monkeypatch.setattr(frozen, "_CHUNK_CELLS", chunk * rows.shape[1])
         kernels = FrozenKernels(threads=threads)
         np.testing.assert_array_equal(kernels.score_members(members, rows), whole)
+
+
+@pytest.mark.parametrize("n", [2, 3, 15, 16, 17, 63, 64, 65, 191, 192, 193, 256, 257])
+def test_a_row_scores_the_same_however_many_there_are(rows, n):
+    """Around the sizes at which kernels go another way."""
+    train, fresh = rows
+    members = [FITTER.fit(name, {}, train, 0) for name in ("knn", "subsample", "cluster")]
+    surrogate, _ = FITTER.imitate({"trees": 5}, np.abs(train).sum(axis=1), train, 0)
+    members.append(surrogate)
+    batch = np.concatenate([fresh] * 3)[:n]
+    assert len(batch) == n
+    alone = np.column_stack([KERNELS.score_members(members, row[None]) for row in batch])
+    np.testing.assert_array_equal(KERNELS.score_members(members, batch), alone)
 
 
 def test_members_score_together_as_one_by_one(rows):

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pynomaly.application.preprocessing import fit_preprocessing
-from pynomaly.application.usual import cell_text, shares_as_unusual, usual_text
+from pynomaly.application.usual import cell_text, shares_as_unusual, usual_text, usual_texts
 from pynomaly.domain.datasets import Column, Schema
 from pynomaly.domain.models import Encoding
 
@@ -60,7 +60,7 @@ def test_sentences_about_numbers_are_true(values: list[float], cell: float) -> N
         limit = float(bound.rstrip(",").replace(",", ""))
         inside = known <= limit if side == "most" else known >= limit
         assert inside.mean() >= float(percent) / 100 - 1e-12, text
-    for side, bound in re.findall(r"no row is (above|below) (\S+)", text):
+    for side, bound in re.findall(r"no row in training is (above|below) (\S+)", text):
         limit = float(bound.rstrip(",").replace(",", ""))
         assert not (known > limit if side == "above" else known < limit).any(), text
     if between := re.search(r"half of rows lie between (\S+) and (\S+)", text):
@@ -74,13 +74,13 @@ AMOUNTS = pa.array([float(i) for i in range(1, 1_001)])
 @pytest.mark.parametrize(
     ("cell", "text"),
     [
-        (9_450.0, "no row is above 1,000, 99 % are at most 990"),
+        (9_450.0, "no row in training is above 1,000, 99 % are at most 990"),
         (993.5, "99 % of rows are at most 990"),
         (960.0, "95 % of rows are at most 950"),
-        (-5.0, "no row is below 1, 99 % are at least 10"),
+        (-5.0, "no row in training is below 1, 99 % are at least 10"),
         (8.0, "99 % of rows are at least 10"),
-        (500.0, "half of rows lie between 250 and 750"),
-        (None, "never missing in training, half of rows lie between 250 and 750"),
+        (500.0, "at least half of rows lie between 250 and 750"),
+        (None, "never missing in training, at least half of rows lie between 250 and 750"),
     ],
 )
 def test_a_number_is_set_against_the_numbers_of_training(cell: float | None, text: str) -> None:
@@ -90,8 +90,8 @@ def test_a_number_is_set_against_the_numbers_of_training(cell: float | None, tex
 def test_numbers_at_the_edge_of_what_floats_hold_are_spelled() -> None:
     tiny = encoding("numeric", pa.array([i * 5e-324 for i in range(20)] + [1.0] * 20))
 
-    assert usual_text(tiny, 0.5) == "half of rows lie between 4.4e-323 and 1"
-    assert usual_text(tiny, -1.0).startswith("no row is below 0")
+    assert usual_text(tiny, 0.5) == "at least half of rows lie between 4.4e-323 and 1"
+    assert usual_text(tiny, -1.0).startswith("no row in training is below 0")
 
 
 COUNTRIES = pa.array(["DE"] * 610 + ["FR"] * 370 + [None] * 18 + ["XX"] * 2)
@@ -182,3 +182,36 @@ def test_of_a_few_days_the_weekday_is_not_told() -> None:
 )
 def test_cells_read_well(cell: object, text: str) -> None:
     assert cell_text(cell) == text
+
+
+@given(
+    st.lists(st.floats(-1e9, 1e9) | st.floats(1_000, 1_020), min_size=10, max_size=40).filter(
+        lambda values: len(set(values)) > 1
+    ),
+    st.floats(-2e9, 2e9) | st.floats(1_000, 1_020),
+    st.sampled_from([-1, 0, 1]),
+)
+@example([1013.2, 1013.4, 1012.9, *[1013.0 + i / 100 for i in range(20)]], 1013.42, 1)
+@example([230.0] * 5 + [0.0] * 5, float(np.nextafter(230.0, 231)), 1)
+def test_a_number_lies_beyond_the_bound_it_is_set_against(
+    values: list[float], cell: float, direction: int
+) -> None:
+    text = usual_text(encoding("numeric", pa.array(values, pa.float64())), cell, direction)
+
+    bound = re.search(r"(?:rows are at (most|least)|is (above|below)) (\S+)", text)
+    if bound:
+        limit = float(bound[3].rstrip(",").replace(",", ""))
+        assert cell > limit if bound[1] == "most" or bound[2] == "above" else cell < limit, text
+
+
+def test_many_numbers_are_told_as_each_is_alone() -> None:
+    found = encoding("numeric", pa.array([1000 + i / 7 for i in range(200)]))
+    cells = pa.chunked_array([[1028.43, 1028.5, 990.0, None, 1015.0, 1028.4286, 1e9]])
+    directions = np.array([1, -1, -1, 0, 1, 1, 1], dtype=np.int8)
+
+    told = usual_texts(found, cells, directions)
+
+    alone = zip(cells.to_pylist(), directions.tolist(), strict=True)
+    assert told == [usual_text(found, cell, direction) for cell, direction in alone]
+    assert told[1].startswith("low beside the row's other values, at least half of rows lie betw")
+    assert told[4].startswith("high beside the row's other values, at least half of rows lie betw")

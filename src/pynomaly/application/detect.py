@@ -221,6 +221,7 @@ class DetectAnomalies:
             alert_budget=question.alert_budget,
             labels=model.card.labels,
             uncertified="" if certified else model.card.detector,
+            in_time=question.time_column is not None,
         )
         return Detection(
             source=question.uri,

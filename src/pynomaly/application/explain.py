@@ -43,9 +43,10 @@ def explain(
 ) -> Reasons:
     """Return the columns that make each row strange, the most telling first.
 
-    What a column contributes (:func:`contributions`) is measured on the whole model, so it is
-    faithful to the very number that raised the alert, whatever the model is made of, and it depends
-    on that row alone.  Only columns that raise the score by more than a trifle are reasons; a row
+    What a column contributes (:func:`contributions`) is measured on the whole model, so it is about
+    the very number that raised the alert, whatever the model is made of, and it depends on that row
+    alone.  Where similar rows are just like the row, it is compared with the middle of the training
+    rows instead.  Only columns that raise the score by more than a trifle are reasons; a row
     may have none.  Among them a value that is rare by itself tells more than one that is not: they
     are ordered by contribution · (2 + ln(1 / share)).
 
@@ -70,6 +71,14 @@ def explain(
     )
     rare = shares <= _RARE
     raised = contributions(model, X, instead, scores, rare, kernels)
+    # Rows of few different values have their like among the references, which tell nothing.
+    alike = np.flatnonzero(raised.max(axis=1, initial=0.0) <= 0)
+    if len(alike):
+        middle = np.median(model.preprocessing.references, axis=0, keepdims=True)
+        instead[alike] = similar_values(model.preprocessing, middle, kernels)
+        raised[alike] = contributions(
+            model, X[alike], instead[alike], scores[alike], rare[alike], kernels
+        )
     telling = raised * (2.0 - np.log(np.maximum(shares, _SMALLEST_SHARE)))
     least = np.where(rare, _NEGLIGIBLE_IF_RARE, _NEGLIGIBLE)
     trifle = least * np.maximum(raised.max(axis=1, initial=0.0, keepdims=True), 0.0)
@@ -83,11 +92,11 @@ def explain(
         here = np.flatnonzero(columns == column)
         told = cells[column].take(rows[here])
         values[here] = [cell_text(cell) for cell in told.to_pylist()]
-        normal[here] = usual_texts(encodings[column], told)
         if not isinstance(encodings[column], NumericEncoding):
             directions[here] = 0
         elif told.null_count:
             directions[here[told.is_null().to_numpy()]] = 0
+        normal[here] = usual_texts(encodings[column], told, directions[here])
     return Reasons(
         tuple(encoding.column for encoding in encodings),
         np.searchsorted(rows, np.arange(len(X) + 1)).astype(np.int32),
@@ -153,6 +162,8 @@ def contributions(
     left = _scores_with(model, X, instead, features, rows, changed, kernels)
     raised[rows, changed] = scores[rows] - left
     changed, rows = np.nonzero((differs & rare).T)
+    if not len(rows):
+        return raised
     brought = _scores_with(model, instead, X, features, rows, changed, kernels)
     brought -= score_matrix(model, instead, kernels)[rows]
     raised[rows, changed] = (raised[rows, changed] + brought) / 2

@@ -10,7 +10,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from dataclasses import dataclass
 
@@ -234,8 +234,9 @@ class Workers:
         try:
             self.ledger.commit(lease, outcome)
         except FencedError:
-            for part in outcome.parts:
-                self.score.store.remove(part.uri)
+            with suppress(PynomalyError):  # what stays is superseded, and found by `verify`
+                for part in outcome.parts:
+                    self.score.store.remove(part.uri)
             raise
 
     @contextmanager

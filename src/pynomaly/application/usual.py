@@ -6,8 +6,9 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from datetime import UTC, datetime
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,7 +71,7 @@ def shares_as_unusual(encoding: Encoding, cells: pa.ChunkedArray) -> Floats:
             return np.where(missing, encoding.missing, rarer)
 
 
-def usual_text(encoding: Encoding, cell: Any) -> str:
+def usual_text(encoding: Encoding, cell: Any, direction: int = 0) -> str:
     """Return what is usual in the column, told so that it shows where the cell lies.
 
     Every number in it is about training rows.
@@ -78,28 +79,37 @@ def usual_text(encoding: Encoding, cell: Any) -> str:
     Args:
         encoding: Of the column.
         cell: As a Python value; None for a missing one.
+        direction: 1 where a number is high beside the row's other values, -1 where it is low.  It
+            is said where the number by itself does not show it.
     """
     match encoding:
         case NumericEncoding():
-            return _numeric(encoding, cell)
+            return _numeric(encoding, cell, direction)
         case CategoricalEncoding():
             return _categorical(encoding, cell)
         case TimeEncoding():
             return _time(encoding, cell)
 
 
-def usual_texts(encoding: Encoding, cells: pa.ChunkedArray) -> list[str]:
+def usual_texts(
+    encoding: Encoding, cells: pa.ChunkedArray, directions: NDArray[np.int8]
+) -> list[str]:
     """Return what :func:`usual_text` tells about each of some cells of a column."""
     if not isinstance(encoding, NumericEncoding):
         return [usual_text(encoding, cell) for cell in cells.to_pylist()]
     values, quantiles = numbers(cells), np.array(encoding.quantiles)
     below, not_above = (np.searchsorted(quantiles, values, side=s) for s in ("left", "right"))
-    alike = np.where(np.isnan(values), -1, below * (len(quantiles) + 1) + not_above)
-    texts: dict[int, str] = {}  # numbers between the same quantiles are told the same
-    for key, cell in zip(alike.tolist(), values.tolist(), strict=True):
-        if key not in texts:
-            texts[key] = usual_text(encoding, cell)
-    return [texts[key] for key in alike.tolist()]
+    alike = (below * (len(quantiles) + 1) + not_above) * 3 + directions
+    alike[np.isnan(values)] = -9
+    texts: dict[int, _Text] = {}  # numbers between the same quantiles are told the same
+    told = []
+    for key, cell, direction in zip(
+        alike.tolist(), values.tolist(), directions.tolist(), strict=True
+    ):
+        if (text := texts.get(key)) is None:
+            text = texts[key] = _told(encoding, cell, direction, 0)
+        told.append(text.words if text.holds_for(cell) else usual_text(encoding, cell, direction))
+    return told
 
 
 def cell_text(cell: Any) -> str:
@@ -129,36 +139,77 @@ def _tails(shares: Floats) -> Floats:
     return np.cumsum(ordered)[np.searchsorted(ordered, shares, side="right") - 1]
 
 
-def _numeric(encoding: NumericEncoding, cell: float | None) -> str:
+class _Text(NamedTuple):
+    """What is told of a number, and the bound it names, which the number must lie beyond."""
+
+    words: str
+    bound: float = -math.inf
+    side: int = 1
+
+    def holds_for(self, cell: float) -> bool:
+        return not self.side * cell <= self.side * self.bound
+
+
+def _numeric(encoding: NumericEncoding, cell: float | None, direction: int) -> str:
+    text = _told(encoding, cell, direction, 0)
+    # Rounding away from the rows may reach the cell; a float has 17 digits.
+    for finer in range(1, 18):
+        if cell is None or text.holds_for(cell):
+            break
+        text = _told(encoding, cell, direction, finer)
+    return text.words
+
+
+def _told(encoding: NumericEncoding, cell: float | None, direction: int, finer: int) -> _Text:
     quantiles = encoding.quantiles
     if cell is None or math.isnan(cell):
-        return f"{_missing(encoding.missing)}, {_middle(quantiles)}"
-    return _beside(quantiles, bisect_left(quantiles, cell), bisect_right(quantiles, cell))
+        return _Text(f"{_missing(encoding.missing)}, {_middle(quantiles)}")
+    below, not_above = bisect_left(quantiles, cell), bisect_right(quantiles, cell)
+    return _beside(quantiles, below, not_above, direction, finer)
 
 
 @lru_cache(maxsize=4_096)  # flagged rows share a few texts, and these cost more than the scores
-def _beside(quantiles: tuple[float, ...], below: int, not_above: int) -> str:
+def _beside(
+    quantiles: tuple[float, ...], below: int, not_above: int, direction: int, finer: int
+) -> _Text:
     """Tell what is usual to a number, by how many quantiles are below it and how many not above."""
     as_low, as_high = _AS_LOW[not_above], _AS_HIGH[below]
-    if min(as_low, as_high) > 0.25:
-        return _middle(quantiles)
-    away: Callable[[float], int]
-    if as_high <= as_low:
+    side = 1 if as_high <= as_low else -1
+    if min(as_low, as_high) > 0.25 or direction == -side:
+        beside = f"{'high' if direction > 0 else 'low'} beside the row's other values, "
+        return _Text(f"{beside if direction else ''}{_middle(quantiles)}")
+    if side == 1:
         outside, passed, common, extreme = as_high, quantiles[below - 1], 0.99, quantiles[-1]
-        side, beyond, away = "at most", "above", math.ceil
+        most, beyond = "at most", "above"
     else:
         outside, passed, common, extreme = as_low, quantiles[not_above], 0.01, quantiles[0]
-        side, beyond, away = "at least", "below", math.floor
+        most, beyond = "at least", "below"
+    decimals = _decimals(quantiles)
     if outside > 0:
-        return f"{_share(1 - outside)} of rows are {side} {_number(passed, away)}"
-    text = f"no row is {beyond} {_number(extreme, away)}"
+        bound, told = _number(passed, side, decimals, finer)
+        return _Text(f"{_share(1 - outside)} of rows are {most} {told}", bound, side)
+    bound, told = _number(extreme, side, decimals, finer)
+    text = f"no row in training is {beyond} {told}"
     usual = quantiles[QUANTILE_SHARES.index(common)]
-    return text if usual == extreme else f"{text}, 99 % are {side} {_number(usual, away)}"
+    if usual != extreme:
+        text += f", 99 % are {most} {_number(usual, side, decimals, finer)[1]}"
+    return _Text(text, bound, side)
 
 
 def _middle(quantiles: tuple[float, ...]) -> str:
-    low, high = (quantiles[QUANTILE_SHARES.index(share)] for share in (0.25, 0.75))
-    return f"half of rows lie between {_number(low, math.floor)} and {_number(high, math.ceil)}"
+    decimals = _decimals(quantiles)
+    low, high = (
+        _number(quantiles[QUANTILE_SHARES.index(share)], side, decimals)[1]
+        for share, side in ((0.25, -1), (0.75, 1))
+    )
+    return f"at least half of rows lie between {low} and {high}"
+
+
+def _decimals(quantiles: tuple[float, ...]) -> int:
+    """Return after how many decimals numbers differ by less than a tenth of what they spread."""
+    inner = [quantiles[QUANTILE_SHARES.index(share)] for share in (0.25, 0.75)]
+    spread = inner[1] - inner[0] or quantiles[-1] - quantiles[0]
+    return 1 - math.floor(math.log10(spread)) if 0 < spread < math.inf else 0
 
 
 def _categorical(encoding: CategoricalEncoding, cell: Any) -> str:
@@ -225,17 +276,28 @@ def _share(share: float) -> str:
     return f"{100 * share:.3g} %"
 
 
-def _number(value: float, away: Callable[[float], int]) -> str:
-    """Return a bound with four significant digits, rounded away from the rows it bounds.
+def _number(value: float, side: int, decimals: int, finer: int = 0) -> tuple[float, str]:
+    """Return a bound rounded away from the rows it bounds, as a number and as text.
 
-    >>> _number(312.0, math.ceil), _number(0.123412, math.ceil), _number(-1234.56, math.floor)
+    It has four significant digits, or more where the column's values differ by less.
+
+    Args:
+        value: Of training.
+        side: 1 for an upper bound, -1 for a lower one.
+        decimals: That tell the column's values apart.
+        finer: Significant digits to add.
+
+    >>> _number(312.0, 1, 0)[1], _number(0.123412, 1, 0)[1], _number(-1234.56, -1, 0)[1]
     ('312', '0.1235', '-1,235')
+    >>> _number(1013.2471, 1, 2)
+    (1013.25, '1,013.25')
     """
     if value.is_integer() and abs(value) < 1e15:
-        return f"{int(value):,}"
-    if 1_000 <= abs(value) < 1e15:
-        return f"{away(value):,}"
+        return value, f"{int(value):,}"
     if abs(value) < 1e-300:  # four digits of it are no float any more
-        return repr(value)
-    unit = 10.0 ** (math.floor(math.log10(abs(value))) - 3)
-    return f"{away(value / unit) * unit:.4g}"
+        return value, repr(value)
+    magnitude = math.floor(math.log10(abs(value)))
+    places = max(0 if 3 <= magnitude < 15 else 3 - magnitude, decimals) + finer
+    unit = Decimal(1).scaleb(-min(places, 16 - magnitude))
+    bound = Decimal(value).quantize(unit, ROUND_CEILING if side > 0 else ROUND_FLOOR).normalize()
+    return float(bound), f"{bound:,f}" if -5 <= magnitude < 15 else f"{bound:e}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -56,6 +57,11 @@ class SourceSpec:
     query: str | None = None
     watermark: str | None = None
 
+    @classmethod
+    def named(cls, uri: str, query: str | None = None) -> SourceSpec:
+        """Return what somebody names: an address, ``URL#table``, or an address and a query."""
+        return cls(uri, query=query) if query is not None else cls("").at(uri)
+
     def at(self, uri: str) -> SourceSpec:
         """Return the same source at another place: what was declared about its text stays.
 
@@ -65,18 +71,18 @@ class SourceSpec:
         >>> moved = SourceSpec("old.csv", format="csv", delimiter=";").at("new.parquet")
         >>> moved == SourceSpec("new.parquet", delimiter=";")
         True
-        >>> SourceSpec("old.csv").at("sqlite:///shop.db#payments").query
-        'payments'
+        >>> [SourceSpec("old.csv").at(f"sqlite:///{at}").query for at in ("a.db#pay", "a#b.db")]
+        ['pay', None]
         """
         database = "://" in uri and not uri.startswith("s3://")
-        address, _, table = uri.rpartition("#")
-        if not database or not address or "@" in table:  # then # is part of a password
-            address, table = uri, ""
+        # Not every # is followed by a table: passwords and SQLite's file names may hold one.
+        dotted = r"(\.\w+)?" if not uri.startswith("sqlite") else ""
+        named = re.fullmatch(rf"(.+)#(\w+{dotted})", uri) if database else None
         return SourceSpec(
-            address,
+            named[1] if named else uri,
             delimiter=self.delimiter,
             encoding=self.encoding,
-            query=(table or self.query) if database else None,
+            query=(named[2] if named else self.query) if database else None,
             watermark=self.watermark if database else None,
         )
 

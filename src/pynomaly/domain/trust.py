@@ -117,6 +117,7 @@ class Trust:
         alert_budget: Share of ordinary rows that may be flagged.
         labels: What known labels did for the scores, in a sentence; empty where there are none.
         uncertified: Name of the detector where it is uncertified; empty otherwise.
+        in_time: Whether the halves are the older and the newer rows.
     """
 
     stability: Stability
@@ -126,6 +127,7 @@ class Trust:
     alert_budget: float
     labels: str = ""
     uncertified: str = ""
+    in_time: bool = False
 
     @property
     def inconclusive(self) -> bool:
@@ -183,7 +185,13 @@ class Trust:
                 f"{MIN_RANKED_ROWS} two halves agree by luck too often."
             )
         else:
-            yield f"The ranking does not repeat itself: {figures}. Other rows would lead others."
+            why = "Other rows would lead others."
+            if self.in_time:
+                why = (
+                    "The halves are the older and the newer rows: either the data has moved, or "
+                    "other rows would lead others. Without a time column random halves are compared."
+                )
+            yield f"The ranking does not repeat itself: {figures}. {why}"
         if self.rows < FEW_ROWS:
             yield (
                 f"{self.rows:,} rows are few: what counts as rare here rests on one or two rows."

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from pynomaly.infrastructure.kernels._jit import fma, inlined
 
-__all__ = ["FEWEST_LANES", "ROWS", "TILE", "search", "squared_distances"]
+__all__ = ["ROWS", "TILE", "search", "squared_distances"]
 
 Floats = NDArray[np.float64]
 Whole = NDArray[np.int64]
 
 TILE = 2_048  # references
-FEWEST_LANES, ROWS = 16, 192  # with so many rows they are the lanes; so many at once, contiguous:
-# columns of a whole chunk lie a power of two apart and would drive each other out of the cache
+ROWS = 192  # as lanes, and copied: columns of a chunk lie a power of two apart and would drive each
+# other out of the nearest cache
 _GLANCE = 32  # candidates looked at together: most hold nothing near enough
 
 

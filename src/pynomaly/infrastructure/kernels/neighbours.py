@@ -9,13 +9,13 @@ from numba import types
 from numpy.typing import NDArray
 
 from pynomaly.infrastructure.kernels._jit import MATRIX, WHOLE, inlined, kernel
-from pynomaly.infrastructure.kernels._nearest import FEWEST_LANES, ROWS, search, squared_distances
+from pynomaly.infrastructure.kernels._nearest import ROWS, search, squared_distances
 
 __all__ = ["neighbours"]
 
 Floats = NDArray[np.float64]
 
-_MOST_SIFTED = 20 * 1_024  # references · neighbours
+_MOST_SIFTED, _FEWEST_LANES = 20 * 1_024, 16  # references · neighbours, and rows
 
 
 @inlined
@@ -76,7 +76,7 @@ def neighbours(Z: Floats, references: Floats, k: int, method: int) -> Floats:
     """Return the mean (0), largest (1) or median (2) distance to the k nearest references."""
     n = Z.shape[1]
     near = np.empty((k, n))
-    if k * references.shape[1] > _MOST_SIFTED or n < FEWEST_LANES:
+    if k * references.shape[1] > _MOST_SIFTED or n < _FEWEST_LANES:
         _searched(Z, references, near)
     else:
         for start in range(0, n, ROWS):

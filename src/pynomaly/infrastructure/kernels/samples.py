@@ -9,11 +9,13 @@ from numba import types
 from numpy.typing import NDArray
 
 from pynomaly.infrastructure.kernels._jit import F64, MATRIX, WHOLE, inlined, kernel
-from pynomaly.infrastructure.kernels._nearest import FEWEST_LANES, ROWS, TILE, squared_distances
+from pynomaly.infrastructure.kernels._nearest import ROWS, TILE, squared_distances
 
 __all__ = ["hyperspheres", "nearest_of_each"]
 
 Floats = NDArray[np.float64]
+
+_FEWEST_LANES = 64  # rows
 
 
 @inlined
@@ -61,7 +63,7 @@ def nearest_of_each(Z: Floats, references: Floats, groups: int) -> Floats:
     """
     n, m = Z.shape[1], references.shape[1]
     out = np.zeros(n)
-    if n < FEWEST_LANES:
+    if n < _FEWEST_LANES:
         _row_by_row(Z, references, groups, out)
         return out
     for start in range(0, n, ROWS):

@@ -75,8 +75,8 @@ class Selection:
         if not (query := (spec.query or "").strip().rstrip(";").strip()):
             raise ConfigurationError(
                 f"the source {self.shown} names no table",
-                hint="name a table or a SELECT statement: `query:` of a pipeline's source, --query, "
-                "or a table in --data URL#table",
+                hint="name it (URL#table), or give a table or a SELECT statement as --query or as "
+                "`query:` of the pipeline's source",
             )
         self._query = query
         self._is_table = re.fullmatch(r"[^\s;()]+", query) is not None

@@ -74,7 +74,8 @@ def _facts(error: Exception, session: Session) -> Mapping[str, Any]:
         ended = isinstance(error.__cause__, Terminated)
         return {
             "type": "Terminated" if ended else "Interrupted",
-            "message": f"{'terminated' if ended else 'interrupted'}; no partial output is visible",
+            "message": f"{'terminated' if ended else 'interrupted'}; nothing half-written is "
+            "visible, what was committed stays",
             "hint": "run the same command again",
             "exit_code": TERMINATED if ended else INTERRUPTED,
         }

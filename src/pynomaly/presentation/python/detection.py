@@ -84,7 +84,7 @@ def detect(
     )
     if isinstance(data, str | os.PathLike):
         uri = resolve_uri(os.fspath(data), Path.cwd())
-        source = data_sources().open(SourceSpec(uri, query=query))
+        source = data_sources().open(SourceSpec.named(uri, query))
     else:
         source = table_source(to_table(data), _IN_MEMORY)
     scored: list[pa.Table] = []

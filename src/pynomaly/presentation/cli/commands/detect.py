@@ -109,7 +109,7 @@ def command(
         top=top,
     )
     detection = anomaly_detection()(
-        data_sources().open(SourceSpec(uri, query=query)),
+        data_sources().open(SourceSpec.named(uri, query)),
         question,
         out=scored,
         quarantine=refused,

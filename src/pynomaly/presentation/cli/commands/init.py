@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,14 +64,15 @@ def command(
             f"{path} exists and was left as it is", hint="replace it with --overwrite"
         )
     uri = resolve_uri(data, Path.cwd())
+    source = SourceSpec.named(uri, query)
     profile = session.platform.profile_source(
-        SourceSpec(uri, query=query),
+        source,
         id_columns=ids,
         time_column=time,
         label_column=label,
         excluded=exclude,
     )
-    spec = SourceSpec(_within(uri, settings.project), query=query)
+    spec = replace(source, uri=_within(source.uri, settings.project))
     pipeline = draft_pipeline(
         name,
         spec,

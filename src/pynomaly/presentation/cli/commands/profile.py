@@ -43,6 +43,6 @@ def _profile_source(session: Session, data: str) -> None:
     from pynomaly.presentation.cli.render.profiles import profile_lines
     from pynomaly.settings import mask, resolve_uri
 
-    profile = session.platform.profile_source(SourceSpec("").at(resolve_uri(data, Path.cwd())))
+    profile = session.platform.profile_source(SourceSpec.named(resolve_uri(data, Path.cwd())))
     document = {"data": mask(data), "profile": profile}
     session.present(document, profile_lines(profile, mask(data)))
