@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from pynomaly.application.ensemble import fit_detector
-from pynomaly.application.explain import explain
+from pynomaly.application.explain import explain, without_the_strangest
 from pynomaly.application.preprocessing import encode, fit_preprocessing
 from pynomaly.application.scoring_rows import score_matrix
 from pynomaly.domain.datasets import Column, Schema
@@ -66,6 +66,7 @@ def model_of(detector: str, X: Floats, seed: int) -> Model:
         detector, {}, encoded, fitter=PyodFitter(KERNELS), kernels=KERNELS, seed=seed,
         floors=preprocessing.floors,
     )  # fmt: skip
+    preprocessing = without_the_strangest(preprocessing, members, KERNELS)
     card = ModelCard("benchmark", "r", detector, {}, "f", len(X), seed, {})
     model = Model(card, schema, preprocessing, members, calibrate(np.zeros(1)))
     return Model(

@@ -9,7 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pynomaly.application.ensemble import fit_detector
-from pynomaly.application.explain import contributions, explain, similar_values
+from pynomaly.application.explain import (
+    contributions,
+    explain,
+    similar_values,
+    without_the_strangest,
+)
 from pynomaly.application.preprocessing import encode, fit_preprocessing
 from pynomaly.application.scoring_rows import score_matrix
 from pynomaly.domain.datasets import Column, Schema
@@ -44,6 +49,7 @@ def _model(detector: str, table: pa.Table | None = None, schema: Schema = SCHEMA
         detector, {}, encode(preprocessing, table), fitter=PyodFitter(KERNELS), kernels=KERNELS,
         seed=0,
     )  # fmt: skip
+    preprocessing = without_the_strangest(preprocessing, members, KERNELS)
     card = ModelCard("p", "r", detector, {}, "f", 500, 0, {})
     return Model(card, schema, preprocessing, members, calibrate(np.zeros(1)))
 
@@ -175,6 +181,18 @@ def test_rows_whose_like_is_among_the_reference_rows_have_reasons():
     assert rare.any()
     named = [any(r.column == "f2" for r in row) for row in reasons]
     assert all(found for found, is_rare in zip(named, rare, strict=True) if is_rare)
+
+
+def test_what_a_few_anomalies_of_a_small_table_have_in_common_is_their_reason():
+    rng = np.random.default_rng(0)
+    x0, x1, temperature = rng.normal(10, 1, 300), rng.normal(10, 1, 300), rng.normal(20, 2, 300)
+    temperature[:5] = rng.normal(90, 1, 5)
+    table = pa.table({"x0": x0, "x1": x1, "temperature": temperature})
+    schema = Schema(tuple(Column(name, "numeric") for name in table.column_names))
+
+    found = _reasons(_model("self_cleaning", table, schema), table.slice(0, 5))
+
+    assert [reasons[0].column for reasons in found] == ["temperature"] * 5
 
 
 def test_similar_rows_are_similar_in_the_columns_that_are_not_strange(ensemble):

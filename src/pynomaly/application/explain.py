@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,20 +11,23 @@ from numpy.typing import NDArray
 
 from pynomaly.application.ports.learning import Kernels
 from pynomaly.application.reasons import Reasons
-from pynomaly.application.scoring_rows import BLOCK_ROWS, score_matrix
+from pynomaly.application.scoring_rows import BLOCK_ROWS, score_matrix, score_members
 from pynomaly.application.usual import cell_text, shares_as_unusual, usual_texts
 from pynomaly.domain.errors import DataRejectedError
-from pynomaly.domain.models import Model, NumericEncoding, Preprocessing, TimeEncoding
+from pynomaly.domain.models import Member, Model, NumericEncoding, Preprocessing, TimeEncoding
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["contributions", "explain", "similar_values"]
+__all__ = ["contributions", "explain", "similar_values", "without_the_strangest"]
 
 Floats = NDArray[np.float64]
 
 _NEIGHBOURS = 5
 """Similar reference rows whose median stands in for a column; odd, so that some row has it."""
+
+_ORDINARY = 0.97
+"""Share of the reference rows that others are compared with."""
 
 _FAR = 3.0
 """Deviations at which two cells differ as much as cells can: a strange cell must not choose which
@@ -107,6 +112,20 @@ def explain(
         shares[rows, columns],
         normal,
     )
+
+
+def without_the_strangest(
+    preprocessing: Preprocessing, members: Sequence[Member], kernels: Kernels
+) -> Preprocessing:
+    """Return a preprocessing whose reference rows are not the strangest of them.
+
+    In a small table they hold the anomalies as well, and what a few have in common could be a
+    reason for none of them: the rows most similar to each would be the others.
+    """
+    references = preprocessing.references
+    scores = score_members(members, references, kernels)
+    ordinary = scores <= np.quantile(scores, _ORDINARY)
+    return replace(preprocessing, references=references[ordinary])
 
 
 def similar_values(preprocessing: Preprocessing, X: Floats, kernels: Kernels) -> Floats:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pynomaly.application.ensemble import fit_detector
+from pynomaly.application.explain import without_the_strangest
 from pynomaly.application.ports.learning import DetectorFitter, Kernels, LabelFitter
 from pynomaly.application.preprocessing import MIN_TRAINING_ROWS, encode, fit_preprocessing
 from pynomaly.application.scoring_rows import score_members
@@ -80,6 +81,7 @@ class FitScorer:
         ordinary = fitted_rows(rows)
         preprocessing = fit_preprocessing(ordinary, pipeline.features)
         members = self._members(encode(preprocessing, ordinary), preprocessing, pipeline, choice)
+        preprocessing = without_the_strangest(preprocessing, members, self.kernels)
         labelled = self._labelled(rows, pipeline, preprocessing, members)
         supervised = Supervised(None, "")
         if labelled is not None:
