@@ -18,6 +18,7 @@ from pynomaly.domain.errors import IntegrityError, OutputExistsError, OutputNotW
 from pynomaly.domain.models import (
     Calibration,
     CategoricalEncoding,
+    Imputation,
     Member,
     Model,
     ModelCard,
@@ -51,6 +52,7 @@ def _model() -> Model:
             ("a", "a=missing", "größe:rarity", "größe=x", "t:hour_sin"),
             (0, 0, 1, 1, 2),
             np.array([[1.0, 0.0, 0.3, 1.0, np.pi], [0.0, 0.0, 0.3, 1.0, -np.e]]),
+            Imputation(np.arange(5.0), np.full(5, 1 / 3), np.arange(6.0)[None] / 7),
         ),
         (
             Member(

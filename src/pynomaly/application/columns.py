@@ -29,7 +29,8 @@ def column_uses(profile: Profile, preprocessing: Preprocessing) -> tuple[ColumnU
         preprocessing: What the model makes of the rest.
     """
     encodings = {encoding.column: encoding for encoding in preprocessing.encodings}
-    return tuple(_use(column, encodings.get(column.name)) for column in profile.columns)
+    told = preprocessing.imputation is not None
+    return tuple(_use(column, encodings.get(column.name), told) for column in profile.columns)
 
 
 def declared_columns(table: pa.Table) -> tuple[Column, ...]:
@@ -57,7 +58,7 @@ def _declared_kind(table: pa.Table, name: str, physical: pa.DataType) -> ColumnK
     return profile_table(table.select([name]), len(table))[name].kind
 
 
-def _use(column: ColumnProfile, encoding: Encoding | None) -> ColumnUse:
+def _use(column: ColumnProfile, encoding: Encoding | None, told: bool) -> ColumnUse:
     if column.role == "id":
         return ColumnUse(column.name, "id", "identifies rows; never learnt from", column.notes)
     if column.role == "label":
@@ -73,7 +74,10 @@ def _use(column: ColumnProfile, encoding: Encoding | None) -> ColumnUse:
         case NumericEncoding():
             why = f"{column.distinct:,} distinct values"
             if missing:
-                why += f"; {column.nulls:.1%} missing, taken as the median {encoding.fill:.4g}"
+                by_others = told and encoding.missing_indicator
+                taken = f"taken as the median {encoding.fill:.4g}"
+                taken = "told from the row's other columns" if by_others else taken
+                why += f"; {column.nulls:.1%} missing, {taken}"
                 why += ", being missing counts as a sign" if encoding.missing_indicator else ""
             return ColumnUse(column.name, "numeric", why, column.notes)
         case CategoricalEncoding():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from pynomaly.application.imputation import fit_imputation, impute
 from pynomaly.application.rhythms import DAY, WEEK, told
 from pynomaly.domain.datasets import Column, Schema
 from pynomaly.domain.errors import DataRejectedError, NotTrainableError
@@ -96,7 +97,7 @@ def fit_preprocessing(
             continue
         owners += [len(encodings)] * block.shape[1]
         features += _feature_names(encoding)
-        blocks.append(block[rows])
+        blocks.append(block)
         encodings.append(encoding)
     if not encodings:
         raise NotTrainableError(
@@ -108,7 +109,12 @@ def fit_preprocessing(
             hint="check kinds and excluded columns in the pipeline's YAML; ids, texts and "
             "constants are no features",
         )
-    return Preprocessing(tuple(encodings), tuple(features), tuple(owners), np.hstack(blocks))
+    X = np.hstack(blocks)
+    imputation = fit_imputation(encodings, owners, X)
+    references = X[rows]
+    if imputation is not None:
+        impute(imputation, encodings, owners, references)
+    return Preprocessing(tuple(encodings), tuple(features), tuple(owners), references, imputation)
 
 
 def encode(preprocessing: Preprocessing, table: pa.Table) -> Floats:
@@ -124,6 +130,8 @@ def encode(preprocessing: Preprocessing, table: pa.Table) -> Floats:
         stop = start + len(_feature_names(encoding))
         _encode_column(encoding, table[encoding.column], matrix[:, start:stop])
         start = stop
+    if preprocessing.imputation is not None:
+        impute(preprocessing.imputation, preprocessing.encodings, preprocessing.owners, matrix)
     return matrix
 
 

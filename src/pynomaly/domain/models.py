@@ -24,6 +24,7 @@ __all__ = [
     "CategoricalEncoding",
     "Encoding",
     "Head",
+    "Imputation",
     "Member",
     "Model",
     "ModelCard",
@@ -127,6 +128,22 @@ Encoding = NumericEncoding | CategoricalEncoding | TimeEncoding
 
 
 @dataclass(frozen=True, slots=True)
+class Imputation:
+    """How numbers that are missing are told from a row's other features.
+
+    Args:
+        center: (n_features,) medians of the features.
+        spread: (n_features,) their spreads.
+        weights: (k, n_features + 1) for each number with a missing indicator, in the order of the
+            features, the weights of all asinh-scaled features, then what is added.
+    """
+
+    center: Floats
+    spread: Floats
+    weights: Floats
+
+
+@dataclass(frozen=True, slots=True)
 class Preprocessing:
     """From a table to a float64 matrix, fitted once.
 
@@ -135,12 +152,14 @@ class Preprocessing:
         features: Names of the matrix columns.
         owners: For each matrix column, the index of its encoding.
         references: (n_references, n_features) encoded training rows to compare a strange row with.
+        imputation: Of missing numbers; None where the median has to do.
     """
 
     encodings: tuple[Encoding, ...]
     features: tuple[str, ...]
     owners: tuple[int, ...]
     references: Floats
+    imputation: Imputation | None = None
 
     @property
     def floors(self) -> Floats:

@@ -18,6 +18,7 @@ from pynomaly.domain.models import (
     CategoricalEncoding,
     Encoding,
     Head,
+    Imputation,
     Member,
     Model,
     ModelCard,
@@ -32,7 +33,7 @@ __all__ = ["FORMAT_VERSION", "from_document", "to_document"]
 
 Arrays = dict[str, NDArray[Any]]
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
 _ENCODINGS: Mapping[str, type[NumericEncoding | CategoricalEncoding | TimeEncoding]] = {
     "numeric": NumericEncoding,
@@ -42,6 +43,7 @@ _ENCODINGS: Mapping[str, type[NumericEncoding | CategoricalEncoding | TimeEncodi
 _KINDS = {encoding: kind for kind, encoding in _ENCODINGS.items()}
 _COMBINATION = "weighted_mean_of_normalised"
 _REFERENCES, _CALIBRATION = "preprocessing.references", "calibration.scores"
+_IMPUTATION = {name: f"imputation.{name}" for name in ("center", "spread", "weights")}
 _SEEN = {"fitted": "seen.fitted", "taught": "seen.taught"}
 
 
@@ -72,6 +74,7 @@ def to_document(model: Model) -> tuple[bytes, Arrays]:
             "features": list(model.preprocessing.features),
             "owners": list(model.preprocessing.owners),
             "references": _REFERENCES,
+            "imputation": None if model.preprocessing.imputation is None else _IMPUTATION,
         },
         "combination": _COMBINATION,
         "members": _entries("members", model.members, arrays),
@@ -80,6 +83,8 @@ def to_document(model: Model) -> tuple[bytes, Arrays]:
         if model.head is None
         else {"parts": _entries("head", model.head.parts, arrays), "weight": model.head.weight},
     }
+    if (imputation := model.preprocessing.imputation) is not None:
+        arrays |= {key: getattr(imputation, name) for name, key in _IMPUTATION.items()}
     if model.seen is not None:
         arrays |= {key: getattr(model.seen, name) for name, key in _SEEN.items()}
         document["seen"] = _SEEN
@@ -148,12 +153,21 @@ def _model(document: dict[str, Any], take: Callable[[str], NDArray[Any]]) -> Mod
             tuple(preprocessing["features"]),
             tuple(preprocessing["owners"]),
             take(preprocessing["references"]).astype(np.float64),
+            _imputation(preprocessing["imputation"], take),
         ),
         _members(document["members"], take, "member", {*CATALOGUE, *families()}),
         Calibration(take(document["calibration"]["scores"]).astype(np.float64)),
         _head(document["head"], take),
         _seen(document.get("seen"), take),
     )
+
+
+def _imputation(
+    entry: dict[str, str] | None, take: Callable[[str], NDArray[Any]]
+) -> Imputation | None:
+    if entry is None:
+        return None
+    return Imputation(**{name: take(key).astype(np.float64) for name, key in entry.items()})
 
 
 def _members(

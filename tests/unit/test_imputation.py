@@ -1,0 +1,96 @@
+"""Missing numbers are told from the row's other values."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pynomaly.application.ensemble import fit_detector
+from pynomaly.application.preprocessing import encode, fit_preprocessing
+from pynomaly.application.scoring_rows import score_members
+from pynomaly.domain.datasets import Column, Schema
+from pynomaly.infrastructure.kernels import FrozenKernels
+from pynomaly.infrastructure.pyod import PyodFitter
+
+SCHEMA = Schema((*(Column(name, "numeric") for name in "abc"), Column("k", "categorical")))
+KERNELS = FrozenKernels()
+
+
+def _table(rows: int = 1_000, gaps: float = 0.05, seed: int = 0) -> tuple[pa.Table, np.ndarray]:
+    """Return three columns that go together, one with gaps, and what was in them."""
+    rng = np.random.default_rng(seed)
+    warmth = rng.normal(20, 5, rows)
+    columns = {name: warmth + rng.normal(0, 0.2, rows) for name in "ab"}
+    columns["c"] = 100 - 2 * warmth + rng.normal(0, 0.5, rows)
+    known = columns["c"].copy()
+    columns["c"][rng.random(rows) < gaps] = np.nan
+    cells = {name: pa.array(values, from_pandas=True) for name, values in columns.items()}
+    cells["k"] = pa.array(rng.choice([*"xxy"], rows))
+    return pa.table(cells), known
+
+
+@pytest.fixture(scope="module")
+def learned():
+    return fit_preprocessing(_table()[0], SCHEMA)
+
+
+def test_a_missing_number_is_what_the_others_tell(learned):
+    table, known = _table(500, 0.2, seed=1)
+    missing = table["c"].is_null().to_numpy()
+    X = encode(learned, table)
+    # At the ends it stays within what 98 % of training rows have.
+    assert np.median(np.abs(X[missing, 2] - known[missing])) < 1
+    assert np.abs(X[missing, 2] - known[missing]).max() < 15
+    np.testing.assert_array_equal(X[~missing, 2], known[~missing])
+    np.testing.assert_array_equal(X[:, 3], missing)
+
+
+def test_reference_rows_hold_what_is_told(learned):
+    gaps = learned.references[:, 3] == 1
+    assert gaps.any()
+    told = 100 - 2 * learned.references[gaps, 0]
+    assert np.median(np.abs(learned.references[gaps, 2] - told)) < 1
+
+
+@given(st.lists(st.integers(0, 199), min_size=1, max_size=30))
+def test_a_row_is_told_the_same_in_any_batch(learned, rows):
+    table = _table(200, 0.3, seed=2)[0]
+    whole = encode(learned, table)
+    np.testing.assert_array_equal(encode(learned, table.take(pa.array(rows))), whole[rows])
+
+
+@pytest.mark.parametrize("value", [None, 1e300, -1e300, 0.0])
+def test_whatever_the_others_are_the_guess_is_ordinary(learned, value):
+    cells = {name: pa.array([value], pa.float64()) for name in "ab"}
+    table = pa.table(
+        {**cells, "c": pa.array([None], pa.float64()), "k": pa.array([None], pa.string())}
+    )
+    guess = encode(learned, table)[0, 2]
+    known = _table()[0]["c"].drop_null().to_numpy()
+    assert known.min() <= guess <= known.max()
+
+
+def test_without_gaps_in_training_nothing_is_learnt():
+    assert fit_preprocessing(_table(gaps=0.0)[0], SCHEMA).imputation is None
+
+
+def test_an_only_column_is_filled_by_its_median():
+    table = _table()[0].select(["c"])
+    preprocessing = fit_preprocessing(table, Schema((Column("c", "numeric"),)))
+    assert preprocessing.imputation is None
+    missing = table["c"].is_null().to_numpy()
+    assert (encode(preprocessing, table)[missing, 0] == np.nanmedian(table["c"])).all()
+
+
+def test_rows_with_gaps_are_not_the_strangest_of_a_table(learned):
+    """Filled by the median, all of the 1 % that lead were rows with a gap."""
+    table = _table(3_000, seed=3)[0]
+    preprocessing = fit_preprocessing(table, SCHEMA)
+    X = encode(preprocessing, table)
+    members = fit_detector(
+        "self_cleaning", {"rounds": 1}, X, fitter=PyodFitter(KERNELS), kernels=KERNELS, seed=0,
+        floors=preprocessing.floors,
+    )  # fmt: skip
+    top = np.argsort(-score_members(members, X, KERNELS))[:30]
+    assert table["c"].is_null().to_numpy()[top].mean() < 0.3
