@@ -94,3 +94,15 @@ def test_rows_with_gaps_are_not_the_strangest_of_a_table(learned):
     )  # fmt: skip
     top = np.argsort(-score_members(members, X, KERNELS))[:30]
     assert table["c"].is_null().to_numpy()[top].mean() < 0.3
+
+
+def test_a_gap_in_a_column_of_mostly_one_value_is_this_value():
+    rng = np.random.default_rng(0)
+    flag = (rng.random(1_000) < 0.1).astype(float)
+    gaps = rng.random(1_000) < 0.05
+    cells = pa.array(np.where(gaps, np.nan, flag), from_pandas=True)
+    table = pa.table(
+        {"x": flag + rng.normal(size=1_000), "y": rng.normal(size=1_000), "flag": cells}
+    )
+    schema = Schema(tuple(Column(name, "numeric") for name in ("x", "y", "flag")))
+    assert (encode(fit_preprocessing(table, schema), table)[gaps, 2] == 0).all()

@@ -377,6 +377,21 @@ def test_a_place_that_cannot_be_read_hides_no_damage_elsewhere(
     assert place in str(error.value)
 
 
+def test_repairing_removes_what_was_damaged_so_that_no_row_is_there_twice(scores: Scores) -> None:
+    scores.work(scores.open("payments", "d1", "d2"))
+    verify = VerifyScores(scores.ledger, scores.store, Path(scores.target).parent)
+    damaged, whole = sorted(Path(scores.target).iterdir())
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+
+    found = verify("payments", repair=True)
+
+    assert len(found.damaged) == 1
+    assert found.orphans == (str(damaged),)
+    assert list(Path(scores.target).iterdir()) == [whole]
+    again = verify("payments")
+    assert (again.partitions, again.damaged, again.orphans) == (1, (), ())
+
+
 def test_a_place_somebody_writes_to_is_not_forgotten(scores: Scores) -> None:
     job = scores.open("payments", "d1", "d2")
     lease = scores.ledger.lease(job, "host:1:x", 60.0)

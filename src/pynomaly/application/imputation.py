@@ -26,7 +26,8 @@ def fit_imputation(
     The median would do for a column by itself.  Beside a column that it follows it is a value no
     row has there, and the rows with a missing cell would be the strangest of the table.  It is one
     linear regression with a ridge for each such column, on asinh-scaled features, so that no tail
-    decides it.
+    decides it.  Where a quarter of the rows beside the median equal it, as in flags and small
+    counts, the median does: a guess next to it would be where no row is.
 
     Args:
         encodings: Of the columns.
@@ -44,6 +45,9 @@ def fit_imputation(
     Z = np.column_stack([np.arcsinh((X - center) / spread), np.ones(len(X))])
     weights = np.zeros((len(targets), Z.shape[1]))
     for weight, target in zip(weights, targets, strict=True):
+        lower, middle, upper = np.quantile(X[:, target], [0.25, 0.5, 0.75])
+        if middle in (lower, upper):
+            continue
         known = Z[X[:, target + 1] == 0]
         others = np.delete(np.arange(Z.shape[1]), [target, target + 1])
         told = known[:, others]

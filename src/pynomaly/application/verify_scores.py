@@ -89,24 +89,27 @@ class VerifyScores:
 
         Args:
             pipeline: Which pipeline.
-            repair: Remove orphans, and free damaged partitions so that the next job writes them
-                anew.  What a worker is writing at the moment is left alone.
+            repair: Remove orphans, and damaged parts, whose partitions the next job writes anew.  What a worker is writing at the moment is left alone.
         """
         places = sorted({entry.target for entry in self.ledger.entries(pipeline)})
         found = [self._place(pipeline, place) for place in places]
         damaged = [damage for one in found for damage in one.damaged]
-        strays = tuple(dict.fromkeys(uri for one in found for uri in one.orphans))
+        strays = [uri for one in found for uri in one.orphans]
         commands = self._commands(pipeline, {damage.key for damage in damaged})
         if repair:
-            for uri in strays:
-                self.store.remove(uri)
             for damage in damaged:
                 self.ledger.reset(damage.key, damage.problem)
+            # Parts that were damaged are orphans now; beside what replaces them a plain reader of
+            # the folder would see their rows twice.
+            for place, one in zip(places, found, strict=True):
+                strays += orphans(self.ledger, self.store, place) if one.damaged else []
+            for uri in dict.fromkeys(strays):
+                self.store.remove(uri)
         return Verification(
             sum(one.partitions for one in found),
             sum(one.rows for one in found),
             tuple(replace(damage, again=commands.get(damage.key)) for damage in damaged),
-            strays,
+            tuple(dict.fromkeys(strays)),
             repair,
             tuple(unread for one in found for unread in one.unreadable),
         )

@@ -87,7 +87,9 @@ def read(
 @command.command("verify", cls=Command, example="pynomaly scores verify payments --repair")
 @pipeline_argument
 @click.option(
-    "--repair", is_flag=True, help="Remove orphans and free damaged partitions for the next job."
+    "--repair",
+    is_flag=True,
+    help="Remove orphans and damaged parts; the next job writes these anew.",
 )
 @click.pass_obj
 def verify(session: Session, pipeline: str, repair: bool) -> None:
