@@ -71,8 +71,10 @@ class SourceSpec:
         >>> moved = SourceSpec("old.csv", format="csv", delimiter=";").at("new.parquet")
         >>> moved == SourceSpec("new.parquet", delimiter=";")
         True
-        >>> [SourceSpec("old.csv").at(f"sqlite:///{at}").query for at in ("a.db#pay", "a#b.db")]
-        ['pay', None]
+        >>> SourceSpec("old.csv").at("sqlite:///shop.db#payments").query
+        'payments'
+        >>> SourceSpec("old.csv").at("sqlite:///a#b.db").query is None
+        True
         """
         database = "://" in uri and not uri.startswith("s3://")
         # Not every # is followed by a table: passwords and SQLite's file names may hold one.
