@@ -17,6 +17,9 @@ Floats = NDArray[np.float64]
 _RIDGE = 0.01
 """Of the variance of a column; columns that say the same share their weight."""
 
+_ROWS, _TELLING = 5_000, 10
+"""Rows to learn from and features to tell a number from, at most: tables may be wide."""
+
 
 def fit_imputation(
     encodings: Sequence[Encoding], owners: Sequence[int], X: Floats
@@ -25,8 +28,8 @@ def fit_imputation(
 
     The median would do for a column by itself.  Beside a column that it follows it is a value no
     row has there, and the rows with a missing cell would be the strangest of the table.  It is one
-    linear regression with a ridge for each such column, on asinh-scaled features, so that no tail
-    decides it.  Where a quarter of the rows beside the median equal it, as in flags and small
+    linear regression with a ridge for each such column, on the ten features that correlate with it
+    most, asinh-scaled so that no tail decides.  Where a quarter of the rows beside the median equal it, as in flags and small
     counts, the median does: a guess next to it would be where no row is.
 
     Args:
@@ -40,19 +43,26 @@ def fit_imputation(
     targets = _targets(encodings, owners)
     if not len(targets) or X.shape[1] < 3:
         return None
+    X = X[np.unique(np.linspace(0, len(X) - 1, _ROWS).round().astype(np.int64))]
     center, spread = np.median(X, axis=0), robust_spread(X)
     spread[spread == 0] = 1.0
-    Z = np.column_stack([np.arcsinh((X - center) / spread), np.ones(len(X))])
-    weights = np.zeros((len(targets), Z.shape[1]))
-    for weight, target in zip(weights, targets, strict=True):
+    Z = np.arcsinh((X - center) / spread)
+    weights = np.zeros((len(targets), X.shape[1] + 1))
+    strengths = _correlations(Z, targets, X[:, targets + 1] == 0)
+    for weight, target, strength in zip(weights, targets, strengths, strict=True):
         lower, middle, upper = np.quantile(X[:, target], [0.25, 0.5, 0.75])
-        if middle in (lower, upper):
+        telling = np.sort(np.argsort(-strength, kind="stable")[:_TELLING])
+        telling = telling[strength[telling] > 0]
+        if middle in (lower, upper) or not len(telling):
             continue
         known = Z[X[:, target + 1] == 0]
-        others = np.delete(np.arange(Z.shape[1]), [target, target + 1])
-        told = known[:, others]
-        ridge = _RIDGE * len(known) * np.eye(len(others))
-        weight[others] = np.linalg.solve(told.T @ told + ridge, told.T @ known[:, target])
+        told, sought = known[:, telling], known[:, target]
+        means, mean = told.mean(axis=0), sought.mean()
+        told, sought = told - means, sought - mean
+        # Not BLAS, whose sums depend on how many threads it has.
+        squares = np.einsum("ij,ik->jk", told, told) + _RIDGE * len(told) * np.eye(len(telling))
+        weight[telling] = np.linalg.solve(squares, np.einsum("ij,i->j", told, sought))
+        weight[-1] = mean - means @ weight[telling]
     return Imputation(center, spread, weights)
 
 
@@ -87,6 +97,27 @@ def impute(
         told.append((target, gaps, np.clip(values + imputation.center[target], lower, upper)))
     for target, gaps, values in told:  # at the end: no guess rests on another
         X[gaps, target] = values + 0.0
+
+
+def _correlations(Z: Floats, targets: NDArray[np.int64], known: NDArray[np.bool_]) -> Floats:
+    """Return (k, d) correlations in size of targets with features where the targets are known.
+
+    0 with themselves and their indicators, and where something does not vary.  Rounded, so that of
+    equal ones the first is chosen whatever the order of additions.
+    """
+    mask = known.astype(np.float64)
+    count = np.maximum(mask.sum(axis=0), 1.0)[:, None]
+    sought = Z[:, targets] * mask
+    means, mean = mask.T @ Z / count, sought.sum(axis=0)[:, None] / count
+    shared = sought.T @ Z / count - means * mean
+    variance = (mask.T @ Z**2 / count - means**2) * (
+        (sought**2).sum(axis=0)[:, None] / count - mean**2
+    )
+    varies = variance > 1e-12
+    found = np.abs(shared) / np.sqrt(np.where(varies, variance, np.inf))
+    own = np.arange(len(targets))
+    found[own, targets] = found[own, targets + 1] = 0.0
+    return np.asarray(found.round(9))
 
 
 def _targets(encodings: Sequence[Encoding], owners: Sequence[int]) -> NDArray[np.int64]:

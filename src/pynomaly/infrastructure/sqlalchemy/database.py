@@ -138,7 +138,10 @@ class Database:
         )
 
     def _connect(self, engine: sa.Engine) -> sa.Connection:
-        """Connect; wait a minute or so for a server that answered before: it may be restarting."""
+        """Connect; wait for a server that answered before: it may be restarting.
+
+        A minute or so where it refuses, four where it says nothing at all.
+        """
         for attempt in range(1, _PATIENT_ATTEMPTS):
             try:
                 return engine.connect()
