@@ -17,8 +17,8 @@ Floats = NDArray[np.float64]
 _RIDGE = 0.01
 """Of the variance of a column; columns that say the same share their weight."""
 
-_ROWS, _TELLING = 5_000, 10
-"""Rows to learn from and features to tell a number from, at most: tables may be wide."""
+_TELLING = 10
+"""Features to tell a number from, at most: tables may be wide."""
 
 
 def fit_imputation(
@@ -43,7 +43,6 @@ def fit_imputation(
     targets = _targets(encodings, owners)
     if not len(targets) or X.shape[1] < 3:
         return None
-    X = X[np.unique(np.linspace(0, len(X) - 1, _ROWS).round().astype(np.int64))]
     center, spread = np.median(X, axis=0), robust_spread(X)
     spread[spread == 0] = 1.0
     Z = np.arcsinh((X - center) / spread)

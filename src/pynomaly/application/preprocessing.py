@@ -53,6 +53,9 @@ _MAX_LEVELS = 1_000
 _REFERENCES = 256
 # Reference rows: enough for most strange rows to find similar ones; 20 features take 40 KiB.
 
+_TELLING_ROWS = 5_000
+# Enough to tell missing numbers from other columns.
+
 _EPOCH_WEEKDAY = 3  # 1970-01-01 was a Thursday, Monday is 0
 
 
@@ -81,8 +84,8 @@ def fit_preprocessing(
     encodings: list[Encoding] = []
     features: list[str] = []
     owners: list[int] = []
-    blocks: list[Floats] = []
-    rows = _spread(table.num_rows)
+    blocks: list[tuple[Floats, Floats]] = []
+    rows, telling = (_spread(table.num_rows, most) for most in (_REFERENCES, _TELLING_ROWS))
     for column in schema.columns:
         encoding = (
             _fit_time(column, table[column.name], part_of)
@@ -97,7 +100,7 @@ def fit_preprocessing(
             continue
         owners += [len(encodings)] * block.shape[1]
         features += _feature_names(encoding)
-        blocks.append(block)
+        blocks.append((block[rows], block[telling]))
         encodings.append(encoding)
     if not encodings:
         raise NotTrainableError(
@@ -109,9 +112,8 @@ def fit_preprocessing(
             hint="check kinds and excluded columns in the pipeline's YAML; ids, texts and "
             "constants are no features",
         )
-    X = np.hstack(blocks)
-    imputation = fit_imputation(encodings, owners, X)
-    references = X[rows]
+    references, told = (np.hstack(sampled) for sampled in zip(*blocks, strict=True))
+    imputation = fit_imputation(encodings, owners, told)
     if imputation is not None:
         impute(imputation, encodings, owners, references)
     return Preprocessing(tuple(encodings), tuple(features), tuple(owners), references, imputation)
@@ -248,9 +250,9 @@ def _feature_names(encoding: Encoding) -> list[str]:
             return [*parts, f"{name}=missing"] if encoding.missing_indicator else parts
 
 
-def _spread(rows: int) -> NDArray[np.int64]:
-    """Return row numbers evenly over a table, at most as many as there are reference rows."""
-    return np.unique(np.linspace(0, rows - 1, _REFERENCES).round().astype(np.int64))
+def _spread(rows: int, most: int) -> NDArray[np.int64]:
+    """Return row numbers evenly over a table, so many at most."""
+    return np.unique(np.linspace(0, rows - 1, most).round().astype(np.int64))
 
 
 # encoding ----------------------------------------------------------------------------------------
