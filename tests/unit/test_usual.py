@@ -215,3 +215,11 @@ def test_many_numbers_are_told_as_each_is_alone() -> None:
     assert told == [usual_text(found, cell, direction) for cell, direction in alone]
     assert told[1].startswith("low beside the row's other values, at least half of rows lie betw")
     assert told[4].startswith("high beside the row's other values, at least half of rows lie betw")
+
+
+def test_a_bound_is_rounded_as_it_is_written_and_not_as_it_is_stored() -> None:
+    """The binary 0.621 lies a little below, the binary 7.956 a little above."""
+    found = encoding("numeric", pa.array([0.621, *np.linspace(1, 2, 998).tolist(), 7.956]))
+
+    assert usual_text(found, 0.1).startswith("no row in training is below 0.621,")
+    assert usual_text(found, 9.0).startswith("no row in training is above 7.956,")

@@ -74,10 +74,11 @@ def _use(column: ColumnProfile, encoding: Encoding | None, told: bool) -> Column
         case NumericEncoding():
             why = f"{column.distinct:,} distinct values"
             if missing:
-                by_others = told and encoding.missing_indicator
-                taken = f"taken as the median {encoding.fill:.4g}"
-                taken = "told from the row's other columns" if by_others else taken
-                why += f"; {column.nulls:.1%} missing, {taken}"
+                why += f"; {column.nulls:.1%} missing, " + (
+                    "told from the row's other columns"
+                    if told and encoding.missing_indicator
+                    else f"taken as the median {encoding.fill:.4g}"
+                )
                 why += ", being missing counts as a sign" if encoding.missing_indicator else ""
             return ColumnUse(column.name, "numeric", why, column.notes)
         case CategoricalEncoding():

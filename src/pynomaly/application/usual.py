@@ -299,5 +299,10 @@ def _number(value: float, side: int, decimals: int, finer: int = 0) -> tuple[flo
     magnitude = math.floor(math.log10(abs(value)))
     places = max(0 if 3 <= magnitude < 15 else 3 - magnitude, decimals) + finer
     unit = Decimal(1).scaleb(-min(places, 16 - magnitude))
-    bound = Decimal(value).quantize(unit, ROUND_CEILING if side > 0 else ROUND_FLOOR).normalize()
+    # As it is written: the binary 0.621 lies a little below, and would be rounded to 0.6209.
+    bound = (
+        Decimal(repr(float(value)))
+        .quantize(unit, ROUND_CEILING if side > 0 else ROUND_FLOOR)
+        .normalize()
+    )
     return float(bound), f"{bound:,f}" if -5 <= magnitude < 15 else f"{bound:e}"

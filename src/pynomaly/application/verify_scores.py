@@ -89,7 +89,8 @@ class VerifyScores:
 
         Args:
             pipeline: Which pipeline.
-            repair: Remove orphans, and damaged parts, whose partitions the next job writes anew.  What a worker is writing at the moment is left alone.
+            repair: Remove orphans, and damaged parts, whose partitions the next job writes anew.
+                What a worker is writing at the moment is left alone.
         """
         places = sorted({entry.target for entry in self.ledger.entries(pipeline)})
         found = [self._place(pipeline, place) for place in places]
