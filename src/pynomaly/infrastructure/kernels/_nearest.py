@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pynomaly.infrastructure.kernels._jit import fma, inlined
 
-__all__ = ["ROWS", "TILE", "search", "squared_distances"]
+__all__ = ["ROWS", "TILE", "add_nearest", "search", "squared_distances"]
 
 Floats = NDArray[np.float64]
 Whole = NDArray[np.int64]
@@ -72,6 +72,24 @@ def squared_distances(
             here[r] = fma(u, u, here[r])
             there[r] = fma(v, v, there[r])
         j += 1
+
+
+@inlined
+def add_nearest(
+    references: Floats, begin: int, stop: int, step: int, rows: Floats, scores: Floats
+) -> None:
+    """Add to each row's score its distance to the nearest of every ``step``-th reference from ``begin``."""
+    size = rows.shape[1]
+    # Apart, so that the compiler can tell that they do not overlap.
+    first, second, nearest = np.empty(size), np.empty(size), np.empty(size)
+    nearest[:] = np.inf
+    for r in range(begin, stop, 2 * step):
+        other = r + step if r + step < stop else r
+        squared_distances(references, r, other, rows, 0, first, second)
+        for i in range(size):
+            nearest[i] = min(nearest[i], first[i], second[i])
+    for i in range(size):
+        scores[i] += math.sqrt(nearest[i])
 
 
 @inlined

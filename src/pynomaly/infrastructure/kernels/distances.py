@@ -9,7 +9,7 @@ from numba import types
 from numpy.typing import NDArray
 
 from pynomaly.infrastructure.kernels._jit import F64, I64, MATRIX, fma, kernel
-from pynomaly.infrastructure.kernels._nearest import ROWS, squared_distances
+from pynomaly.infrastructure.kernels._nearest import ROWS, add_nearest
 
 __all__ = ["nearest_per_group", "weighted_sum"]
 
@@ -29,19 +29,10 @@ def nearest_per_group(Z: Floats, references: Floats, starts: NDArray[np.int64]) 
     out = np.zeros(n)
     for start in range(0, n, ROWS):
         rows = np.ascontiguousarray(Z[:, start : start + ROWS])
-        size = rows.shape[1]
-        first, second, nearest = np.empty(size), np.empty(size), np.empty(size)
         scores = out[start : start + ROWS]
         for g in range(groups):
-            nearest[:] = np.inf
-            last = starts[g + 1] - 1
-            for r in range(starts[g], last + 1, 2):
-                squared_distances(references, r, min(r + 1, last), rows, 0, first, second)
-                for i in range(size):
-                    nearest[i] = min(nearest[i], first[i], second[i])
-            for i in range(size):
-                scores[i] += math.sqrt(nearest[i])
-        for i in range(size):
+            add_nearest(references, starts[g], starts[g + 1], 1, rows, scores)
+        for i in range(scores.shape[0]):
             scores[i] /= groups
     return out
 

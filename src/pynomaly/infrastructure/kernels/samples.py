@@ -9,7 +9,7 @@ from numba import types
 from numpy.typing import NDArray
 
 from pynomaly.infrastructure.kernels._jit import F64, MATRIX, WHOLE, inlined, kernel
-from pynomaly.infrastructure.kernels._nearest import ROWS, TILE, squared_distances
+from pynomaly.infrastructure.kernels._nearest import ROWS, TILE, add_nearest, squared_distances
 
 __all__ = ["hyperspheres", "nearest_of_each"]
 
@@ -68,20 +68,10 @@ def nearest_of_each(Z: Floats, references: Floats, groups: int) -> Floats:
         return out
     for start in range(0, n, ROWS):
         rows = np.ascontiguousarray(Z[:, start : start + ROWS])
-        size = rows.shape[1]
-        # Apart, so that the compiler can tell that they do not overlap.
-        first, second, nearest = np.empty(size), np.empty(size), np.empty(size)
         scores = out[start : start + ROWS]
         for g in range(groups):
-            nearest[:] = np.inf
-            for r in range(g, m, 2 * groups):
-                other = r + groups if r + groups < m else r
-                squared_distances(references, r, other, rows, 0, first, second)
-                for i in range(size):
-                    nearest[i] = min(nearest[i], first[i], second[i])
-            for i in range(size):
-                scores[i] += math.sqrt(nearest[i])
-        for i in range(size):
+            add_nearest(references, g, m, groups, rows, scores)
+        for i in range(scores.shape[0]):
             scores[i] /= groups
     return out
 
