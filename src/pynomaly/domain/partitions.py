@@ -23,7 +23,8 @@ class Partition:
         first_row: Rows of the file before it.
         rows: In it; None where only reading tells.
         size_bytes: To be read.
-        digest: sha256 (hex) of its content, as far as the source can tell without reading all.
+        digest: Cryptographic digest (64 hex digits) of its content, as far as the source can tell
+            without reading all: BLAKE3 of the bytes of files on disk, sha256 elsewhere.
         locator: What its reader needs to find it again and to notice a change; empty for a file
             that is gone and has no rows any more.
     """

@@ -10,6 +10,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
+from blake3 import blake3
+
 from pynomaly.domain.errors import MalformedSourceError
 from pynomaly.domain.pipelines import SourceFormat, SourceSpec
 from pynomaly.infrastructure.arrow.files import BLOCK, DataFile, stamp, unchanged, unpacked
@@ -109,7 +111,7 @@ def content_digest(handle: BinaryIO, file: DataFile, size: int) -> str:
     """Return the digest of a whole file."""
     if file.version:
         return _digest(file.version, size)
-    digest = hashlib.sha256()
+    digest = blake3()
     handle.seek(0)
     while block := handle.read(BLOCK):
         digest.update(block)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import BinaryIO
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from blake3 import blake3
 
 from pynomaly.application.ports.partitions import PartitionBatch
 from pynomaly.domain.errors import MalformedSourceError
@@ -137,7 +137,7 @@ class ParquetTable:
         return sum(stop - start for start, stop in self.extents(groups))
 
     def digest(self, groups: range) -> str:
-        """Return sha256 (hex) over columns, number of rows and stored bytes of row groups.
+        """Return BLAKE3 (hex) over columns, number of rows and stored bytes of row groups.
 
         Where they lie in the file does not count, so that a change of one row group is none of the
         others.
@@ -145,7 +145,7 @@ class ParquetTable:
         Raises:
             MalformedSourceError: The file ends before them, or the footer cannot be true.
         """
-        digest = hashlib.sha256()
+        digest = blake3()
         columns = [(field.name, str(field.type)) for field in self.schema]
         digest.update(json.dumps(columns).encode())
         for group in groups:
@@ -189,7 +189,7 @@ class ParquetTable:
             if number != after:
                 raise _damaged(self.file, group, f"it lacks {after - number} rows")
 
-    def _update(self, digest: hashlib._Hash, group: int, start: int, stop: int) -> None:
+    def _update(self, digest: blake3, group: int, start: int, stop: int) -> None:
         try:
             self.handle.seek(start)
             while start < stop:
