@@ -227,3 +227,25 @@ def test_no_rows_have_no_reasons(ensemble):
     rare = np.empty((0, 5), dtype=bool)
     assert contributions(ensemble, X, X, np.empty(0), rare, KERNELS).shape == (0, 5)
     assert _reasons(ensemble, _table(0)) == []
+
+
+def test_what_was_told_from_a_column_is_told_anew_when_the_column_is_replaced():
+    """The guess made of a strange value would go on to hold the score up."""
+    rng = np.random.default_rng(0)
+    warmth = rng.normal(20, 5, 500)
+    cells = {
+        "a": warmth + rng.normal(0, 0.2, 500),
+        "b": warmth + rng.normal(0, 1, 500),
+        "c": np.where(rng.random(500) < 0.1, np.nan, 100 - 2 * warmth),
+    }
+    table = pa.table({name: pa.array(cells[name], from_pandas=True) for name in cells})
+    model = _model("knn", table, Schema(tuple(Column(name, "numeric") for name in "abc")))
+    X = encode(model.preprocessing, table)
+    instead = similar_values(model.preprocessing, X, KERNELS)
+    scores = score_matrix(model, X, KERNELS)
+    rare = np.zeros((500, 3), dtype=bool)
+    raised = contributions(model, X, instead, scores, rare, KERNELS)
+    replaced = table.set_column(0, "a", pa.array(instead[:, 0]))
+    left = score_matrix(model, encode(model.preprocessing, replaced), KERNELS)
+    assert table["c"].null_count
+    np.testing.assert_array_equal(raised[:, 0], scores - left)

@@ -71,6 +71,62 @@ def test_whatever_the_others_are_the_guess_is_ordinary(learned, value):
     assert known.min() <= guess <= known.max()
 
 
+def _gaps(table: pa.Table, names: str, gaps: np.ndarray) -> tuple[pa.Table, dict[str, np.ndarray]]:
+    """Return the table without some cells, and what was in all of them."""
+    known = {name: table[name].to_numpy() for name in names}
+    for name in names:
+        cells = pa.array(np.where(gaps, np.nan, known[name]), from_pandas=True)
+        table = table.set_column(table.column_names.index(name), name, cells)
+    return table, known
+
+
+@pytest.mark.parametrize("gaps", [0.05, 0.6])
+@pytest.mark.parametrize("names", ["c", "bc"])
+def test_columns_that_are_missing_together_are_told_from_those_that_are_there(names, gaps):
+    """A weight given to another missing column would leave half of the guess to its median."""
+    table = _table(gaps=0.0)[0]
+    missing = np.random.default_rng(1).random(len(table)) < gaps
+    table, known = _gaps(table, names, missing)
+    X = encode(fit_preprocessing(table, SCHEMA), table)
+    places = {"b": 1, "c": 3} if len(names) > 1 else {"c": 2}
+    for name, place in places.items():
+        errors = np.abs(X[missing, place] - known[name][missing])
+        assert np.median(errors) < (1 if name == "c" else 0.5)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("scale", [1e-300, 1e-280, 1e-20, 1.0, 1e29])
+def test_a_guess_is_finite_whatever_the_magnitudes(scale):
+    table = _table()[0]
+    for place, (name, sign) in enumerate([("a", 1), ("b", -1)]):
+        table = table.set_column(place, name, pa.array(table[name].to_numpy() * scale * sign))
+    new = {
+        "a": [1e30, 1e300, -1e30, 0.0], "b": [1e30, 1e300, 1e30, 0.0], "k": ["x"] * 4,
+        "c": pa.array([None] * 4, pa.float64()),
+    }  # fmt: skip
+    assert np.isfinite(encode(fit_preprocessing(table, SCHEMA), pa.table(new))).all()
+
+
+def test_a_number_of_a_column_of_whole_numbers_is_whole():
+    """Beside {1, 2, 3} a guess of 2.004 would be where no row is."""
+    table, known = _table()
+    stars = np.clip(np.rint(known / 15), 1, 7)
+    table = table.set_column(2, "c", pa.array(stars))
+    missing = np.random.default_rng(1).random(len(table)) < 0.1
+    table, _ = _gaps(table, "c", missing)
+    guesses = encode(fit_preprocessing(table, SCHEMA), table)[missing, 2]
+    assert len(np.unique(guesses)) > 2
+    assert (guesses == np.rint(guesses)).all()
+    assert np.mean(np.abs(guesses - stars[missing]) <= 1) > 0.95
+
+
+def test_a_column_of_which_hardly_a_value_is_known_is_filled_by_its_median():
+    table, _ = _gaps(_table(gaps=0.0)[0], "c", np.arange(1_000) >= 4)
+    preprocessing = fit_preprocessing(table, SCHEMA)
+    assert preprocessing.imputation is None
+    assert (encode(preprocessing, table)[4:, 2] == preprocessing.encodings[2].fill).all()
+
+
 def test_without_gaps_in_training_nothing_is_learnt():
     assert fit_preprocessing(_table(gaps=0.0)[0], SCHEMA).imputation is None
 

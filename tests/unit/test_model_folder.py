@@ -52,7 +52,10 @@ def _model() -> Model:
             ("a", "a=missing", "größe:rarity", "größe=x", "t:hour_sin"),
             (0, 0, 1, 1, 2),
             np.array([[1.0, 0.0, 0.3, 1.0, np.pi], [0.0, 0.0, 0.3, 1.0, -np.e]]),
-            Imputation(np.arange(5.0), np.full(5, 1 / 3), np.arange(6.0)[None] / 7),
+            Imputation(
+                np.arange(5.0), np.full(5, 1 / 3), np.arange(5.0) / 7, np.array([[2, 4, -1]]),
+                np.arange(16.0).reshape(1, 4, 4) / 7,
+            ),
         ),
         (
             Member(
@@ -222,6 +225,23 @@ def test_a_document_we_do_not_understand_is_refused(saved, change, message):
     document = json.loads((folder / "model.json").read_text())
     (folder / "model.json").write_text(json.dumps({**document, **change}))
     with pytest.raises(IntegrityError, match=message):
+        STORE.load(folder, _reseal(folder))
+
+
+@pytest.mark.parametrize(
+    ("name", "forged"),
+    [
+        ("telling", np.array([[2, 5, -1]])),
+        ("telling", np.array([[2, 4, 1, 0]])),
+        ("spread", np.ones(4)),
+        ("covariances", np.zeros((2, 4, 4))),
+    ],
+)
+def test_arrays_that_do_not_tell_missing_numbers_are_refused(saved, name, forged):
+    folder, _ = saved
+    arrays = read_arrays((folder / "arrays.npz").read_bytes())
+    (folder / "arrays.npz").write_bytes(write_arrays({**arrays, f"imputation.{name}": forged}))
+    with pytest.raises(IntegrityError, match="not a model"):
         STORE.load(folder, _reseal(folder))
 
 

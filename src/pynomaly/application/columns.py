@@ -29,8 +29,10 @@ def column_uses(profile: Profile, preprocessing: Preprocessing) -> tuple[ColumnU
         preprocessing: What the model makes of the rest.
     """
     encodings = {encoding.column: encoding for encoding in preprocessing.encodings}
-    told = preprocessing.imputation is not None
-    return tuple(_use(column, encodings.get(column.name), told) for column in profile.columns)
+    told = _told(preprocessing)
+    return tuple(
+        _use(column, encodings.get(column.name), column.name in told) for column in profile.columns
+    )
 
 
 def declared_columns(table: pa.Table) -> tuple[Column, ...]:
@@ -42,6 +44,17 @@ def declared_columns(table: pa.Table) -> tuple[Column, ...]:
     return tuple(
         Column(field.name, _declared_kind(table, field.name, field.type)) for field in table.schema
     )
+
+
+def _told(preprocessing: Preprocessing) -> set[str]:
+    """Return the columns whose missing numbers are told from others."""
+    with_gaps = [
+        encoding.column
+        for encoding in preprocessing.encodings
+        if isinstance(encoding, NumericEncoding) and encoding.missing_indicator
+    ]
+    imputation = preprocessing.imputation
+    return {name for k, name in enumerate(with_gaps) if imputation and imputation.tells(k)}
 
 
 def _declared_kind(table: pa.Table, name: str, physical: pa.DataType) -> ColumnKind:
@@ -76,7 +89,7 @@ def _use(column: ColumnProfile, encoding: Encoding | None, told: bool) -> Column
             if missing:
                 why += f"; {column.nulls:.1%} missing, " + (
                     "told from the row's other columns"
-                    if told and encoding.missing_indicator
+                    if told
                     else f"taken as the median {encoding.fill:.4g}"
                 )
                 why += ", being missing counts as a sign" if encoding.missing_indicator else ""

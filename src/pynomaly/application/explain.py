@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pynomaly.application.ports.learning import Kernels
+from pynomaly.application.preprocessing import fill_gaps
 from pynomaly.application.reasons import Reasons
 from pynomaly.application.scoring_rows import BLOCK_ROWS, score_matrix, score_members
 from pynomaly.application.usual import cell_text, shares_as_unusual, usual_texts
@@ -147,6 +148,7 @@ def similar_values(preprocessing: Preprocessing, X: Floats, kernels: Kernels) ->
     circular = np.array([whole[owner] for owner in preprocessing.owners])
     # The median of sines and cosines is no time of day.
     similar[:, circular] = references[nearest[:, 0]][:, circular]
+    fill_gaps(preprocessing, similar)
     return similar
 
 
@@ -210,5 +212,6 @@ def _scores_with(
             mine = slice(*np.searchsorted(one, (column, column + 1)))
             of = slice(*features[column : column + 2])
             altered[mine, of] = other[here[mine], of]
+        fill_gaps(model.preprocessing, altered)  # what was told from the column is told anew
         scores[start : start + BLOCK_ROWS] = score_matrix(model, altered, kernels)
     return scores

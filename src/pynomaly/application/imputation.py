@@ -13,12 +13,19 @@ from pynomaly.domain.spread import robust_spread
 __all__ = ["fit_imputation", "impute"]
 
 Floats = NDArray[np.float64]
+Whole = NDArray[np.int64]
 
 _RIDGE = 0.01
 """Of the variance of a column; columns that say the same share their weight."""
 
 _TELLING = 10
 """Features to tell a number from, at most: tables may be wide."""
+
+_ROWS_EACH = 5
+"""Known rows for each of them at least."""
+
+_LARGEST = 1e300
+"""Of scaled deviations: infinity would turn into NaN further on."""
 
 
 def fit_imputation(
@@ -27,10 +34,13 @@ def fit_imputation(
     """Learn to tell numbers that may be missing from the row's other features.
 
     The median would do for a column by itself.  Beside a column that it follows it is a value no
-    row has there, and the rows with a missing cell would be the strangest of the table.  It is one
-    linear regression with a ridge for each such column, on the ten features that correlate with it
-    most, asinh-scaled so that no tail decides.  Where a quarter of the rows beside the median equal it, as in flags and small
-    counts, the median does: a guess next to it would be where no row is.
+    row has there, and the rows with a missing cell would be the strangest of the table.  So for
+    each such column the means and covariances are kept of the ten features that tell most, all
+    asinh-scaled so that no tail decides, each pair from the rows that have both.  Those tell most
+    that correlate with it and are known where it is not: the sensors of one board fail together.
+    Where the middle half of a column begins or ends at its median, as in amounts that are mostly
+    zero, the median does: a guess next to it would be where no row is.  So would a fraction among
+    whole numbers; there guesses are rounded.
 
     Args:
         encodings: Of the columns.
@@ -38,31 +48,41 @@ def fit_imputation(
         X: (n, d) encoded training rows; medians stand for missing numbers.
 
     Returns:
-        None where no column with a missing indicator has another beside it.
+        None where no column with a missing indicator can be told from another.
     """
     targets = _targets(encodings, owners)
     if not len(targets) or X.shape[1] < 3:
         return None
+    known = _known(targets, X)
     center, spread = np.median(X, axis=0), robust_spread(X)
+    untold = np.ones(len(targets), dtype=np.bool_)
+    for number, target in enumerate(targets):
+        if len(present := X[known[:, target], target]):
+            lower, center[target], upper = np.quantile(present, [0.25, 0.5, 0.75])
+            spread[target] = robust_spread(present[:, None])[0]
+            steep = center[target] in (lower, upper)
+            untold[number] = steep and not _whole(_number(encodings, owners, target))
     spread[spread == 0] = 1.0
-    Z = np.arcsinh((X - center) / spread)
-    weights = np.zeros((len(targets), X.shape[1] + 1))
-    strengths = _correlations(Z, targets, X[:, targets + 1] == 0)
-    for weight, target, strength in zip(weights, targets, strengths, strict=True):
-        lower, middle, upper = np.quantile(X[:, target], [0.25, 0.5, 0.75])
-        telling = np.sort(np.argsort(-strength, kind="stable")[:_TELLING])
-        telling = telling[strength[telling] > 0]
-        if middle in (lower, upper) or not len(telling):
-            continue
-        known = Z[X[:, target + 1] == 0]
-        told, sought = known[:, telling], known[:, target]
-        means, mean = told.mean(axis=0), sought.mean()
-        told, sought = told - means, sought - mean
+    Z = np.where(known, _scaled(X, center, spread), 0.0)
+    means = Z.sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    Z = np.where(known, Z - means, 0.0)
+    telling = _most_telling(Z, known, targets)
+    telling[untold] = -1
+    if (telling < 0).all():
+        return None
+    covariances = np.zeros((len(targets), telling.shape[1] + 1, telling.shape[1] + 1))
+    for covariance, row, target in zip(covariances, telling, targets, strict=True):
+        features = np.append(row[row >= 0], target)
+        here, mask = Z[:, features], known[:, features].astype(np.float64)
         # Not BLAS, whose sums depend on how many threads it has.
-        squares = np.einsum("ij,ik->jk", told, told) + _RIDGE * len(told) * np.eye(len(telling))
-        weight[telling] = np.linalg.solve(squares, np.einsum("ij,i->j", told, sought))
-        weight[-1] = mean - means @ weight[telling]
-    return Imputation(center, spread, weights)
+        pairs = np.einsum("ij,ik->jk", mask, mask)
+        found = np.einsum("ij,ik->jk", here, here) / np.maximum(pairs, 1.0)
+        # Made of different rows, it need not be one of any rows; the nearest that is will do.
+        values, vectors = np.linalg.eigh(found)
+        found = np.einsum("ij,j,kj->ik", vectors, np.maximum(values, 0.0), vectors)
+        places = np.append(np.arange(len(found) - 1), -1)  # the target comes last
+        covariance[np.ix_(places, places)] = found
+    return Imputation(center, spread, means, telling, covariances)
 
 
 def impute(
@@ -70,56 +90,120 @@ def impute(
 ) -> None:
     """Put what its other values tell in place of a row's missing numbers.
 
-    Each row by itself, column after column in the same order, so that it gets the same bits in any
-    batch.  What is told stays within the inner 98 % of the column's training values.
+    That is their mean given those of the telling features that the row has, were all of them
+    normally distributed: a linear regression for each pattern of what else is missing.  Each row by
+    itself, feature after feature in the same order, so that it gets the same bits in any batch.
+    What is told stays within the inner 98 % of the column's training values, and is a whole number
+    where all of those are.
 
     Args:
         imputation: Learnt from training rows.
         encodings: Of the columns.
         owners: (d,) the encoding of each feature.
-        X: (n, d) encoded rows, changed in place; medians stand for missing numbers.
+        X: (n, d) encoded rows, changed in place; whatever stands for missing numbers is replaced,
+            but for those of columns that cannot be told from others.
+
+    Source: the conditional mean of a normal distribution; Little and Rubin, Statistical Analysis
+    with Missing Data (2019), ch. 8.
     """
-    told: list[tuple[int, NDArray[np.int64], Floats]] = []
     targets = _targets(encodings, owners)
-    for weight, target in zip(imputation.weights, targets, strict=True):
-        gaps = np.flatnonzero(X[:, target + 1])
+    for number, (target, row) in enumerate(zip(targets, imputation.telling, strict=True)):
+        features = row[row >= 0]
+        gaps = np.flatnonzero(X[:, target + 1]) if len(features) else features
         if not len(gaps):
             continue
-        total = np.full(len(gaps), weight[-1])
-        for feature in np.flatnonzero(weight[:-1]):
-            ratio = (X[gaps, feature] - imputation.center[feature]) / imputation.spread[feature]
-            total += weight[feature] * np.arcsinh(ratio)
-        encoding = encodings[owners[target]]
-        assert isinstance(encoding, NumericEncoding)
-        lower, upper = (encoding.quantiles[QUANTILE_SHARES.index(s)] for s in (0.01, 0.99))
-        values = np.sinh(np.clip(total, -700.0, 700.0)) * imputation.spread[target]
-        told.append((target, gaps, np.clip(values + imputation.center[target], lower, upper)))
-    for target, gaps, values in told:  # at the end: no guess rests on another
-        X[gaps, target] = values + 0.0
+        pattern = np.zeros(len(gaps), dtype=np.int64)
+        for bit, feature in enumerate(features):
+            known = X[gaps, feature + 1] == 0 if feature in targets else True
+            pattern |= np.where(known, 1 << bit, 0)
+        patterns, own = np.unique(pattern, return_inverse=True)
+        present = (patterns[:, None] >> np.arange(len(features))) & 1
+        weights = _weights(imputation.covariances[number], present)
+        total = np.full(len(gaps), imputation.means[target])
+        for feature, weight in zip(features, weights.T, strict=True):
+            center, spread = imputation.center[feature], imputation.spread[feature]
+            deviations = _scaled(X[gaps, feature], center, spread) - imputation.means[feature]
+            total += weight[own] * deviations
+        encoding = _number(encodings, owners, target)
+        X[gaps, target] = _ordinary(encoding, total, imputation, target)
 
 
-def _correlations(Z: Floats, targets: NDArray[np.int64], known: NDArray[np.bool_]) -> Floats:
-    """Return (k, d) correlations in size of targets with features where the targets are known.
+def _weights(covariance: Floats, present: Whole) -> Floats:
+    """Return (patterns, t) weights of t features given which of them are present, else 0."""
+    squares = covariance[None, : present.shape[1], : present.shape[1]]
+    squares = squares * present[:, :, None] * present[:, None, :]
+    each = np.arange(present.shape[1])
+    squares[:, each, each] += np.where(present, _RIDGE, 1.0)
+    shared = covariance[-1, : present.shape[1]] * present
+    return np.asarray(np.linalg.solve(squares, shared[..., None])[..., 0] * present)
 
-    0 with themselves and their indicators, and where something does not vary.  Rounded, so that of
-    equal ones the first is chosen whatever the order of additions.
+
+def _ordinary(
+    encoding: NumericEncoding, scaled: Floats, imputation: Imputation, target: int
+) -> Floats:
+    """Return scaled guesses as values that the column has."""
+    with np.errstate(over="ignore"):
+        values = np.sinh(np.clip(scaled, -700.0, 700.0)) * imputation.spread[target]
+        values += imputation.center[target]
+    if _whole(encoding):
+        values = np.rint(values)
+    lower, upper = (encoding.quantiles[QUANTILE_SHARES.index(share)] for share in (0.01, 0.99))
+    return np.asarray(np.clip(values, lower, upper) + 0.0)
+
+
+def _number(encodings: Sequence[Encoding], owners: Sequence[int], target: int) -> NumericEncoding:
+    encoding = encodings[owners[target]]
+    assert isinstance(encoding, NumericEncoding)
+    return encoding
+
+
+def _whole(encoding: NumericEncoding) -> bool:
+    return all(quantile.is_integer() for quantile in encoding.quantiles)
+
+
+def _scaled(X: Floats, center: Floats, spread: Floats) -> Floats:
+    with np.errstate(over="ignore"):
+        return np.arcsinh(np.clip((X - center) / spread, -_LARGEST, _LARGEST))
+
+
+def _known(targets: Whole, X: Floats) -> NDArray[np.bool_]:
+    """Return (n, d) which features a row has; of numbers that may be missing the next one tells."""
+    known = np.ones(X.shape, dtype=np.bool_)
+    known[:, targets] = X[:, targets + 1] == 0
+    return known
+
+
+def _most_telling(Z: Floats, known: NDArray[np.bool_], targets: Whole) -> Whole:
+    """Return (k, t) features that tell most about each target, ascending, then -1.
+
+    Ordered by correlation, in size, times the share of the target's gaps in which a feature is
+    known; rounded, so that of equal ones the first is chosen whatever the order of additions.
+    Neither a target nor its indicator tells about itself.
+
+    Args:
+        Z: (n, d) scaled deviations from the means, 0 where not known.
+        known: (n, d).
+        targets: (k,).
     """
     mask = known.astype(np.float64)
-    count = np.maximum(mask.sum(axis=0), 1.0)[:, None]
-    sought = Z[:, targets] * mask
-    means, mean = mask.T @ Z / count, sought.sum(axis=0)[:, None] / count
-    shared = sought.T @ Z / count - means * mean
-    variance = (mask.T @ Z**2 / count - means**2) * (
-        (sought**2).sum(axis=0)[:, None] / count - mean**2
-    )
+    own, gaps = mask[:, targets], 1.0 - mask[:, targets]
+    pairs = np.maximum(own.T @ mask, 1.0)
+    shared = Z[:, targets].T @ Z / pairs
+    variance = (own.T @ Z**2 / pairs) * ((Z[:, targets] ** 2).T @ mask / pairs)
     varies = variance > 1e-12
-    found = np.abs(shared) / np.sqrt(np.where(varies, variance, np.inf))
-    own = np.arange(len(targets))
-    found[own, targets] = found[own, targets + 1] = 0.0
-    return np.asarray(found.round(9))
+    strength = np.abs(shared) / np.sqrt(np.where(varies, variance, np.inf))
+    strength *= gaps.T @ mask / np.maximum(gaps.sum(axis=0), 1.0)[:, None]
+    each = np.arange(len(targets))
+    strength[each, targets] = strength[each, targets + 1] = 0.0
+    strength = strength.round(9)
+    best = np.argsort(-strength, axis=1, kind="stable")[:, :_TELLING]
+    some = np.take_along_axis(strength, best, axis=1) > 0
+    some &= np.arange(best.shape[1]) < own.sum(axis=0)[:, None] // _ROWS_EACH
+    best = np.sort(np.where(some, best, Z.shape[1]), axis=1)
+    return np.where(best < Z.shape[1], best, -1)
 
 
-def _targets(encodings: Sequence[Encoding], owners: Sequence[int]) -> NDArray[np.int64]:
+def _targets(encodings: Sequence[Encoding], owners: Sequence[int]) -> Whole:
     """Return the features of numbers that have a missing indicator, which is the feature after."""
     firsts = np.searchsorted(owners, np.arange(len(encodings)))
     found = [

@@ -31,6 +31,7 @@ __all__ = [
     "clock",
     "encode",
     "epoch_seconds",
+    "fill_gaps",
     "fit_preprocessing",
     "level_codes",
     "numbers",
@@ -114,9 +115,9 @@ def fit_preprocessing(
         )
     references, told = (np.hstack(sampled) for sampled in zip(*blocks, strict=True))
     imputation = fit_imputation(encodings, owners, told)
-    if imputation is not None:
-        impute(imputation, encodings, owners, references)
-    return Preprocessing(tuple(encodings), tuple(features), tuple(owners), references, imputation)
+    found = Preprocessing(tuple(encodings), tuple(features), tuple(owners), references, imputation)
+    fill_gaps(found, references)
+    return found
 
 
 def encode(preprocessing: Preprocessing, table: pa.Table) -> Floats:
@@ -132,9 +133,19 @@ def encode(preprocessing: Preprocessing, table: pa.Table) -> Floats:
         stop = start + len(_feature_names(encoding))
         _encode_column(encoding, table[encoding.column], matrix[:, start:stop])
         start = stop
-    if preprocessing.imputation is not None:
-        impute(preprocessing.imputation, preprocessing.encodings, preprocessing.owners, matrix)
+    fill_gaps(preprocessing, matrix)
     return matrix
+
+
+def fill_gaps(preprocessing: Preprocessing, X: Floats) -> None:
+    """Put what a row's other values tell in place of its missing numbers.
+
+    Args:
+        preprocessing: Knows how, unless the median has to do.
+        X: (n, d) encoded rows, changed in place.
+    """
+    if preprocessing.imputation is not None:
+        impute(preprocessing.imputation, preprocessing.encodings, preprocessing.owners, X)
 
 
 def _require(table: pa.Table, names: tuple[str, ...]) -> None:

@@ -134,13 +134,21 @@ class Imputation:
     Args:
         center: (n_features,) medians of the features.
         spread: (n_features,) their spreads.
-        weights: (k, n_features + 1) for each number with a missing indicator, in the order of the
-            features, the weights of all asinh-scaled features, then what is added.
+        means: (n_features,) means of the features, asinh-scaled by those two.
+        telling: (k, t) int64, for each number with a missing indicator, in the order of the
+            features, the features it is told from, then -1; none where the median does.
+        covariances: (k, t + 1, t + 1) of those scaled features; the last one is the number itself.
     """
 
     center: Floats
     spread: Floats
-    weights: Floats
+    means: Floats
+    telling: NDArray[np.int64]
+    covariances: Floats
+
+    def tells(self, number: int) -> bool:
+        """Whether the k-th number with a missing indicator is told from others."""
+        return bool((self.telling[number] >= 0).any())
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ __all__ = ["FORMAT_VERSION", "from_document", "to_document"]
 
 Arrays = dict[str, NDArray[Any]]
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 
 _ENCODINGS: Mapping[str, type[NumericEncoding | CategoricalEncoding | TimeEncoding]] = {
     "numeric": NumericEncoding,
@@ -43,7 +43,9 @@ _ENCODINGS: Mapping[str, type[NumericEncoding | CategoricalEncoding | TimeEncodi
 _KINDS = {encoding: kind for kind, encoding in _ENCODINGS.items()}
 _COMBINATION = "weighted_mean_of_normalised"
 _REFERENCES, _CALIBRATION = "preprocessing.references", "calibration.scores"
-_IMPUTATION = {name: f"imputation.{name}" for name in ("center", "spread", "weights")}
+_IMPUTATION = {
+    name: f"imputation.{name}" for name in ("center", "spread", "means", "telling", "covariances")
+}
 _SEEN = {"fitted": "seen.fitted", "taught": "seen.taught"}
 
 
@@ -153,7 +155,7 @@ def _model(document: dict[str, Any], take: Callable[[str], NDArray[Any]]) -> Mod
             tuple(preprocessing["features"]),
             tuple(preprocessing["owners"]),
             take(preprocessing["references"]).astype(np.float64),
-            _imputation(preprocessing["imputation"], take),
+            _imputation(preprocessing["imputation"], take, len(preprocessing["features"])),
         ),
         _members(document["members"], take, "member", {*CATALOGUE, *families()}),
         Calibration(take(document["calibration"]["scores"]).astype(np.float64)),
@@ -163,11 +165,21 @@ def _model(document: dict[str, Any], take: Callable[[str], NDArray[Any]]) -> Mod
 
 
 def _imputation(
-    entry: dict[str, str] | None, take: Callable[[str], NDArray[Any]]
+    entry: dict[str, str] | None, take: Callable[[str], NDArray[Any]], features: int
 ) -> Imputation | None:
     if entry is None:
         return None
-    return Imputation(**{name: take(key).astype(np.float64) for name, key in entry.items()})
+    arrays: Arrays = {name: take(key).astype(np.float64) for name, key in entry.items()}
+    arrays["telling"] = arrays["telling"].astype(np.int64)
+    found = Imputation(**arrays)
+    numbers, most = found.telling.shape
+    shapes = {found.center.shape, found.spread.shape, found.means.shape}
+    wanted = (numbers, most + 1, most + 1)
+    if shapes != {(features,)} or found.covariances.shape != wanted:
+        raise ValueError("the arrays of the imputation do not belong together")
+    if found.telling.max(initial=-1) >= features:
+        raise ValueError("missing numbers are told from features that are not there")
+    return found
 
 
 def _members(
