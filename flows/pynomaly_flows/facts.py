@@ -35,6 +35,8 @@ __all__ = [
     "validated",
 ]
 
+_MOST_PROBLEMS = 5
+
 
 def planned(result: Plan) -> Facts:
     """Tell of ``plan``."""
@@ -48,6 +50,7 @@ def planned(result: Plan) -> Facts:
 
 def validated(result: Validated) -> Facts:
     """Tell of ``validate``."""
+    warnings = [r for r in result.report.results if not r.passed and r.severity == "warning"]
     return {
         "report_id": result.report.id,
         "report_path": result.report_path,
@@ -59,7 +62,8 @@ def validated(result: Validated) -> Facts:
         "quarantined": result.dataset.quarantined,
         "quarantine_uri": result.dataset.quarantine_uri,
         "expectations": len(result.report.results),
-        "warnings": sum(not r.passed and r.severity == "warning" for r in result.report.results),
+        "warnings": len(warnings),
+        "problems": [r.sentence for r in (*result.report.refusals, *warnings)][:_MOST_PROBLEMS],
     }
 
 

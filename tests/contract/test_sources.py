@@ -2,6 +2,7 @@
 
 import gzip
 import sqlite3
+import uuid
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -164,6 +165,14 @@ def test_the_schema_digest_follows_names_types_and_order(place):
         schemas.append(source.snapshot().fingerprint.schema)
     assert len(set(schemas)) == 3
     assert schemas[0] == schemas[3]
+
+
+def test_uuids_of_parquet_are_texts(place):
+    keys = [uuid.uuid4() for _ in range(3)]
+    place.put("k.parquet", parquet(k=pa.array([key.bytes for key in keys], pa.uuid())))
+    source = place.open("k.parquet")
+    assert source.columns == (("k", "string"),)
+    assert [row["k"] for row in rows(source)] == [str(key) for key in keys]
 
 
 def test_mixed_formats_are_refused(place):

@@ -1,4 +1,5 @@
 import datetime as dt
+import uuid
 from decimal import Decimal
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pynomaly.application.cells import read_numbers
+from pynomaly.application.cells import plain, plain_type, read_numbers
 from pynomaly.application.conform import conform, conformed_schema
 from pynomaly.domain.datasets import Column, Schema
 from pynomaly.domain.pipelines import Pipeline, SourceSpec
@@ -266,3 +267,20 @@ def test_typed_times_end_with_the_year_9999(kind: pa.DataType, last: int) -> Non
     assert position == 1
     assert reason.startswith("c: 10000-01-01")
     assert reason.endswith("is outside the years 1 to 9999")
+
+
+def test_uuids_are_read_as_they_are_written_however_they_are_stored():
+    keys = [uuid.uuid4() for _ in range(5)]
+    cells = pa.array([keys[0].bytes, None, *(key.bytes for key in keys[1:])], pa.uuid())
+    written = [str(keys[0]), None, *(str(key) for key in keys[1:])]
+    assert plain(cells).to_pylist() == written
+    assert plain(cells.slice(1, 3)).to_pylist() == written[1:4]
+    chosen = pa.DictionaryArray.from_arrays(pa.array([2, 0, None, 0], pa.int8()), cells)
+    assert plain(chosen).to_pylist() == [written[2], written[0], None, written[0]]
+    assert plain_type(chosen.type) == plain(chosen).type == pa.string()
+
+
+def test_other_extension_types_are_read_as_they_are_stored():
+    cells = pa.ExtensionArray.from_storage(pa.bool8(), pa.array([1, 0, None], pa.int8()))
+    assert plain(cells).to_pylist() == [1, 0, None]
+    assert plain_type(cells.type) == pa.int8()

@@ -4,6 +4,7 @@ import datetime
 import importlib.util
 import subprocess
 import sys
+import uuid
 
 import numpy as np
 import pandas as pd
@@ -54,6 +55,19 @@ def test_a_data_frame_keeps_its_index(frame: pd.DataFrame) -> None:
         "amount": "numeric", "items": "numeric", "country": "categorical",
         "channel": "categorical", "vip": "boolean", "day": "datetime",
     }  # fmt: skip
+
+
+def test_columns_of_extension_types_are_read_as_what_they_say(frame: pd.DataFrame) -> None:
+    """UUIDs of a database, periods and the intervals that ``pd.cut`` makes."""
+    frame = frame.assign(
+        key=[uuid.UUID(int=i) for i in range(ROWS)],
+        month=pd.period_range("2000-01", periods=ROWS, freq="D"),
+        band=pd.cut(frame["items"], 3),
+    )
+    uses = {column.name: column.use for column in pn.detect(frame, **QUICK).columns}
+    assert (uses["key"], uses["month"], uses["band"]) == ("dropped", "datetime", "categorical")
+    keyed = pn.detect(pa.table({**frame[["amount"]], "key": frame["key"]}), id="key", **QUICK)
+    assert keyed.top(1)["key"].iloc[0] == str(uuid.UUID(int=STRANGE))
 
 
 def test_rows_that_cannot_be_read_are_missing_from_the_frame_and_kept_aside(

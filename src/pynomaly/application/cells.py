@@ -19,10 +19,12 @@ __all__ = [
     "Reader",
     "Reading",
     "plain",
+    "plain_type",
     "read_booleans",
     "read_numbers",
     "read_texts",
     "spelled",
+    "stored",
     "text_mask",
 ]
 
@@ -59,8 +61,24 @@ class Reading:
 Reader = Callable[[pa.Array], Reading]
 
 
+def plain_type(kind: pa.DataType) -> pa.DataType:
+    """Return the type of a column's cells, however they are stored.
+
+    Dictionaries have that of their values and extension types that of their storage, but for UUIDs,
+    which are texts.
+
+    >>> plain_type(pa.dictionary(pa.int8(), pa.uuid()))
+    DataType(string)
+    """
+    if pa.types.is_dictionary(kind):
+        return plain_type(kind.value_type)
+    if isinstance(kind, pa.BaseExtensionType):
+        return pa.string() if kind.extension_name == "arrow.uuid" else plain_type(kind.storage_type)
+    return kind
+
+
 def plain(column: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """Return a column as one array with dictionaries, views and large strings resolved.
+    """Return a column as one array with dictionaries, extensions, views and large strings resolved.
 
     Args:
         column: As a source delivers it.
@@ -71,8 +89,7 @@ def plain(column: pa.Array | pa.ChunkedArray) -> pa.Array:
         cells = column.chunk(0)  # concatenating would copy it
     else:
         cells = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
-    if pa.types.is_dictionary(cells.type):
-        cells = cells.dictionary_decode()
+    cells = stored(cells)
     kind = cells.type
     if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return cells.cast(pa.string())
@@ -82,6 +99,39 @@ def plain(column: pa.Array | pa.ChunkedArray) -> pa.Array:
         except pa.ArrowInvalid:
             return cells  # not UTF-8: stays bytes, which every reader refuses
     return cells
+
+
+def stored(cells: pa.Array) -> pa.Array:
+    """Return cells as an array of their :func:`plain_type`."""
+    if pa.types.is_dictionary(cells.type):
+        # Where the values are of an extension type, Arrow takes only those they are stored as.
+        values = stored(cells.dictionary)
+        if values is not cells.dictionary:
+            return values.take(cells.indices)
+        return cells.dictionary_decode()
+    if not isinstance(cells.type, pa.BaseExtensionType):
+        return cells
+    if cells.type.extension_name != "arrow.uuid":
+        return stored(cells.storage)
+    return _uuids(cells.storage)
+
+
+_DASHED = np.frombuffer(b"xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx", dtype=np.uint8)
+_DIGITS = np.flatnonzero(_DASHED - ord("-"))
+_HEX = np.frombuffer(b"0123456789abcdef", dtype=np.uint8)
+
+
+def _uuids(cells: pa.Array) -> pa.Array:
+    """Return UUIDs, 16 bytes each, as they are written."""
+    n, known = len(cells), cells.fill_null(bytes(16))
+    stored_bytes = np.frombuffer(known.buffers()[1], dtype=np.uint8)
+    each = stored_bytes[16 * known.offset : 16 * (known.offset + n)].reshape(n, 16)
+    texts = np.tile(_DASHED, (n, 1))
+    texts[:, _DIGITS[0::2]] = _HEX[each >> 4]
+    texts[:, _DIGITS[1::2]] = _HEX[each & 15]
+    offsets = np.arange(n + 1, dtype=np.int32) * np.int32(len(_DASHED))
+    written = pa.StringArray.from_buffers(n, pa.py_buffer(offsets), pa.py_buffer(texts))
+    return pc.if_else(cells.is_valid(), written, None)
 
 
 def text_mask(texts: pa.Array, values: tuple[str, ...]) -> pa.Array:

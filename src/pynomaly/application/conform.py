@@ -117,9 +117,8 @@ def _refusals(wanted: _Wanted, cells: pa.Array, reading: Reading) -> Iterator[Ro
     positions = np.flatnonzero(reading.refused)
     for position, value in zip(positions, cells.take(pa.array(positions)), strict=True):
         found = _shown(value)
-        yield RowFailure(
-            int(position), f"{wanted.name}: {found} is {_problem(found, cells, wanted)}"
-        )
+        reason = f"{wanted.name}: {found} is {_problem(found, cells, wanted)}"
+        yield RowFailure(int(position), reason, (wanted.name,))
 
 
 def _absences(wanted: _Wanted, reading: Reading) -> Iterator[RowFailure]:
@@ -127,7 +126,8 @@ def _absences(wanted: _Wanted, reading: Reading) -> Iterator[RowFailure]:
         return
     missing = pc.is_null(reading.values).to_numpy(zero_copy_only=False) & ~reading.refused
     for position in np.flatnonzero(missing):
-        yield RowFailure(int(position), f"{wanted.name}: expected a value, found none")
+        reason = f"{wanted.name}: expected a value, found none"
+        yield RowFailure(int(position), reason, (wanted.name,))
 
 
 def _problem(found: str, cells: pa.Array, wanted: _Wanted) -> str:

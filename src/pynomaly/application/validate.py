@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,11 +22,12 @@ from pynomaly.domain.errors import IntegrityError, MalformedSourceError, Validat
 from pynomaly.domain.identifiers import new_id
 from pynomaly.domain.partitions import Partition, Plan
 from pynomaly.domain.pipelines import Pipeline, SourceSpec
-from pynomaly.domain.quality import ExpectationResult, ValidationReport
+from pynomaly.domain.quality import ExpectationResult, RowFailure, ValidationReport
 
 __all__ = ["ValidateData", "Validated"]
 
 SAMPLE_IDS = 10
+_EXAMPLES = 3
 
 _CELLS = 2_000_000
 """Of a batch: every expectation costs milliseconds a batch, so batches of few rows are dear."""
@@ -180,13 +181,16 @@ class _Refusals:
 
     unreadable: int = 0
     unreadable_ids: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
     malformed: int = 0
     malformed_ids: tuple[str, ...] = ()
 
-    def add_unreadable(self, ids: Iterable[str]) -> None:
+    def add_unreadable(self, ids: Iterable[str], failures: Sequence[RowFailure]) -> None:
         ids = list(ids)
         self.unreadable += len(ids)
         self.unreadable_ids = (*self.unreadable_ids, *ids)[:SAMPLE_IDS]
+        reasons = (*self.reasons, *(failure.reason for failure in failures[:_EXAMPLES]))
+        self.reasons = tuple(dict.fromkeys(reasons))[:_EXAMPLES]
 
     def add_malformed(self, ids: Iterable[str]) -> None:
         ids = list(ids)
@@ -194,6 +198,7 @@ class _Refusals:
         self.malformed_ids = (*self.malformed_ids, *ids)[:SAMPLE_IDS]
 
     def results(self) -> tuple[ExpectationResult, ...]:
+        examples = f", e.g. {'; '.join(self.reasons)}" if self.reasons else ""
         return (
             ExpectationResult(
                 "lines_split_into_the_header's_columns", None, "row", not self.malformed,
@@ -202,7 +207,7 @@ class _Refusals:
             ),
             ExpectationResult(
                 "values_read_as_declared", None, "row", not self.unreadable,
-                f"{self.unreadable} unreadable rows", "0 unreadable rows",
+                f"{self.unreadable} unreadable rows{examples}", "0 unreadable rows",
                 self.unreadable, self.unreadable_ids,
             ),
         )  # fmt: skip
@@ -218,9 +223,13 @@ def _divide(
 ) -> None:
     """Send every row of a batch either on or into quarantine."""
     table, unreadable = conform(batch.table, pipeline)
-    reasons = reasons_by_row((*unreadable, *session.check_rows(table)))
+    # What cannot be read is null in the table, and would be said to be missing as well.
+    told = {(failure.position, failure.columns) for failure in unreadable}
+    against = (f for f in session.check_rows(table) if (f.position, f.columns) not in told)
+    reasons = reasons_by_row((*unreadable, *against))
     row_ids = batch.table.column(ROW_ID).to_pylist() if reasons else []
-    refusals.add_unreadable(row_ids[p] for p in sorted({f.position for f in unreadable}))
+    positions = sorted({failure.position for failure in unreadable})
+    refusals.add_unreadable((row_ids[position] for position in positions), unreadable)
     refusals.add_malformed(f"{m.file}:{m.line}" for m in batch.malformed)
     accepted.write(without_rows(table, reasons))
     refused = quarantined_rows(batch, reasons)
@@ -229,17 +238,14 @@ def _divide(
 
 
 def _why_rejected(report: ValidationReport) -> str:
-    parts = [
-        f"{r.column or 'table'}: {r.expectation} observed {r.observed}, allowed {r.allowed}"
-        + (f" (rows {', '.join(r.sample_ids[:5])})" if r.sample_ids else "")
-        for r in report.failures
-    ]
+    parts = [failure.sentence for failure in report.failures]
     if report.too_many_quarantined:
         parts.append(
             f"{report.quarantined:,} of {report.snapshot.rows:,} rows "
             f"({report.quarantine_share:.1%}) had to be quarantined, "
             f"allowed {report.max_quarantine_share:.1%}"
         )
+        parts += [refusal.sentence for refusal in report.refusals[:_EXAMPLES]]
     if not parts:
         parts.append("no row was accepted")
     return f"{report.snapshot.uri} was rejected: " + "; ".join(parts)

@@ -19,10 +19,12 @@ class RowFailure:
     Args:
         position: Of the row within its chunk, from 0.
         reason: Column, expectation and the value found.
+        columns: What it is about.
     """
 
     position: int
     reason: str
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,17 @@ class ExpectationResult:
     allowed: str
     failing_rows: int = 0
     sample_ids: tuple[str, ...] = ()
+
+    @property
+    def sentence(self) -> str:
+        """Return what was found, for people.
+
+        >>> ExpectationResult("values_are_ids", "id", "row", False, "2 are not", "0", 2, ("a#1", "a#7")).sentence
+        'id: values_are_ids observed 2 are not, allowed 0 (rows a#1, a#7)'
+        """
+        rows = f" (rows {', '.join(self.sample_ids[:5])})" if self.sample_ids else ""
+        place = self.column or "table"
+        return f"{place}: {self.expectation} observed {self.observed}, allowed {self.allowed}{rows}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +92,12 @@ class ValidationReport:
     def failures(self) -> tuple[ExpectationResult, ...]:
         """Failed critical expectations."""
         return tuple(r for r in self.results if not r.passed and r.severity == "critical")
+
+    @property
+    def refusals(self) -> tuple[ExpectationResult, ...]:
+        """What rows were refused for, the most frequent first; a row may be refused for several."""
+        found = [r for r in self.results if r.severity == "row" and r.failing_rows]
+        return tuple(sorted(found, key=lambda r: -r.failing_rows))
 
     @property
     def quarantine_share(self) -> float:

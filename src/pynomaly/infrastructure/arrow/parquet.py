@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from blake3 import blake3
 
+from pynomaly.application.cells import plain_type, stored
 from pynomaly.application.ports.partitions import PartitionBatch
 from pynomaly.domain.errors import MalformedSourceError
 from pynomaly.domain.pipelines import SourceSpec
@@ -64,7 +65,7 @@ def open_parquet(
     check_names(stored.names, file.uri)
     if not stored.names:
         raise MalformedSourceError(f"{file.uri} has no columns")
-    schema = pa.schema([(field.name, _plain(field.type)) for field in stored])
+    schema = pa.schema([(field.name, plain_type(field.type)) for field in stored])
     return ParquetTable(file, handle, reader, schema)
 
 
@@ -76,8 +77,7 @@ class ParquetTable:
         file: What it is.
         handle: Open on it.
         reader: Decodes it.
-        schema: Its columns.  Dictionary-encoded ones have the type of their values, which does not
-            depend on who wrote the file.
+        schema: Its columns, of plain types, which do not depend on who wrote the file.
     """
 
     file: DataFile
@@ -180,7 +180,7 @@ class ParquetTable:
                     # Threads cost more CPU than they save time, and read in no order.
                     use_threads=False,
                 ):
-                    arrays = [_decoded(batch.column(name)) for name in names]
+                    arrays = [stored(batch.column(name)) for name in names]
                     table = pa.Table.from_arrays(arrays, schema=schema)
                     yield PartitionBatch(table, np.arange(number, number + batch.num_rows))
                     number += batch.num_rows
@@ -200,14 +200,6 @@ class ParquetTable:
                 start += len(data)
         except (OSError, ValueError) as error:
             raise _damaged(self.file, group, _reason(error)) from error
-
-
-def _plain(kind: pa.DataType) -> pa.DataType:
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
-
-
-def _decoded(column: pa.Array) -> pa.Array:
-    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
 
 
 def _damaged(file: DataFile, group: int, reason: str) -> MalformedSourceError:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pynomaly.application.cells import plain
+
 __all__ = ["is_pandas", "is_table", "to_table"]
 
 
@@ -42,15 +44,15 @@ def to_table(data: Any) -> pa.Table:
     ['x0', 'x1', 'x2']
     """
     if isinstance(data, pa.Table):
-        return _without_views(data)
+        return _takeable(data)
     if isinstance(data, pa.RecordBatch):
-        return _without_views(pa.Table.from_batches([data]))
+        return _takeable(pa.Table.from_batches([data]))
     if is_pandas(data):
         return _from_pandas(data)
     if hasattr(data, "__arrow_c_stream__"):
         # A single column, such as a Series, exports a stream as well.
         with suppress(pa.ArrowInvalid, TypeError):
-            return _without_views(pa.table(data))
+            return _takeable(pa.table(data))
     if isinstance(data, np.ndarray):
         return _from_array(data)
     raise TypeError(
@@ -59,10 +61,16 @@ def to_table(data: Any) -> pa.Table:
     )
 
 
-def _without_views(table: pa.Table) -> pa.Table:
-    """Return the table with plain texts for string views, which pyarrow cannot take rows of."""
+def _takeable(table: pa.Table) -> pa.Table:
+    """Return the table with plain cells for string views and extensions.
+
+    pyarrow cannot take rows of the former, nor find the distinct values of the latter.
+    """
     for i, field in enumerate(table.schema):
         kind, categories = field.type, pa.types.is_dictionary(field.type)
+        if isinstance(kind.value_type if categories else kind, pa.BaseExtensionType):
+            table = table.set_column(i, field.name, plain(table.column(i)))
+            continue
         if pa.types.is_string_view(kind.value_type if categories else kind):
             column = table.column(i).cast(
                 pa.dictionary(kind.index_type, pa.string()) if categories else pa.string()
@@ -74,10 +82,15 @@ def _without_views(table: pa.Table) -> pa.Table:
 def _from_pandas(frame: Any) -> pa.Table:
     names = [str(name) for name in frame.columns]
     columns = [_cells(frame.iloc[:, i]) for i in range(len(names))]
-    return pa.Table.from_arrays(columns, names=names)
+    return _takeable(pa.Table.from_arrays(columns, names=names))
 
 
 def _cells(column: Any) -> pa.Array:
+    kind = getattr(column.dtype, "categories", column).dtype.name
+    if kind.startswith("period"):
+        column = column.dt.to_timestamp()
+    elif kind.startswith("interval"):
+        column = column.astype("string")
     try:
         return pa.array(column, from_pandas=True)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):

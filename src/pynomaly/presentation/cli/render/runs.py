@@ -190,6 +190,7 @@ def run_lines(document: Facts, data: str | None = None) -> Iterator[RenderableTy
         ["step", "result"],
         [(step, sentence(step, facts)) for step, facts in steps.items()],
     )
+    yield from (f"- {clean(told)}" for told in steps.get("validate", {}).get("problems", ()))
     yield from evidence(steps)
     if alerts := document.get("alerts"):
         yield _alerts_table(alerts)
