@@ -9,6 +9,7 @@ from pynomaly.application.ensemble import fit_detector
 from pynomaly.application.scoring_rows import score_members
 from pynomaly.domain.errors import ConfigurationError
 from pynomaly.domain.evaluation import roc_auc
+from pynomaly.domain.models import Member
 from pynomaly.infrastructure.kernels import FrozenKernels
 from pynomaly.infrastructure.pyod import PyodFitter
 
@@ -55,10 +56,48 @@ def test_the_guard_sees_absurd_values_in_a_column_of_mostly_one_value():
     X[:8, 4], X[8, 4] = 1.0, 1e6
     guard = _fit("self_cleaning", X)[-1]
     rows = np.zeros((4, 5))
-    rows[:, 4] = 0.0, 1.0, 20.0, 1e9
+    rows[:, 4] = 0.0, 1.0, 50.0, 1e9
     spoken = KERNELS.score(guard, rows)
     assert (spoken[:2] == 0).all()  # a rare flag is nothing absurd
     assert 0 < spoken[2] < spoken[3]
+
+
+def _guard(X: np.ndarray) -> Member:
+    return FITTER.fit("deviation", {}, X, 0)
+
+
+def test_the_guard_sees_a_value_that_the_tail_of_its_column_cannot_reach():
+    """An age of 150 among 18 to 79 is five deviations out, as many a sum of money is."""
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.normal(size=(800, 6)), rng.integers(18, 80, 800)])
+    X[5:8, 6] = 150.0  # also where training holds a few
+    spoken = KERNELS.score(_guard(X), np.column_stack([np.zeros((5, 6)), [18, 79, 85, 150, -60]]))
+    assert (spoken[:3] == 0).all()
+    assert (spoken[3:] > 0).all()
+
+
+@pytest.mark.parametrize("draw", ["normal", "uniform", "lognormal", "standard_cauchy"])
+def test_the_guard_is_silent_in_tails_of_any_weight(draw):
+    rng = np.random.default_rng(0)
+    X = getattr(rng, draw)(size=(5_000, 20))
+    assert (KERNELS.score(_guard(X), X) > 0).mean() <= 0.001
+
+
+def test_the_guard_is_silent_where_many_columns_are_mostly_zero():
+    rng = np.random.default_rng(0)
+    sparse = np.where(rng.random((5_000, 20)) < 0.02, rng.lognormal(size=(5_000, 20)), 0.0)
+    X = np.column_stack([rng.normal(size=(5_000, 4)), sparse])
+    assert (KERNELS.score(_guard(X), X) > 0).mean() <= 0.001
+
+
+def test_rounding_is_no_measure_of_the_guard():
+    rng = np.random.default_rng(0)
+    X = np.column_stack([np.full(2_000, 0.3), rng.normal(size=2_000)])
+    X[:8, 0], X[8, 0] = np.nextafter(0.3, 1.0), 1.0
+    rows = np.array([[0.3 + 1e-14, 0.0], [1.0, 0.0], [1e3, 0.0]])
+    spoken = KERNELS.score(_guard(X), rows)
+    assert (spoken[:2] == 0).all()
+    assert spoken[2] > 0
 
 
 def test_it_finds_anomalies_in_the_data_it_learned_from(ensemble):

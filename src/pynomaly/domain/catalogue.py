@@ -247,8 +247,9 @@ DETECTORS: tuple[Detector, ...] = (
     Detector(
         name="deviation",
         title="Absurd deviation",
-        finds="single values farther outside their column than rows ever get; silent on all others",
-        defaults={"beyond": 2.0},
+        finds="single values farther outside their column than rows ever get, or than its tail can "
+        "reach; silent on all others",
+        defaults={"beyond": 6.0},
         fit_cost="none to speak of",
         score_cost="very low; grows with columns",
         reference="robust z-scores, Iglewicz & Hoaglin, How to detect and handle outliers (1993)",

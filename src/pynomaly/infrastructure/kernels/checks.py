@@ -56,7 +56,10 @@ LAYOUTS: Mapping[str, Mapping[str, str]] = {
     },
     "mcd": _GAUSSIAN,
     "mahalanobis": _GAUSSIAN,
-    "deviation": {**_SCALED, "shares": "f8 kept", "limit": "f8 1"},
+    "deviation": {
+        **_SCALED, "shares": "f8 kept", "low": "f8 kept", "falls": "f8 kept", "high": "f8 kept",
+        "rises": "f8 kept",
+    },
     "cblof": _GROUPED,
     "cluster": _GROUPED,
     "subsample": _SAMPLED,

@@ -109,7 +109,7 @@ def _mahalanobis(a: Arrays, params: Mapping[str, Any], Z: Floats) -> Floats:
 def _deviation(a: Arrays, params: Mapping[str, Any], Z: Floats) -> Floats:
     from pynomaly.infrastructure.kernels import scaling
 
-    return scaling.beyond(Z, a["shares"], float(a["limit"][0]))
+    return scaling.beyond(Z, a["shares"], a["low"], a["falls"], a["high"], a["rises"])
 
 
 def _knn(a: Arrays, params: Mapping[str, Any], Z: Floats) -> Floats:

@@ -144,9 +144,10 @@ def _mahalanobis(a: Arrays, params: Params, Z: Floats) -> Floats:
 
 
 def _deviation(a: Arrays, params: Params, Z: Floats) -> Floats:
-    grown = np.sinh(np.minimum(np.abs(Z), LARGEST))
-    farthest = (grown * a["shares"][:, None]).max(axis=0)
-    return np.asarray(np.log(np.maximum(farthest / a["limit"][0], 1.0)))
+    grown = np.sinh(np.clip(Z, -LARGEST, LARGEST)).T
+    times = np.maximum(np.abs(grown) * a["shares"], (grown - a["high"]) * a["rises"])
+    times = np.maximum(times, (a["low"] - grown) * a["falls"])
+    return np.asarray(np.log(np.maximum(times.max(axis=1), 1.0)))
 
 
 def _nearest(a: Arrays, Z: Floats) -> tuple[Floats, NDArray[np.int64]]:

@@ -7,7 +7,7 @@ from numba import types
 from numpy.typing import NDArray
 
 from pynomaly.infrastructure.kernels._elementary import asinh, exp, log
-from pynomaly.infrastructure.kernels._jit import F64, I64, MATRIX, NUMBER, inlined, kernel
+from pynomaly.infrastructure.kernels._jit import F64, I64, MATRIX, inlined, kernel
 
 __all__ = ["beyond", "lanes", "robust"]
 
@@ -56,15 +56,23 @@ def robust(X: Floats, columns: NDArray[np.int64], center: Floats, scale: Floats)
     return out
 
 
-@kernel(MATRIX, F64, NUMBER, returns=types.float64[::1])
-def beyond(Z: Floats, shares: Floats, limit: float) -> Floats:
-    """Return log(largest share · |deviation| / limit) of robustly scaled (d, n) rows, at least 0."""
-    out = np.zeros(Z.shape[1])
+@kernel(MATRIX, F64, F64, F64, F64, F64, returns=types.float64[::1])
+def beyond(
+    Z: Floats, shares: Floats, low: Floats, falls: Floats, high: Floats, rises: Floats
+) -> Floats:
+    """Return the logarithm, at least 0, of how many times too far out (d, n) rows are.
+
+    Of each deviation that is, whichever is most, its size times a share, or how far it is below
+    ``low`` or above ``high``, times a slope.
+    """
+    out = np.ones(Z.shape[1])
     for j in range(Z.shape[0]):
-        row, share = Z[j], shares[j]
+        row, share, bottom, fall, top, rise = Z[j], shares[j], low[j], falls[j], high[j], rises[j]
         for i in range(row.shape[0]):
-            grown = exp(min(abs(row[i]), LARGEST))
-            out[i] = max(out[i], 0.5 * (grown - 1.0 / grown) * share)
+            grown = exp(min(max(row[i], -LARGEST), LARGEST))
+            deviation = 0.5 * (grown - 1.0 / grown)
+            farther = max((bottom - deviation) * fall, (deviation - top) * rise)
+            out[i] = max(out[i], abs(deviation) * share, farther)
     for i in range(out.shape[0]):
-        out[i] = log(max(out[i] / limit, 1.0))
+        out[i] = log(out[i])
     return out
