@@ -130,6 +130,12 @@ def test_a_single_anomaly_is_believed_where_the_label_free_score_agrees(members)
         assert "cannot be checked by holding it out" in found.reason
 
 
+def test_labels_that_are_probably_the_other_way_round_are_said_to_be(members):
+    _, y = _hidden()
+    assert "the other way round" in _supervise(1.0 - y, members).reason
+    assert "the other way round" not in _supervise(y.astype(float), members).reason
+
+
 def test_the_reason_gives_numbers_with_an_interval(members):
     _, y = _hidden()
     found = _supervise(_some(y, 15, 30), members)

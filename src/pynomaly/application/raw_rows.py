@@ -13,12 +13,19 @@ from pynomaly.application.conform import conform
 from pynomaly.application.ports.data import Source, SourceBatch
 from pynomaly.application.profiling import sample_rows
 from pynomaly.application.quarantine import quarantined_rows, reasons_by_row, without_rows
+from pynomaly.application.split import MOST_ANOMALIES
 from pynomaly.domain.datasets import Schema
 from pynomaly.domain.drafting import draft_pipeline
 from pynomaly.domain.pipelines import DecisionPolicy, Pipeline, SourceSpec, TrainingPolicy
 from pynomaly.domain.profiles import Profile
 
-__all__ = ["divide", "learning_rows", "pipeline_of_the_moment", "split_rows"]
+__all__ = [
+    "divide",
+    "learning_rows",
+    "most_anomalies",
+    "pipeline_of_the_moment",
+    "split_rows",
+]
 
 
 def pipeline_of_the_moment(
@@ -59,41 +66,52 @@ def learning_rows(
 ) -> tuple[pa.Table, pa.Table]:
     """Return typed rows to fit on, and the rest of the sample.
 
-    Where there are labels every labelled row of the source is among those to fit on, as far as
-    ``size`` allows; the sample alone would hold few of them.
+    Where there are labels, labelled rows of the whole source are among those to fit on; the sample
+    alone would hold few of them.
 
     Args:
         sample: Raw rows drawn uniformly.
-        source: Where they came from.
+        source: Where they came from, read before.
         pipeline: Declares kinds, label and seed.
         size: Rows to fit on at most.
     """
     rows, _ = divide(SourceBatch(sample), pipeline)
     seed, label = pipeline.training.seed, pipeline.label_column
-    if label is not None:
-        labelled, _ = sample_rows(_labelled(source, pipeline, label), size, seed)
-        if len(labelled):
-            unlabelled = rows.filter(pc.is_null(rows.column(label)))
-            rows = pa.concat_tables([labelled, unlabelled]).combine_chunks()
-    return split_rows(rows, size, seed, label)
+    if label is None:
+        return split_rows(rows, size, seed)
+    most = most_anomalies(rows.column(label), size)
+    if source.snapshot().rows > len(sample):
+        found = [
+            sample_rows(_labelled(source, pipeline, label, said), wanted, seed)[0]
+            for said, wanted in ((1.0, most), (0.0, size))
+        ]
+        unlabelled = rows.filter(pc.is_null(rows.column(label)))
+        rows = pa.concat_tables([*filter(len, found), unlabelled]).combine_chunks()
+    return split_rows(rows, size, seed, label, most)
 
 
 def split_rows(
-    rows: pa.Table, size: int, seed: int, label: str | None = None
+    rows: pa.Table, size: int, seed: int, label: str | None = None, most: int | None = None
 ) -> tuple[pa.Table, pa.Table]:
-    """Return ``size`` rows drawn uniformly, in order, and the others in random order.
+    """Return ``size`` rows drawn at random, in order, and the others in random order.
 
     Args:
         rows: Conformed.
         size: Rows to fit on at most.
         seed: Of the draw.
-        label: Column of labels; labelled rows are drawn first, and never among the others.
+        label: Column of labels; known anomalies are drawn first, then rows known to be normal, and
+            none of either is among the others.
+        most: Known anomalies to draw; :func:`most_anomalies` of these rows where None.
     """
     order = np.random.default_rng(seed).permutation(len(rows))
     unknown = np.ones(len(rows), dtype=np.bool_)
     if label is not None:
-        unknown = pc.is_null(rows.column(label), nan_is_null=True).to_numpy()
-        order = order[np.argsort(unknown[order], kind="stable")]
+        labels = np.asarray(rows.column(label).to_numpy(), dtype=np.float64)
+        unknown = np.isnan(labels)
+        if most is None:
+            most = most_anomalies(rows.column(label), size)
+        order = order[np.argsort(np.where(unknown, 2, 1 - labels)[order], kind="stable")]
+        order = np.delete(order, np.s_[most : np.count_nonzero(labels == 1)])
     others = order[size:]
     return (
         rows.take(pa.array(np.sort(order[:size]))),
@@ -101,9 +119,23 @@ def split_rows(
     )
 
 
-def _labelled(source: Source, pipeline: Pipeline, label: str) -> Iterator[pa.Table]:
+def most_anomalies(labels: pa.ChunkedArray, size: int) -> int:
+    """Return how many known anomalies to fit on among ``size`` rows.
+
+    All of them, where they are few: they are worth more than other rows.  A tenth of the rows
+    leaves what is ordinary recognisable; where a uniform draw would hold more, so many.
+
+    Args:
+        labels: Of rows drawn uniformly.
+        size: Rows to fit on.
+    """
+    known = pc.sum(pc.equal(labels, 1.0)).as_py() or 0
+    return max(round(size * MOST_ANOMALIES), round(size * known / max(len(labels), 1)))
+
+
+def _labelled(source: Source, pipeline: Pipeline, label: str, said: float) -> Iterator[pa.Table]:
     for batch in source.batches():
         known = batch.table.filter(pc.is_valid(batch.table.column(label)))
         if len(known):
             rows, _ = divide(SourceBatch(known), pipeline)
-            yield rows.filter(pc.is_valid(rows.column(label)))
+            yield rows.filter(pc.equal(rows.column(label), said))

@@ -17,16 +17,18 @@ from pynomaly.domain.errors import NotTrainableError
 from pynomaly.domain.pipelines import Pipeline
 
 __all__ = [
+    "MOST_ANOMALIES",
     "TrainingRows",
     "fold_of_rows",
     "known_anomalies_apart",
     "known_labels",
     "oldest_first",
-    "sample_table",
     "training_rows",
 ]
 
 MIN_ROWS = 20
+MOST_ANOMALIES = 0.1
+"""Share of the rows fitted on that are known anomalies, where they are brought together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,8 @@ class TrainingRows:
     """Rows of a snapshot, divided the same way in every step of a run.
 
     Where the pipeline has a time column both parts are in time order, and every row of ``holdout``
-    is at least as recent as those of ``fit``; else both are random draws in the snapshot's order.
+    is at least as recent as those of ``fit``; else both are random draws in the snapshot's order,
+    known anomalies that were brought in last.
 
     Args:
         fit: To fit on.
@@ -53,16 +56,18 @@ def training_rows(pipeline: Pipeline, dataset: Dataset, datasets: DatasetStore) 
     count as the oldest: nothing says that they are recent, so they are learnt from.  Rows of one
     time stay in the snapshot's order.
 
+    Known anomalies of the label column that the draw has missed are fitted on as well, as far as
+    they are older than what is held out: in a large table the draw would miss most of a few.  They
+    make up a tenth of the rows fitted on at most, and take the places of others.  What is held out
+    has the share of anomalies that the table has.
+
     Raises:
         NotTrainableError: Too few rows.
     """
     policy = pipeline.training
-    table = sample_table(
-        datasets.read(dataset.uri),
-        dataset.rows,
-        round(policy.max_rows / (1 - policy.calibration_share)),
-        policy.seed,
-    )
+    size = round(policy.max_rows / (1 - policy.calibration_share))
+    drawn = _drawn(dataset.rows, size, policy.seed)
+    table = _rows_at(datasets.read(dataset.uri), drawn)
     if len(table) < MIN_ROWS:
         raise NotTrainableError(
             f"{dataset.snapshot.uri} has {len(table)} usable rows; at least {MIN_ROWS} are needed",
@@ -72,10 +77,59 @@ def training_rows(pipeline: Pipeline, dataset: Dataset, datasets: DatasetStore) 
     if pipeline.time_column is not None:
         order = oldest_first(table.column(pipeline.time_column))
         older, recent = np.split(order, [len(table) - held_out])
-        return TrainingRows(table.take(pa.array(older)), table.take(pa.array(recent)))
-    order = np.random.default_rng(policy.seed).permutation(len(table))
-    fit, holdout = np.sort(order[held_out:]), np.sort(order[:held_out])
-    return TrainingRows(table.take(pa.array(fit)), table.take(pa.array(holdout)))
+        rows = TrainingRows(table.take(pa.array(older)), table.take(pa.array(recent)))
+    else:
+        order = np.random.default_rng(policy.seed).permutation(len(table))
+        fit, holdout = np.sort(order[held_out:]), np.sort(order[:held_out])
+        rows = TrainingRows(table.take(pa.array(fit)), table.take(pa.array(holdout)))
+    if pipeline.label_column is None or len(drawn) == dataset.rows:
+        return rows
+    return _with_missed_anomalies(rows, drawn, pipeline, dataset, datasets)
+
+
+def _with_missed_anomalies(
+    rows: TrainingRows,
+    drawn: NDArray[np.int64],
+    pipeline: Pipeline,
+    dataset: Dataset,
+    datasets: DatasetStore,
+) -> TrainingRows:
+    known = _known_anomalies(rows.fit, pipeline)
+    room = round(MOST_ANOMALIES * len(rows.fit)) - int(known.sum())
+    missed = np.setdiff1d(_anomalies_before(rows.holdout, pipeline, dataset, datasets), drawn)
+    if room <= 0 or not len(missed):
+        return rows
+    rng = np.random.default_rng(pipeline.training.seed)
+    missed = np.sort(rng.permutation(missed)[:room])
+    added = _rows_at(datasets.read(dataset.uri), missed)
+    others = rng.permutation(np.flatnonzero(~known))[len(added) :]
+    kept = np.sort(np.concatenate([np.flatnonzero(known), others]))
+    fit = pa.concat_tables([rows.fit.take(pa.array(kept)), added]).combine_chunks()
+    if pipeline.time_column is not None:
+        fit = fit.take(pa.array(oldest_first(fit.column(pipeline.time_column))))
+    return TrainingRows(fit, rows.holdout)
+
+
+def _anomalies_before(
+    holdout: pa.Table, pipeline: Pipeline, dataset: Dataset, datasets: DatasetStore
+) -> NDArray[np.int64]:
+    """Return the numbers of all known anomalies that are no more recent than any held-out row."""
+    time = pipeline.time_column
+    names = [name for name in (pipeline.label_column, time) if name is not None]
+    found, offset = [np.array([], dtype=np.int64)], 0
+    for batch in datasets.read(dataset.uri, names):
+        anomalies = _known_anomalies(batch, pipeline)
+        if time is not None and len(holdout):
+            older = pc.less_equal(batch.column(time), holdout.column(time)[0])
+            anomalies &= older.fill_null(True).to_numpy()  # without a time: the oldest
+        found.append(np.flatnonzero(anomalies) + offset)
+        offset += len(batch)
+    return np.concatenate(found)
+
+
+def _known_anomalies(table: pa.Table, pipeline: Pipeline) -> NDArray[np.bool_]:
+    said = pc.equal(table.column(pipeline.label_column), 1.0)
+    return np.asarray(said.fill_null(False).to_numpy(), dtype=np.bool_)
 
 
 def oldest_first(times: pa.ChunkedArray) -> NDArray[np.int64]:
@@ -112,25 +166,23 @@ def known_anomalies_apart(table: pa.Table, pipeline: Pipeline) -> tuple[pa.Table
     return table.filter(pa.array(~known)), table.filter(pa.array(known))
 
 
-def sample_table(batches: Iterator[pa.Table], rows: int, size: int, seed: int) -> pa.Table:
-    """Return ``size`` rows drawn uniformly without replacement, in order, streaming.
-
-    Args:
-        batches: The dataset.
-        rows: In the whole dataset.
-        size: Rows to keep; all of them where the dataset is smaller.
-        seed: Of the draw.
-    """
+def _drawn(rows: int, size: int, seed: int) -> NDArray[np.int64]:
+    """Return ``size`` row numbers drawn uniformly without replacement, ascending; all if fewer."""
     if rows <= size:
-        return pa.concat_tables(batches).combine_chunks()
-    chosen = np.sort(np.random.default_rng(seed).choice(rows, size, replace=False))
+        return np.arange(rows)
+    return np.sort(np.random.default_rng(seed).choice(rows, size, replace=False))
+
+
+def _rows_at(batches: Iterator[pa.Table], numbers: NDArray[np.int64]) -> pa.Table:
+    """Return the rows of a dataset with these ascending numbers, streaming."""
     parts, offset = [], 0
     for batch in batches:
-        here = chosen[(chosen >= offset) & (chosen < offset + len(batch))] - offset
+        first, last = np.searchsorted(numbers, [offset, offset + len(batch)])
+        here = numbers[first:last] - offset
         if len(here):
-            parts.append(batch.take(pa.array(here)))
+            parts.append(batch if len(here) == len(batch) else batch.take(pa.array(here)))
         offset += len(batch)
-    return pa.concat_tables(parts).combine_chunks()
+    return pa.concat_tables(parts).combine_chunks() if parts else batch.slice(0, 0)
 
 
 def fold_of_rows(rows: int, folds: int, seed: int) -> NDArray[np.int64]:

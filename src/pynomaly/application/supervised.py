@@ -129,6 +129,11 @@ def fit_supervised(
         used, finding = evidence.convinces, evidence.sentence
         metrics |= evidence.metrics
     metrics["labels_used"] = float(used)
+    if anomalies > n / 2:
+        finding += (
+            "; they are more than half of the rows: check that the labels are not the other way "
+            "round (1 = anomaly)"
+        )
     if not used:
         return Supervised(None, f"Label-free in spite of labels ({counted}): {finding}.", metrics)
     head = fit_head(rows, fitter, seed, label_free_weight(anomalies))
