@@ -19,7 +19,12 @@ from pynomaly.application.ports.records import Records
 from pynomaly.application.prune_scores import ForgetPlace, PruneScores
 from pynomaly.application.read_scores import ReadScores
 from pynomaly.application.verify_scores import VerifyScores
-from pynomaly.domain.errors import ConflictError, SourceNotFoundError, UsageError
+from pynomaly.domain.errors import (
+    ConflictError,
+    OutputNotWritableError,
+    SourceNotFoundError,
+    UsageError,
+)
 from pynomaly.domain.identifiers import new_id
 from pynomaly.domain.ledger import Entry, Outcome, Part, ScoreJob, ScoreVersion, partition_key
 from pynomaly.domain.partitions import Partition
@@ -390,6 +395,26 @@ def test_repairing_removes_what_was_damaged_so_that_no_row_is_there_twice(scores
     assert list(Path(scores.target).iterdir()) == [whole]
     again = verify("payments")
     assert (again.partitions, again.damaged, again.orphans) == (1, (), ())
+
+
+def test_damage_is_told_also_where_removing_it_fails(
+    scores: Scores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores.work(scores.open("payments", "d1"))
+    verify = VerifyScores(scores.ledger, scores.store, Path(scores.target).parent)
+    (part,) = Path(scores.target).iterdir()
+    part.write_bytes(b"")
+
+    def refused(store: PartStore, uri: str) -> None:
+        raise OutputNotWritableError(f"cannot remove {uri}: permission denied")
+
+    with monkeypatch.context() as denied:
+        denied.setattr(type(scores.store), "remove", refused)
+        found = verify("payments", repair=True)
+    assert [damage.problem.startswith(str(part)) for damage in found.damaged] == [True]
+    assert [unread.partitions for unread in found.unreadable] == [1]
+    assert "permission denied" in found.unreadable[0].problem
+    assert verify("payments", repair=True).orphans == (str(part),)
 
 
 def test_a_place_somebody_writes_to_is_not_forgotten(scores: Scores) -> None:

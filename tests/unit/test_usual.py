@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pynomaly.application.preprocessing import fit_preprocessing
-from pynomaly.application.usual import cell_text, shares_as_unusual, usual_text, usual_texts
+from pynomaly.application.usual import cell_text, cells_told, shares_as_unusual, usual_text
 from pynomaly.domain.datasets import Column, Schema
 from pynomaly.domain.models import Encoding
 
@@ -163,7 +163,9 @@ def test_of_a_few_days_the_weekday_is_not_told() -> None:
     found = encoding("datetime", times(*days * 10, timedelta(hours=3)))
     sunday = MONDAY + timedelta(days=6, hours=9)
 
-    assert usual_text(found, sunday).startswith("49.5 % of rows fall between 09:00 and 09:59 UTC")
+    assert usual_text(found, sunday) == (
+        "about as frequent as any: 49.5 % of rows fall between 09:00 and 09:59 UTC"
+    )
     assert share(found, sunday, pa.timestamp("us", "UTC")) == pytest.approx(1)
     assert usual_text(found, None).endswith(", most between 09:00 and 09:59 UTC (49.5 %)")
 
@@ -192,16 +194,24 @@ def test_cells_read_well(cell: object, text: str) -> None:
     st.sampled_from([-1, 0, 1]),
 )
 @example([1013.2, 1013.4, 1012.9, *[1013.0 + i / 100 for i in range(20)]], 1013.42, 1)
+@example([1_000_000.0 + i / 10_000 for i in range(2_000)], 1_000_000.19995, 1)
+@example([12_345.635] * 3 + [12_345.0 + i / 100 for i in range(63)], 12_345.6351, 1)
 @example([230.0] * 5 + [0.0] * 5, float(np.nextafter(230.0, 231)), 1)
 def test_a_number_lies_beyond_the_bound_it_is_set_against(
     values: list[float], cell: float, direction: int
 ) -> None:
-    text = usual_text(encoding("numeric", pa.array(values, pa.float64())), cell, direction)
+    found = encoding("numeric", pa.array(values, pa.float64()))
+    (written,), (text,) = cells_told(
+        found, pa.chunked_array([[cell]]), np.array([direction], dtype=np.int8)
+    )
 
     bound = re.search(r"(?:rows are at (most|least)|is (above|below)) (\S+)", text)
     if bound:
         limit = float(bound[3].rstrip(",").replace(",", ""))
-        assert cell > limit if bound[1] == "most" or bound[2] == "above" else cell < limit, text
+        told = float(written.replace(",", ""))
+        for number in (cell, told):
+            high = bound[1] == "most" or bound[2] == "above"
+            assert number > limit if high else number < limit, f"{written} — {text}"
 
 
 def test_many_numbers_are_told_as_each_is_alone() -> None:
@@ -209,10 +219,19 @@ def test_many_numbers_are_told_as_each_is_alone() -> None:
     cells = pa.chunked_array([[1028.43, 1028.5, 990.0, None, 1015.0, 1028.4286, 1e9]])
     directions = np.array([1, -1, -1, 0, 1, 1, 1], dtype=np.int8)
 
-    told = usual_texts(found, cells, directions)
+    values, told = cells_told(found, cells, directions)
 
     alone = zip(cells.to_pylist(), directions.tolist(), strict=True)
     assert told == [usual_text(found, cell, direction) for cell, direction in alone]
+    assert values == [
+        "1,028.43",
+        "1,028.5",
+        "990",
+        "missing",
+        "1,015",
+        "1,028.4286",
+        "1,000,000,000",
+    ]
     assert told[1].startswith("low beside the row's other values, at least half of rows lie betw")
     assert told[4].startswith("high beside the row's other values, at least half of rows lie betw")
 

@@ -13,7 +13,7 @@ from pynomaly.application.ports.learning import Kernels
 from pynomaly.application.preprocessing import fill_gaps
 from pynomaly.application.reasons import Reasons
 from pynomaly.application.scoring_rows import BLOCK_ROWS, score_matrix, score_members
-from pynomaly.application.usual import cell_text, shares_as_unusual, usual_texts
+from pynomaly.application.usual import cells_told, shares_as_unusual
 from pynomaly.domain.errors import DataRejectedError
 from pynomaly.domain.models import Member, Model, NumericEncoding, Preprocessing, TimeEncoding
 
@@ -97,12 +97,11 @@ def explain(
     for column in np.unique(columns):
         here = np.flatnonzero(columns == column)
         told = cells[column].take(rows[here])
-        values[here] = [cell_text(cell) for cell in told.to_pylist()]
         if not isinstance(encodings[column], NumericEncoding):
             directions[here] = 0
         elif told.null_count:
             directions[here[told.is_null().to_numpy()]] = 0
-        normal[here] = usual_texts(encodings[column], told, directions[here])
+        values[here], normal[here] = cells_told(encodings[column], told, directions[here])
     return Reasons(
         tuple(encoding.column for encoding in encodings),
         np.searchsorted(rows, np.arange(len(X) + 1)).astype(np.int32),

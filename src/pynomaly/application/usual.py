@@ -25,11 +25,13 @@ from pynomaly.domain.models import (
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["cell_text", "shares_as_unusual", "usual_text", "usual_texts"]
+__all__ = ["cell_text", "cells_told", "shares_as_unusual", "usual_text"]
 
 Floats = NDArray[np.float64]
 
 _TEXT_LIMIT = 80
+_ROUNDED = 1e-5  # of a number is more than its six digits leave out
+_AS_FREQUENT = 0.95  # of what falls in the most frequent hour, and differs by chance
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 # A value beyond the quantile at share s leaves at most s, or 1 - s, of the rows outside.
@@ -43,8 +45,9 @@ def shares_as_unusual(encoding: Encoding, cells: pa.ChunkedArray) -> Floats:
     """Return (n,) shares of training rows at least as unusual in this column.
 
     Of numbers, those as far out on the same side (an upper bound, from quantiles); of categories,
-    those with levels at most as frequent (an upper bound for levels beyond those kept); of times, the smaller share for hour and weekday; of
-    missing cells, those missing.  0 where training has seen nothing like it.
+    those with levels at most as frequent (an upper bound for levels beyond those kept); of times,
+    the smaller share for hour and weekday; of missing cells, those missing.  0 where training has
+    seen nothing like it.
 
     Args:
         encoding: Of the column.
@@ -84,32 +87,40 @@ def usual_text(encoding: Encoding, cell: Any, direction: int = 0) -> str:
     """
     match encoding:
         case NumericEncoding():
-            return _numeric(encoding, cell, direction)
+            return _numeric(encoding, cell, direction).words
         case CategoricalEncoding():
             return _categorical(encoding, cell)
         case TimeEncoding():
             return _time(encoding, cell)
 
 
-def usual_texts(
+def cells_told(
     encoding: Encoding, cells: pa.ChunkedArray, directions: NDArray[np.int8]
-) -> list[str]:
-    """Return what :func:`usual_text` tells about each of some cells of a column."""
+) -> tuple[list[str], list[str]]:
+    """Return some cells of a column as text, and what :func:`usual_text` tells about each.
+
+    A number so close to the bound told of it that both would be rounded to the same is written out.
+    """
     if not isinstance(encoding, NumericEncoding):
-        return [usual_text(encoding, cell) for cell in cells.to_pylist()]
+        found = cells.to_pylist()
+        return [cell_text(cell) for cell in found], [usual_text(encoding, cell) for cell in found]
     values, quantiles = numbers(cells), np.array(encoding.quantiles)
     below, not_above = (np.searchsorted(quantiles, values, side=s) for s in ("left", "right"))
     alike = (below * (len(quantiles) + 1) + not_above) * 3 + directions
     alike[np.isnan(values)] = -9
     texts: dict[int, _Text] = {}  # numbers between the same quantiles are told the same
-    told = []
+    written, told = [], []
     for key, cell, direction in zip(
         alike.tolist(), values.tolist(), directions.tolist(), strict=True
     ):
         if (text := texts.get(key)) is None:
             text = texts[key] = _told(encoding, cell, direction, 0)
-        told.append(text.words if text.holds_for(cell) else usual_text(encoding, cell, direction))
-    return told
+        if not text.holds_for(cell):
+            text = _numeric(encoding, cell, direction)
+        close = abs(cell - text.bound) < _ROUNDED * abs(cell)
+        written.append(f"{cell:,}" if close else cell_text(cell))
+        told.append(text.words)
+    return written, told
 
 
 def cell_text(cell: Any) -> str:
@@ -150,14 +161,14 @@ class _Text(NamedTuple):
         return not self.side * cell <= self.side * self.bound
 
 
-def _numeric(encoding: NumericEncoding, cell: float | None, direction: int) -> str:
+def _numeric(encoding: NumericEncoding, cell: float | None, direction: int) -> _Text:
     text = _told(encoding, cell, direction, 0)
     # Rounding away from the rows may reach the cell; a float has 17 digits.
     for finer in range(1, 18):
         if cell is None or text.holds_for(cell):
             break
         text = _told(encoding, cell, direction, finer)
-    return text.words
+    return text
 
 
 def _told(encoding: NumericEncoding, cell: float | None, direction: int, finer: int) -> _Text:
@@ -246,6 +257,8 @@ def _time(encoding: TimeEncoding, cell: datetime | None) -> str:
     rarity = [_tails(shares)[own] for shares, own, _ in read]
     first = int(np.argmin(rarity))
     shares, own, name = read[first]
+    if shares[own] >= _AS_FREQUENT * shares.max():
+        return f"about as frequent as any: {_share(shares[own])} of rows fall {name(own)}"
     return f"{_falling(shares[own])} {name(own)}, most {most[first]}"
 
 

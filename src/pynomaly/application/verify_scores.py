@@ -96,24 +96,33 @@ class VerifyScores:
         found = [self._place(pipeline, place) for place in places]
         damaged = [damage for one in found for damage in one.damaged]
         strays = [uri for one in found for uri in one.orphans]
+        unreadable = [unread for one in found for unread in one.unreadable]
         commands = self._commands(pipeline, {damage.key for damage in damaged})
         if repair:
-            for damage in damaged:
-                self.ledger.reset(damage.key, damage.problem)
-            # Parts that were damaged are orphans now; beside what replaces them a plain reader of
-            # the folder would see their rows twice.
             for place, one in zip(places, found, strict=True):
-                strays += orphans(self.ledger, self.store, place) if one.damaged else []
-            for uri in dict.fromkeys(strays):
-                self.store.remove(uri)
+                try:
+                    strays += self._repair(place, one)
+                except PynomalyError as error:  # what else is damaged is to be told all the same
+                    unreadable.append(Unreadable(place, len(one.damaged), str(error)))
         return Verification(
             sum(one.partitions for one in found),
             sum(one.rows for one in found),
             tuple(replace(damage, again=commands.get(damage.key)) for damage in damaged),
             tuple(dict.fromkeys(strays)),
             repair,
-            tuple(unread for one in found for unread in one.unreadable),
+            tuple(unreadable),
         )
+
+    def _repair(self, place: str, found: Verification) -> tuple[str, ...]:
+        """Free damaged partitions and remove orphans; returns those that came of it."""
+        for damage in found.damaged:
+            self.ledger.reset(damage.key, damage.problem)
+        # Parts that were damaged are orphans now; beside what replaces them a plain reader of the
+        # folder would see their rows twice.
+        freed = orphans(self.ledger, self.store, place) if found.damaged else ()
+        for uri in dict.fromkeys((*found.orphans, *freed)):
+            self.store.remove(uri)
+        return freed
 
     def _place(self, pipeline: str, target: str) -> Verification:
         """Verify what a pipeline committed to one place."""

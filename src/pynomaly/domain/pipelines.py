@@ -37,6 +37,9 @@ DecisionKind = Literal["alert_budget", "threshold", "fdr", "top_k"]
 Severity = Literal["critical", "row", "warning"]
 
 
+_SQLITE_FILES = (".db", ".db3", ".sqlite", ".sqlite3")
+
+
 @dataclass(frozen=True, slots=True)
 class SourceSpec:
     """Where rows come from.
@@ -59,8 +62,20 @@ class SourceSpec:
 
     @classmethod
     def named(cls, uri: str, query: str | None = None) -> SourceSpec:
-        """Return what somebody names: an address, ``URL#table``, or an address and a query."""
-        return cls(uri, query=query) if query is not None else cls("").at(uri)
+        """Return what somebody names: an address, ``URL#table``, or an address and a query.
+
+        Raises:
+            ConfigurationError: A table and a query.
+        """
+        found = cls("").at(uri)
+        if query is None:
+            return found
+        if found.query is not None:
+            raise ConfigurationError(
+                f"the source names the table '{found.query}' and has a query beside it",
+                hint="name a table or give a query, not both",
+            )
+        return cls(uri, query=query)
 
     def at(self, uri: str) -> SourceSpec:
         """Return the same source at another place: what was declared about its text stays.
@@ -75,11 +90,14 @@ class SourceSpec:
         'payments'
         >>> SourceSpec("old.csv").at("sqlite:///a#b.db").query is None
         True
+        >>> SourceSpec("old.csv").at("postgresql://u:p#w@host/shop#sales.pay-2024").query
+        'sales.pay-2024'
         """
         database = "://" in uri and not uri.startswith("s3://")
         # Not every # is followed by a table: passwords and SQLite's file names may hold one.
-        dotted = r"(\.\w+)?" if not uri.startswith("sqlite") else ""
-        named = re.fullmatch(rf"(.+)#(\w+{dotted})", uri) if database else None
+        named = re.fullmatch(r"(.+)#([^#@/\s;()]+)", uri) if database else None
+        if named and uri.startswith("sqlite") and named[2].endswith(_SQLITE_FILES):
+            named = None
         return SourceSpec(
             named[1] if named else uri,
             delimiter=self.delimiter,

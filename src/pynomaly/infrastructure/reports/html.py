@@ -14,6 +14,7 @@ import numpy as np
 
 from pynomaly.domain.decision import score_threshold
 from pynomaly.domain.pipelines import DecisionPolicy
+from pynomaly.domain.scores import NO_REASON
 from pynomaly.infrastructure.reports import formats, markdown
 from pynomaly.version import __version__
 
@@ -97,6 +98,7 @@ class HtmlReports:
         )
         for name in formats.__all__:
             environment.filters[name] = getattr(formats, name)
+        environment.globals["no_reason"] = NO_REASON
         return environment
 
     def _render(self, template: str, title: str, **context: object) -> str:
