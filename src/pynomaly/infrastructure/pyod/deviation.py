@@ -30,7 +30,7 @@ _LEAST_EXCESS = 0.1
 _LEAST_HALVINGS = 7.0
 """Of the rows left in a tail, that ordinary values of some column reach in any table."""
 
-_TAIL_LIMIT = 3.0
+_TAIL_LIMIT = 2.0
 
 
 def fit_deviation(params: Mapping[str, Any], X: Floats, seed: int, floors: Floats) -> Frozen:
@@ -96,7 +96,7 @@ def _ends(sides: Floats, thinning: NDArray[np.bool_]) -> tuple[Floats, Floats]:
     A tail begins at the 90 % quantile.  Half of its rows lie within the first excess m, three
     quarters within r·m: twice as far where it falls exponentially, farther where it is heavier.
     With Pickands' estimate of its shape, ξ = log2(r - 1), it is halved t times at
-    m (2^(ξ t) - 1) / (2^ξ - 1).  It ends at three times the halvings that 99 % of rows stay below
+    m (2^(ξ t) - 1) / (2^ξ - 1).  It ends at twice the halvings that 99 % of rows stay below
     in all columns.
 
     Args:
