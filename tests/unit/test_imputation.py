@@ -162,3 +162,21 @@ def test_a_gap_in_a_column_of_mostly_one_value_is_this_value():
     )
     schema = Schema(tuple(Column(name, "numeric") for name in ("x", "y", "flag")))
     assert (encode(fit_preprocessing(table, schema), table)[gaps, 2] == 0).all()
+
+
+@pytest.mark.parametrize("gaps", [0.0, 0.05])
+def test_a_row_of_which_all_is_missing_is_no_ordinary_row(gaps):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(2_000, 10))
+    X[rng.random(X.shape) < gaps] = np.nan
+    X[7] = np.nan
+    names = [f"x{i}" for i in range(10)]
+    table = pa.table({n: pa.array(X[:, i], from_pandas=True) for i, n in enumerate(names)})
+    preprocessing = fit_preprocessing(table, Schema(tuple(Column(n, "numeric") for n in names)))
+    encoded = encode(preprocessing, table)
+    members = fit_detector(
+        "self_cleaning", {"rounds": 1}, encoded, fitter=PyodFitter(KERNELS), kernels=KERNELS,
+        seed=0, floors=preprocessing.floors,
+    )  # fmt: skip
+    scores = score_members(members, encoded, KERNELS)
+    assert (scores > scores[7]).sum() < 20  # 1 %

@@ -36,9 +36,10 @@ def test_missing_numbers_become_the_median_and_are_marked():
     assert _feature(fitted, X, "a=missing")[:3].tolist() == [1.0, 1.0, 0.0]
 
 
-def test_rarely_missing_numbers_get_no_indicator():
-    table = pa.table({"a": _numbers([None, *range(199)])})
-    assert fit_preprocessing(table, _schema(a="numeric")).features == ("a",)
+def test_a_number_that_was_missing_once_has_an_indicator_and_one_that_never_was_has_none():
+    table = pa.table({"a": _numbers([None, *range(199)]), "b": _numbers(list(range(200)))})
+    found = fit_preprocessing(table, _schema(a="numeric", b="numeric"))
+    assert found.features == ("a", "a=missing", "b")
 
 
 @pytest.mark.parametrize("extreme", [1e308, -1e308, float("inf"), 2.0**60])
@@ -243,7 +244,7 @@ def test_rare_flags_and_levels_may_not_be_scaled_up_while_numbers_may():
     )
     fitted = fit_preprocessing(table, _schema(n="numeric", b="boolean", t="datetime"))
     assert dict(zip(fitted.features, fitted.floors, strict=True)) == {
-        "n": 0.0, "n=missing": 1.0, "b:rarity": 1.0,
+        "n": 0.0, "n=missing": 0.7, "b:rarity": 1.0,
         "t:hour_sin": 1.0, "t:hour_cos": 1.0, "t:day_sin": 1.0, "t:day_cos": 1.0,
     }  # fmt: skip
 

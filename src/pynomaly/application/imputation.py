@@ -192,7 +192,8 @@ def _most_telling(Z: Floats, known: NDArray[np.bool_], targets: Whole) -> Whole:
     variance = (own.T @ Z**2 / pairs) * ((Z[:, targets] ** 2).T @ mask / pairs)
     varies = variance > 1e-12
     strength = np.abs(shared) / np.sqrt(np.where(varies, variance, np.inf))
-    strength *= gaps.T @ mask / np.maximum(gaps.sum(axis=0), 1.0)[:, None]
+    count = gaps.sum(axis=0)[:, None]
+    strength *= np.where(count > 0, gaps.T @ mask / np.maximum(count, 1.0), 1.0)
     each = np.arange(len(targets))
     strength[each, targets] = strength[each, targets + 1] = 0.0
     strength = strength.round(9)

@@ -45,9 +45,6 @@ MIN_TRAINING_ROWS = 10
 _BOUND = 1e30
 # Squares and differences of clipped values stay finite, in float32 trees too (max 3.4e38).
 
-_INDICATOR_SHARE = 0.01
-# A missing indicator is worth a feature only where training has seen missing values.
-
 _MAX_LEVELS = 1_000
 # Of the levels beyond the most frequent 1,000 it is enough to know that none is more frequent.
 
@@ -173,7 +170,7 @@ def _fit_numeric(column: Column, cells: pa.ChunkedArray) -> NumericEncoding | No
         float(np.median(present)),
         -_BOUND,
         _BOUND,
-        bool(missing.mean() >= _INDICATOR_SHARE),
+        bool(missing.any()),
         tuple(np.quantile(present, QUANTILE_SHARES, method="inverted_cdf").tolist()),
         float(missing.mean()),
     )
@@ -220,7 +217,7 @@ def _fit_time(
         whole = next((e for e in part_of.encodings if e.column == column.name), None)
         daily = isinstance(whole, TimeEncoding) and bool(whole.hours)
         weekly = isinstance(whole, TimeEncoding) and bool(whole.weekdays)
-    indicator = bool(missing.mean() >= _INDICATOR_SHARE)
+    indicator = bool(missing.any())
     if not (daily or weekly or indicator):
         return None
     hours, weekdays = clock(seconds[~missing])

@@ -127,6 +127,9 @@ class TimeEncoding:
 Encoding = NumericEncoding | CategoricalEncoding | TimeEncoding
 
 
+_INDICATOR_FLOOR = 0.7
+
+
 @dataclass(frozen=True, slots=True)
 class Imputation:
     """How numbers that are missing are told from a row's other features.
@@ -174,15 +177,18 @@ class Preprocessing:
         """(n_features,) smallest spread a detector may scale each feature by.
 
         Rarities, missing indicators and times of day come in natural units.  Scaled by their own
-        spread, a level or flag that few rows have would outweigh every number.
+        spread, a level or flag that few rows have would outweigh every number.  What stands in for
+        a missing number is ordinary, so the indicator counts a little more: else a row of which
+        most is missing would be the most ordinary of all.
         """
-        first = [i == 0 or self.owners[i - 1] != owner for i, owner in enumerate(self.owners)]
-        return np.array(
-            [
-                0.0 if start and isinstance(self.encodings[owner], NumericEncoding) else 1.0
-                for start, owner in zip(first, self.owners, strict=True)
-            ]
-        )
+        floors = np.ones(len(self.owners))
+        first = np.searchsorted(self.owners, np.arange(len(self.encodings)))
+        for i, encoding in zip(first, self.encodings, strict=True):
+            if isinstance(encoding, NumericEncoding):
+                floors[i] = 0.0
+                if encoding.missing_indicator:
+                    floors[i + 1] = _INDICATOR_FLOOR
+        return floors
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,13 @@ _MOST = 1e6  # deviations beyond are as good as that
 _ORDINARY, _FEW = 0.99, 0.01
 _LEAST_LIMIT = 3.0
 
+_HARDLY, _EXCEPTIONS = 0.001, 5.0
+"""Share of rows that differ in a column where hardly any does, and how many times as many may in
+all such columns together."""
+
+_NOTABLE = 1.5
+"""How many times the limit such a difference is: told, below whatever is absurd."""
+
 _TAIL = 0.1
 """Share of rows on one side of a column that tell how its values thin out."""
 
@@ -44,6 +51,9 @@ def fit_deviation(params: Mapping[str, Any], X: Floats, seed: int, floors: Float
     ``beyond`` times what 99 % of rows stay below in the other columns, or half of what they stay
     below in all columns, whichever is more.
 
+    A column in which at most one row in a thousand differs at all is told where it does, unless
+    there are so many such columns that five in a thousand rows do in one of them.
+
     That overlooks an age of 150 among ages of 18 to 79, five deviations out.  So columns without
     frequent values have an end on either side as well, where their tail should have no row left
     (:func:`_ends`).
@@ -59,10 +69,17 @@ def fit_deviation(params: Mapping[str, Any], X: Floats, seed: int, floors: Float
     distances = np.abs(deviations)
     mostly_one_value = upper <= lower
     rounding = 1e-12 * np.abs(scaling.center) / scaling.scale
+    hardly_any = max(1.0, _HARDLY * len(X))
+    exceptions = np.zeros(len(X), dtype=np.bool_)
+    nearest = np.full(len(measures), np.inf)
     for j in np.flatnonzero(mostly_one_value):
-        differ = distances[distances[:, j] > rounding[j], j]
+        differs = distances[:, j] > rounding[j]
+        differ = distances[differs, j]
         least = measures[j] if len(differ) > _FEW * len(X) else rounding[j]
         measures[j] = max(least, float(np.quantile(differ, 0.75)) if len(differ) else 0.0)
+        if 0 < len(differ) <= hardly_any:
+            exceptions |= differs
+            nearest[j] = differ.min()
     distances /= measures
     farthest = distances.max(axis=1)
     ordinary = distances[:, ~mostly_one_value].max(axis=1, initial=0.0)
@@ -74,6 +91,8 @@ def fit_deviation(params: Mapping[str, Any], X: Floats, seed: int, floors: Float
     low, high = begins.reshape(2, -1)
     falls, rises = (1.0 / (ends - begins)).reshape(2, -1)
     shares = 1.0 / (measures * limit)
+    if exceptions.sum() <= _EXCEPTIONS * hardly_any:
+        shares = np.maximum(shares, _NOTABLE / nearest)
 
     def score(rows: NDArray[np.int64]) -> Floats:
         here = deviations[rows]
