@@ -202,7 +202,7 @@ def test_a_number_lies_beyond_the_bound_it_is_set_against(
 ) -> None:
     found = encoding("numeric", pa.array(values, pa.float64()))
     (written,), (text,) = cells_told(
-        found, pa.chunked_array([[cell]]), np.array([direction], dtype=np.int8)
+        found, pa.chunked_array([[cell]]), np.array([direction], dtype=np.int8), np.zeros(1)
     )
 
     bound = re.search(r"(?:rows are at (most|least)|is (above|below)) (\S+)", text)
@@ -219,10 +219,11 @@ def test_many_numbers_are_told_as_each_is_alone() -> None:
     cells = pa.chunked_array([[1028.43, 1028.5, 990.0, None, 1015.0, 1028.4286, 1e9]])
     directions = np.array([1, -1, -1, 0, 1, 1, 1], dtype=np.int8)
 
-    values, told = cells_told(found, cells, directions)
+    similar = np.arange(7.0)
+    values, told = cells_told(found, cells, directions, similar)
 
-    alone = zip(cells.to_pylist(), directions.tolist(), strict=True)
-    assert told == [usual_text(found, cell, direction) for cell, direction in alone]
+    alone = zip(cells.to_pylist(), directions.tolist(), similar.tolist(), strict=True)
+    assert told == [usual_text(found, *one) for one in alone]
     assert values == [
         "1,028.43",
         "1,028.5",
@@ -232,8 +233,8 @@ def test_many_numbers_are_told_as_each_is_alone() -> None:
         "1,028.4286",
         "1,000,000,000",
     ]
-    assert told[1].startswith("low beside the row's other values, at least half of rows lie betw")
-    assert told[4].startswith("high beside the row's other values, at least half of rows lie betw")
+    assert told[1] == "low beside the row's other values, similar rows have about 1"
+    assert told[4] == "high beside the row's other values, similar rows have about 4"
 
 
 def test_a_bound_is_rounded_as_it_is_written_and_not_as_it_is_stored() -> None:

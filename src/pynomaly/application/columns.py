@@ -81,6 +81,8 @@ def _use(column: ColumnProfile, encoding: Encoding | None, told: bool) -> Column
         return _time_use(column, None)
     if encoding is None:
         why = column.reason if column.role == "dropped" else "never varies in the rows learnt from"
+        if column.role != "dropped" and column.distinct > 1 and column.kind != "numeric":
+            why = f"its {column.distinct:,} levels are equally frequent: none is rare"
         return ColumnUse(column.name, "dropped", why, column.notes)
     missing = column.nulls > 0
     match encoding:

@@ -101,7 +101,8 @@ def explain(
             directions[here] = 0
         elif told.null_count:
             directions[here[told.is_null().to_numpy()]] = 0
-        values[here], normal[here] = cells_told(encodings[column], told, directions[here])
+        others = instead[rows[here], first[here]]
+        values[here], normal[here] = cells_told(encodings[column], told, directions[here], others)
     return Reasons(
         tuple(encoding.column for encoding in encodings),
         np.searchsorted(rows, np.arange(len(X) + 1)).astype(np.int32),

@@ -197,7 +197,7 @@ def _describe(
     finite = numbers[~np.isnan(numbers)]
     skew = _skew(finite) if found.kind == "numeric" else None
     notes = list(found.notes)
-    if nulls > 0.5:
+    if nulls > 0.5 and "is not supported" not in found.reason:
         notes.append(f"{cells - present:,} of {cells:,} values are missing")
     if skew is not None and abs(skew) > 5:
         notes.append(f"heavy tail: skewness {skew:.1f}")

@@ -74,7 +74,7 @@ def shares_as_unusual(encoding: Encoding, cells: pa.ChunkedArray) -> Floats:
             return np.where(missing, encoding.missing, rarer)
 
 
-def usual_text(encoding: Encoding, cell: Any, direction: int = 0) -> str:
+def usual_text(encoding: Encoding, cell: Any, direction: int = 0, similar: float = math.nan) -> str:
     """Return what is usual in the column, told so that it shows where the cell lies.
 
     Every number in it is about training rows.
@@ -84,10 +84,11 @@ def usual_text(encoding: Encoding, cell: Any, direction: int = 0) -> str:
         cell: As a Python value; None for a missing one.
         direction: 1 where a number is high beside the row's other values, -1 where it is low.  It
             is said where the number by itself does not show it.
+        similar: What similar rows have.
     """
     match encoding:
         case NumericEncoding():
-            return _numeric(encoding, cell, direction).words
+            return _numeric(encoding, cell, direction).told(similar)
         case CategoricalEncoding():
             return _categorical(encoding, cell)
         case TimeEncoding():
@@ -95,11 +96,17 @@ def usual_text(encoding: Encoding, cell: Any, direction: int = 0) -> str:
 
 
 def cells_told(
-    encoding: Encoding, cells: pa.ChunkedArray, directions: NDArray[np.int8]
+    encoding: Encoding, cells: pa.ChunkedArray, directions: NDArray[np.int8], similar: Floats
 ) -> tuple[list[str], list[str]]:
     """Return some cells of a column as text, and what :func:`usual_text` tells about each.
 
     A number so close to the bound told of it that both would be rounded to the same is written out.
+
+    Args:
+        encoding: Of the column.
+        cells: (n,) conformed.
+        directions: (n,) as :func:`usual_text` takes them.
+        similar: (n,) what similar rows have, where the column is of numbers.
     """
     if not isinstance(encoding, NumericEncoding):
         found = cells.to_pylist()
@@ -110,8 +117,8 @@ def cells_told(
     alike[np.isnan(values)] = -9
     texts: dict[int, _Text] = {}  # numbers between the same quantiles are told the same
     written, told = [], []
-    for key, cell, direction in zip(
-        alike.tolist(), values.tolist(), directions.tolist(), strict=True
+    for key, cell, direction, other in zip(
+        alike.tolist(), values.tolist(), directions.tolist(), similar.tolist(), strict=True
     ):
         if (text := texts.get(key)) is None:
             text = texts[key] = _told(encoding, cell, direction, 0)
@@ -119,7 +126,7 @@ def cells_told(
             text = _numeric(encoding, cell, direction)
         close = abs(cell - text.bound) < _ROUNDED * abs(cell)
         written.append(f"{cell:,}" if close else cell_text(cell))
-        told.append(text.words)
+        told.append(text.told(other))
     return written, told
 
 
@@ -151,14 +158,23 @@ def _tails(shares: Floats) -> Floats:
 
 
 class _Text(NamedTuple):
-    """What is told of a number, and the bound it names, which the number must lie beyond."""
+    """What is told of a number, and the bound it names, which the number must lie beyond.
+
+    ``beside`` says how it stands to the row's other values, where that is what matters.
+    """
 
     words: str
     bound: float = -math.inf
     side: int = 1
+    beside: str = ""
 
     def holds_for(self, cell: float) -> bool:
         return not self.side * cell <= self.side * self.bound
+
+    def told(self, similar: float) -> str:
+        if not self.beside:
+            return self.words
+        return f"{self.beside}, similar rows have about {cell_text(similar)}"
 
 
 def _numeric(encoding: NumericEncoding, cell: float | None, direction: int) -> _Text:
@@ -187,8 +203,8 @@ def _beside(
     as_low, as_high = _AS_LOW[not_above], _AS_HIGH[below]
     side = 1 if as_high <= as_low else -1
     if min(as_low, as_high) > 0.25 or direction == -side:
-        beside = f"{'high' if direction > 0 else 'low'} beside the row's other values, "
-        return _Text(f"{beside if direction else ''}{_middle(quantiles)}")
+        beside = f"{'high' if direction > 0 else 'low'} beside the row's other values"
+        return _Text(_middle(quantiles), beside=beside if direction else "")
     if side == 1:
         outside, passed, common, extreme = as_high, quantiles[below - 1], 0.99, quantiles[-1]
         most, beyond = "at most", "above"

@@ -33,7 +33,7 @@ __all__ = [
     "partition_key",
 ]
 
-OUTPUT_FORMAT = 2
+OUTPUT_FORMAT = 3
 """Grows when equal input, model and policy would give other output rows."""
 
 EntryState = Literal["pending", "leased", "committed", "failed"]

@@ -117,9 +117,7 @@ def out_option(help_text: str) -> Callable[[Decorated], Decorated]:
 
 def overwrite_option(command: Decorated) -> Decorated:
     """Add ``--overwrite``."""
-    return click.option(
-        "--overwrite", is_flag=True, help="Replace an existing file that Pynomaly did not write."
-    )(command)
+    return click.option("--overwrite", is_flag=True, help="Replace what is there already.")(command)
 
 
 def reason_option(why: str, *, required: bool) -> Callable[[Decorated], Decorated]:
