@@ -53,8 +53,8 @@ def _model() -> Model:
             (0, 0, 1, 1, 2),
             np.array([[1.0, 0.0, 0.3, 1.0, np.pi], [0.0, 0.0, 0.3, 1.0, -np.e]]),
             Imputation(
-                np.arange(5.0), np.full(5, 1 / 3), np.arange(5.0) / 7, np.array([[2, 4, -1]]),
-                np.arange(16.0).reshape(1, 4, 4) / 7,
+                np.arange(5.0), np.full(5, 1 / 3), np.arange(5.0) / 7, np.array([0]),
+                np.array([[2, 4, -1]]), np.arange(16.0).reshape(1, 4, 4) / 7,
             ),
         ),
         (
@@ -234,6 +234,8 @@ def test_a_document_we_do_not_understand_is_refused(saved, change, message):
         ("telling", np.array([[2, 5, -1]])),
         ("telling", np.array([[2, 4, 1, 0]])),
         ("spread", np.ones(4)),
+        ("targets", np.array([4])),
+        ("targets", np.array([0, 2])),
         ("covariances", np.zeros((2, 4, 4))),
     ],
 )

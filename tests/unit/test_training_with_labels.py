@@ -166,3 +166,8 @@ def test_a_head_is_saved_to_the_bit_and_refused_without_parts(taught, tmp_path):
     empty, arrays = to_document(replace(model, head=replace(model.head, parts=())))
     with pytest.raises(IntegrityError, match="a head without parts"):
         from_document(empty, arrays)
+
+
+def test_the_strangest_rows_are_no_references_for_reasons(tmp_path):
+    _, model, _ = _train(tmp_path, None)
+    assert len(model.preprocessing.references) == 248  # of 256

@@ -82,7 +82,7 @@ def fit_imputation(
         found = np.einsum("ij,j,kj->ik", vectors, np.maximum(values, 0.0), vectors)
         places = np.append(np.arange(len(found) - 1), -1)  # the target comes last
         covariance[np.ix_(places, places)] = found
-    return Imputation(center, spread, means, telling, covariances)
+    return Imputation(center, spread, means, targets, telling, covariances)
 
 
 def impute(
@@ -106,7 +106,7 @@ def impute(
     Source: the conditional mean of a normal distribution; Little and Rubin, Statistical Analysis
     with Missing Data (2019), ch. 8.
     """
-    targets = _targets(encodings, owners)
+    targets = imputation.targets
     for number, (target, row) in enumerate(zip(targets, imputation.telling, strict=True)):
         features = row[row >= 0]
         gaps = np.flatnonzero(X[:, target + 1]) if len(features) else features

@@ -138,14 +138,15 @@ class Imputation:
         center: (n_features,) medians of the features.
         spread: (n_features,) their spreads.
         means: (n_features,) means of the features, asinh-scaled by those two.
-        telling: (k, t) int64, for each number with a missing indicator, in the order of the
-            features, the features it is told from, then -1; none where the median does.
+        targets: (k,) int64, the numbers that have a missing indicator, which is the next feature.
+        telling: (k, t) int64, the features each is told from, then -1; none where the median does.
         covariances: (k, t + 1, t + 1) of those scaled features; the last one is the number itself.
     """
 
     center: Floats
     spread: Floats
     means: Floats
+    targets: NDArray[np.int64]
     telling: NDArray[np.int64]
     covariances: Floats
 

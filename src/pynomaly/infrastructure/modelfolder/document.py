@@ -44,7 +44,8 @@ _KINDS = {encoding: kind for kind, encoding in _ENCODINGS.items()}
 _COMBINATION = "weighted_mean_of_normalised"
 _REFERENCES, _CALIBRATION = "preprocessing.references", "calibration.scores"
 _IMPUTATION = {
-    name: f"imputation.{name}" for name in ("center", "spread", "means", "telling", "covariances")
+    name: f"imputation.{name}"
+    for name in ("center", "spread", "means", "targets", "telling", "covariances")
 }
 _SEEN = {"fitted": "seen.fitted", "taught": "seen.taught"}
 
@@ -170,14 +171,20 @@ def _imputation(
     if entry is None:
         return None
     arrays: Arrays = {name: take(key).astype(np.float64) for name, key in entry.items()}
-    arrays["telling"] = arrays["telling"].astype(np.int64)
+    for name in ("targets", "telling"):
+        arrays[name] = arrays[name].astype(np.int64)
     found = Imputation(**arrays)
     numbers, most = found.telling.shape
     shapes = {found.center.shape, found.spread.shape, found.means.shape}
     wanted = (numbers, most + 1, most + 1)
-    if shapes != {(features,)} or found.covariances.shape != wanted:
+    if (
+        shapes != {(features,)}
+        or found.targets.shape != (numbers,)
+        or found.covariances.shape != wanted
+    ):
         raise ValueError("the arrays of the imputation do not belong together")
-    if found.telling.max(initial=-1) >= features:
+    places = np.append(found.targets + 1, found.telling)
+    if places.max(initial=-1) >= features or found.targets.min(initial=0) < 0:
         raise ValueError("missing numbers are told from features that are not there")
     return found
 
