@@ -147,7 +147,7 @@ def test_a_few_enormous_values_do_not_spoil_the_guesses():
     table, _ = _gaps(table, "c", missing)
     schema = Schema((Column("a", "numeric"), Column("c", "numeric")))
     guesses = encode(fit_preprocessing(table, schema), table)[missing, 1]
-    assert np.median(np.abs(guesses - known[missing])) < 1
+    assert np.median(np.abs(guesses - known[missing])) < 2  # the median would be off by 7
 
 
 def test_without_gaps_in_training_nothing_is_learnt():

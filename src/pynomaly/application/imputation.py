@@ -24,8 +24,8 @@ _TELLING = 10
 _ROWS_EACH = 5
 """Known rows for each of them at least."""
 
-_LARGEST = 1e300
-"""Of scaled deviations: infinity would turn into NaN further on."""
+_FAR = 10.0
+"""Deviations at which a value tells as much as values can: a few enormous ones must not decide."""
 
 
 def fit_imputation(
@@ -36,7 +36,7 @@ def fit_imputation(
     The median would do for a column by itself.  Beside a column that it follows it is a value no
     row has there, and the rows with a missing cell would be the strangest of the table.  So for
     each such column the means and covariances are kept of the ten features that tell most, all
-    asinh-scaled so that no tail decides, each pair from the rows that have both.  Those tell most
+    asinh-scaled and cut so that no tail decides, each pair from the rows that have both.  Those tell most
     that correlate with it and are known where it is not: the sensors of one board fail together.
     Where the middle half of a column begins or ends at its median, as in amounts that are mostly
     zero, the median does: a guess next to it would be where no row is.  So would a fraction among
@@ -143,7 +143,10 @@ def _ordinary(
 ) -> Floats:
     """Return scaled guesses as values that the column has."""
     with np.errstate(over="ignore"):
-        values = np.sinh(np.clip(scaled, -700.0, 700.0)) * imputation.spread[target]
+        values = (
+            np.sinh(np.clip(scaled, -np.arcsinh(_FAR), np.arcsinh(_FAR)))
+            * imputation.spread[target]
+        )
         values += imputation.center[target]
     if _whole(encoding):
         values = np.rint(values)
@@ -163,7 +166,7 @@ def _whole(encoding: NumericEncoding) -> bool:
 
 def _scaled(X: Floats, center: Floats, spread: Floats) -> Floats:
     with np.errstate(over="ignore"):
-        return np.arcsinh(np.clip((X - center) / spread, -_LARGEST, _LARGEST))
+        return np.arcsinh(np.clip((X - center) / spread, -_FAR, _FAR))
 
 
 def _known(targets: Whole, X: Floats) -> NDArray[np.bool_]:
