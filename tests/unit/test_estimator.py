@@ -31,7 +31,7 @@ def test_scikit_learn_finds_nothing_to_object_to(estimator, check) -> None:
 @pytest.fixture(scope="module", name="X")
 def rows() -> np.ndarray:
     X = np.random.default_rng(0).normal(size=(400, 3))
-    X[:4] = [[9, 0, 0], [0, -9, 0], [0, 0, 9], [7, 7, 7]]
+    X[:4] = [[9, 0, 0], [0, -9, 0], [0, 0, 9], [9, 9, 9]]
     return X
 
 
