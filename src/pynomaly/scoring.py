@@ -61,8 +61,15 @@ class Scoring(Learning):
     def score_output(self) -> ScoreOutput:
         """Settle where scores go."""
         from pynomaly.application.score_output import ScoreOutput
+        from pynomaly.infrastructure.filesystem.targets import require_writable
 
-        return ScoreOutput(self.ledger, self.parts, self.read_scores, self.settings.home / "scores")
+        return ScoreOutput(
+            self.ledger,
+            self.parts,
+            self.read_scores,
+            self.settings.home / "scores",
+            require_writable,
+        )
 
     @cached_property
     def score_partition(self) -> ScorePartition[PartStore]:

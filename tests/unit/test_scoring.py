@@ -22,7 +22,7 @@ from pynomaly.domain.ledger import Output
 from pynomaly.domain.pipelines import DecisionPolicy, Pipeline, SourceSpec
 from pynomaly.domain.quality import ValidationReport
 from pynomaly.infrastructure.arrow.outputs import ParquetDatasetStore, TableSinks
-from pynomaly.infrastructure.filesystem.targets import open_local_target
+from pynomaly.infrastructure.filesystem.targets import open_local_target, require_writable
 from pynomaly.testing import InMemoryLedger, InMemoryRecords
 from small_model import KERNELS, SCHEMA, Champion, rows
 
@@ -57,7 +57,13 @@ def scored(
         records,
         champion,  # type: ignore[arg-type]
         reader,
-        ScoreOutput(ledger, store, ReadScores(ledger, store, sinks, records), folder / "scores"),
+        ScoreOutput(
+            ledger,
+            store,
+            ReadScores(ledger, store, sinks, records),
+            folder / "scores",
+            require_writable,
+        ),
         ParquetDatasetStore(folder / "staged", open_local_target),
         KERNELS,
         Workers(ledger, ScorePartition(reader, store, KERNELS), workers, 60.0),

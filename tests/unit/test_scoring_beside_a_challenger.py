@@ -30,7 +30,7 @@ from pynomaly.domain.rollouts import RolloutPolicy, plan_rollout
 from pynomaly.domain.runs import Actor
 from pynomaly.domain.transitions import advance, begin
 from pynomaly.infrastructure.arrow.outputs import ParquetDatasetStore, TableSinks
-from pynomaly.infrastructure.filesystem.targets import open_local_target
+from pynomaly.infrastructure.filesystem.targets import open_local_target, require_writable
 from pynomaly.testing import InMemoryLedger, InMemoryRecords
 from small_model import KERNELS, SCHEMA, Champion, rows
 
@@ -99,7 +99,7 @@ def beside(tmp_path: Path) -> Callable[..., Beside]:
         read = ReadScores(ledger, store, sinks, records)
         score = ScoreSnapshot(
             ledger, records, champion, reader,  # type: ignore[arg-type]
-            ScoreOutput(ledger, store, read, tmp_path / "scores"),
+            ScoreOutput(ledger, store, read, tmp_path / "scores", require_writable),
             ParquetDatasetStore(tmp_path / "staged", open_local_target), KERNELS,
             Workers(ledger, ScorePartition(reader, store, KERNELS), 1, 60.0),
             FindChallenger(records, Loader()),  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,12 +25,14 @@ class ScoreOutput:
         store: Knows the places of parts.
         scores: Knows the files we copied parts into.
         folder: For outputs nobody gave a place.
+        require_writable: Raises where a path on disk cannot be written to.
     """
 
     ledger: Ledger
     store: PartStore
     scores: ReadScores
     folder: Path
+    require_writable: Callable[[str], None]
 
     def target(self, pipeline: str, output: Output) -> str:
         """Return where the parts go: below ``folder`` where the output names no place for them.
@@ -53,6 +56,7 @@ class ScoreOutput:
             UnsupportedFormatError: It is named like a file of a kind we do not write.
             ConfigurationError: It would be read as input, cannot be divided, or is no place.
             OutputExistsError: It holds something we did not write.
+            OutputNotWritableError: It is on disk and cannot be written to.
         """
         target = self.target(pipeline, output)
         if output.out is None:
@@ -85,4 +89,6 @@ class ScoreOutput:
                     if is_table
                     else "choose another place, or allow writing beside it with --overwrite",
                 )
+        if "://" not in output.out:
+            self.require_writable(output.out)
         return target

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from pynomaly.domain.errors import OutputExistsError, OutputNotWritableError
 
-__all__ = ["LocalTarget", "open_local_target"]
+__all__ = ["LocalTarget", "open_local_target", "require_writable"]
 
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
@@ -80,6 +80,28 @@ class LocalTarget:
 
 
 open_local_target = LocalTarget()
+
+
+def require_writable(place: str) -> None:
+    """Look whether something can be written to a folder, or as a file, before it is made.
+
+    What permissions say is not all: a folder may be read-only mounted.  So an empty hidden file is
+    made and removed there, or in the nearest folder above that exists.
+
+    Args:
+        place: Path of either; nothing of it needs to exist.
+
+    Raises:
+        OutputNotWritableError: It cannot.
+    """
+    path = Path(place).expanduser().absolute()
+    with _refusals(path):
+        folder = next(one for one in (path, *path.parents) if one.exists())
+        if folder == path and not path.is_dir():
+            folder = path.parent
+        probe = folder / f".{secrets.token_hex(6)}.tmp"
+        os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        probe.unlink()
 
 
 def _commit(temporary: Path, path: Path, *, overwrite: bool) -> None:
