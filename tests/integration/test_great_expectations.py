@@ -313,6 +313,10 @@ def test_missing_columns_are_critical_and_extra_and_reordered_ones_warn():
         "missing (not in the schema: 'new')",
     )
     assert found["column_to_exist", "x"] == ("critical", True, "present")
+    spelled = header(pipeline(), *texts("X", "id", "ok", "t", "other"))
+    assert spelled["column_to_exist", "x"][2] == "missing; the data has 'X'"
+    missing = [spelled["column_to_exist", name][2] for name in ("y", "c")]
+    assert missing == ["missing", "missing"]  # the first one has told what else there is
     assert found["table_columns_to_match_set", None] == (
         "warning", False, "extra columns 'new', not read",
     )  # fmt: skip

@@ -107,8 +107,7 @@ def fit_preprocessing(
             if schema.columns
             else "no usable feature: the schema declares no numeric, categorical, boolean or "
             "datetime column",
-            hint="check kinds and excluded columns in the pipeline's YAML; ids, texts and "
-            "constants are no features",
+            hint="check kinds and excluded columns; ids, texts and constants are no features",
         )
     references, told = (np.hstack(sampled) for sampled in zip(*blocks, strict=True))
     imputation = fit_imputation(encodings, owners, told)

@@ -112,7 +112,7 @@ def profile_source(
             raise NotTrainableError(
                 f"{', '.join(id_columns)} does not identify rows: {distinct:,} distinct "
                 f"values in {len(sample):,} rows of {uri}",
-                hint="name the columns that together do, or leave --id out",
+                hint="name the columns that together do, or none",
             )
     profile = profile_table(
         sample,

@@ -158,5 +158,5 @@ def _refusals(path: Path) -> Iterator[None]:
 def _exists(path: Path) -> OutputExistsError:
     return OutputExistsError(
         f"{path} exists already; it was left as it is",
-        hint="choose another name, or allow replacing it with --overwrite",
+        hint="choose another name, or allow replacing it (--overwrite; in Python overwrite=True)",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from difflib import get_close_matches
 
 from pynomaly.domain.datasets import ColumnKind
 from pynomaly.domain.pipelines import Expectation, Pipeline
@@ -67,10 +68,10 @@ def check_header(
     outcomes = engine.suite("header", checks).run(pd.DataFrame(columns=names))
     first = len(declared)
     others = [name for name in names if name not in known]
-    results = [
-        _exists(check, outcome, others)
-        for check, outcome in zip(checks[:first], outcomes[:first], strict=True)
-    ]
+    results: list[ExpectationResult] = []
+    for check, outcome in zip(checks[:first], outcomes[:first], strict=True):
+        told = any(not result.passed for result in results)
+        results.append(_exists(check, outcome, others, told=told))
     results.append(_no_extras(checks[first], outcomes[first]))
     results.append(_order(checks[first + 1], outcomes[first + 1], names, pipeline.schema.names))
     results += [
@@ -86,9 +87,17 @@ def _in_schema_order(names: Sequence[str], schema: Sequence[str]) -> list[str]:
     return [next(ordered) if name in schema else name for name in names]
 
 
-def _exists(check: Check, outcome: Outcome, others: Sequence[str]) -> ExpectationResult:
-    # A column that is in no schema may be this one under another name.
-    beside = f" (not in the schema: {shown(others)})" if others else ""
+def _exists(
+    check: Check, outcome: Outcome, others: Sequence[str], *, told: bool
+) -> ExpectationResult:
+    # A column that is in no schema may be this one under another name; all are told once.
+    folded = {name.casefold(): name for name in others}
+    near = get_close_matches(check.columns[0].casefold(), folded, n=1, cutoff=0.7)
+    beside = ""
+    if near:
+        beside = f"; the data has {shown([folded[near[0]]])}"
+    elif others and not told:
+        beside = f" (not in the schema: {shown(others)})"
     return ExpectationResult(
         expectation=check.spec.type,
         column=check.columns[0],
