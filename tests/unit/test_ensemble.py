@@ -200,3 +200,24 @@ def test_rare_flags_are_told_unless_there_are_many():
         guard = _guard(np.column_stack([rng.normal(size=(2_000, 2)), flags]))
         rows = np.column_stack([np.zeros((2_000, 2)), flags])
         assert (KERNELS.score(guard, rows) > 0).sum() == spoken
+
+
+@pytest.mark.parametrize("residue", [1e-9, 1e-10, 1e-12, 1e-305])
+@pytest.mark.parametrize("real", [1e3, 1e6])
+def test_a_sum_that_is_zero_but_for_rounding_is_zero(residue, real):
+    X = np.column_stack([np.zeros(4_000), np.random.default_rng(0).normal(size=4_000)])
+    X[7, 0], X[8, 0] = residue, real
+    spoken = KERNELS.score(_guard(X), X)
+    assert spoken[7] == 0
+    assert spoken[8] > 0
+
+
+@pytest.mark.parametrize("rows", [20, 30, 100, 199])
+def test_small_tables_have_neither_ends_nor_exceptions(rows):
+    rng = np.random.default_rng(0)
+    flags = np.eye(rows)[:, :5]
+    for draw in (rng.normal, rng.lognormal):
+        guard = _guard(np.column_stack([draw(size=(rows, 10)), flags]))
+        fresh = np.column_stack([draw(size=(500, 10)), np.zeros((500, 5))])
+        assert (KERNELS.score(guard, fresh) > 0).mean() < 0.01
+        assert (KERNELS.score(guard, np.column_stack([np.ones((rows, 10)), flags])) == 0).all()

@@ -18,6 +18,10 @@ _MOST = 1e6  # deviations beyond are as good as that
 _ORDINARY, _FEW = 0.99, 0.01
 _LEAST_LIMIT = 3.0
 
+_RESIDUE = 1e-6
+"""Deviations, and share of a column's largest one, that count as none: sums of amounts that should
+be zero are hardly ever."""
+
 _HARDLY, _EXCEPTIONS = 0.001, 5.0
 """Share of rows that differ in a column where hardly any does, and how many times as many may in
 all such columns together."""
@@ -28,8 +32,9 @@ _NOTABLE = 1.5
 _TAIL = 0.1
 """Share of rows on one side of a column that tell how its values thin out."""
 
-_ATOM, _DIFFERENT = 0.05, 20
-"""Largest share of one value, and fewest values, of a column that thins out."""
+_ATOM, _DIFFERENT, _TAIL_ROWS = 0.05, 20, 20
+"""Largest share of one value, fewest values, and fewest rows in a tail, of a column that thins
+out."""
 
 _LEAST_EXCESS = 0.1
 """Of a deviation, that half of the tail's rows lie beyond its beginning at least."""
@@ -68,8 +73,9 @@ def fit_deviation(params: Mapping[str, Any], X: Floats, seed: int, floors: Float
     lower, upper = np.quantile(deviations, [0.25, 0.75], axis=0)
     distances = np.abs(deviations)
     mostly_one_value = upper <= lower
-    rounding = 1e-12 * np.abs(scaling.center) / scaling.scale
-    hardly_any = max(1.0, _HARDLY * len(X))
+    rounding = np.maximum(1e-12 * np.abs(scaling.center) / scaling.scale, _RESIDUE)
+    rounding = np.maximum(rounding, _RESIDUE * distances.max(axis=0))
+    hardly_any = _HARDLY * len(X)
     exceptions = np.zeros(len(X), dtype=np.bool_)
     nearest = np.full(len(measures), np.inf)
     for j in np.flatnonzero(mostly_one_value):
@@ -106,7 +112,11 @@ def fit_deviation(params: Mapping[str, Any], X: Floats, seed: int, floors: Float
 
 def _thins_out(column: Floats) -> bool:
     _, counts = np.unique(column, return_counts=True)
-    return len(counts) >= _DIFFERENT and counts.max() <= _ATOM * len(column)
+    return (
+        len(column) * _TAIL >= _TAIL_ROWS
+        and len(counts) >= _DIFFERENT
+        and bool(counts.max() <= _ATOM * len(column))
+    )
 
 
 def _ends(sides: Floats, thinning: NDArray[np.bool_]) -> tuple[Floats, Floats]:
