@@ -441,3 +441,18 @@ def test_a_derived_suite_passes_a_second_sample_and_warns_of_unseen_levels():
 
     assert failed(draw(500, ["a", "b"])) == set()
     assert failed(draw(500, ["a", "b", "new"])) == {("kind", "warning")}
+
+
+def test_what_cannot_be_read_is_not_counted_as_missing():
+    job = pipeline(schema=Schema((Column("x", "numeric", nullable=False),)), ids=())
+    raw = pa.table({"row_id": list("abc"), "x": ["1", "oops", None], "t": ["2024-01-01"] * 3})
+    table, unreadable = conform(raw, job)
+    session = GreatExpectationsValidator(now=lambda: NOW).session(job)
+    against = session.check_rows(table, unreadable)
+    assert {failure.position for failure in against} == {2}
+    (missing,) = [
+        result
+        for result in session.finish(table.select)
+        if result.expectation == "expect_column_values_to_not_be_null"
+    ]
+    assert (missing.column, missing.failing_rows) == ("x", 1)

@@ -30,7 +30,9 @@ class RefuseNegative:
     def check_columns(self, columns: Sequence[tuple[str, str]]) -> tuple[ExpectationResult, ...]:
         return ()
 
-    def check_rows(self, chunk: pa.Table) -> tuple[RowFailure, ...]:
+    def check_rows(
+        self, chunk: pa.Table, unreadable: Sequence[RowFailure] = ()
+    ) -> tuple[RowFailure, ...]:
         values = chunk.column("a").to_pylist()
         return tuple(
             RowFailure(i, "a: negative") for i, v in enumerate(values) if v is not None and v < 0

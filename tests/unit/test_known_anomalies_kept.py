@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from pynomaly.application.profiling import profile_table
@@ -60,9 +61,12 @@ def test_a_source_gives_all_of_a_few_that_its_sample_has_missed(rest):
     assert (len(chosen), _anomalies(chosen)) == (400, KNOWN)
 
 
-def _divided(folder: Path, labels: np.ndarray, time: str | None = None):
+def _divided(
+    folder: Path, labels: np.ndarray, time: str | None = None, missing: np.ndarray | None = None
+):
     store = ParquetDatasetStore(folder, open_local_target)
-    stamps = pa.array(np.random.default_rng(2).permutation(ROWS), pa.timestamp("us", "UTC"))
+    ticks = np.random.default_rng(2).permutation(ROWS)
+    stamps = pa.array(ticks, pa.timestamp("us", "UTC"), mask=missing)
     with store.writer("rows") as writer:
         writer.write(pa.table({"t": stamps, "y": pa.array(labels, from_pandas=True)}))
     snapshot = Snapshot("rows.csv", Fingerprint("c", "s"), (), ROWS, 1)
@@ -93,3 +97,13 @@ def test_no_anomaly_more_recent_than_held_out_rows_is_fitted_on(tmp_path):
     assert (np.diff(times) >= 0).all()
     assert times[-1] <= rows.holdout["t"].cast(pa.int64())[0].as_py()
     assert KNOWN / 2 < _anomalies(rows.fit) < KNOWN
+
+
+def test_where_held_out_rows_have_no_time_only_such_anomalies_are_added(tmp_path):
+    labels, nulls = _labels(np.nan, 40), np.zeros(ROWS, dtype=bool)
+    nulls[np.random.default_rng(3).choice(ROWS, 4_500, replace=False)] = True
+    rows = _divided(tmp_path, labels, time="t", missing=nulls)
+    dated = rows.fit.filter(pc.is_valid(rows.fit["t"]))
+    assert rows.holdout["t"].null_count
+    assert _anomalies(dated) == 0
+    assert _anomalies(rows.fit) > 20

@@ -196,6 +196,7 @@ def test_cells_read_well(cell: object, text: str) -> None:
 @example([1013.2, 1013.4, 1012.9, *[1013.0 + i / 100 for i in range(20)]], 1013.42, 1)
 @example([1_000_000.0 + i / 10_000 for i in range(2_000)], 1_000_000.19995, 1)
 @example([12_345.635] * 3 + [12_345.0 + i / 100 for i in range(63)], 12_345.6351, 1)
+@example([19_999_440.0] * 3 + [float(i) for i in range(500)], 19_999_441.0, 1)
 @example([230.0] * 5 + [0.0] * 5, float(np.nextafter(230.0, 231)), 1)
 def test_a_number_lies_beyond_the_bound_it_is_set_against(
     values: list[float], cell: float, direction: int
@@ -209,6 +210,7 @@ def test_a_number_lies_beyond_the_bound_it_is_set_against(
     if bound:
         limit = float(bound[3].rstrip(",").replace(",", ""))
         told = float(written.replace(",", ""))
+        assert not written.endswith(".0")
         for number in (cell, told):
             high = bound[1] == "most" or bound[2] == "above"
             assert number > limit if high else number < limit, f"{written} — {text}"

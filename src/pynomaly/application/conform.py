@@ -126,8 +126,7 @@ def _absences(wanted: _Wanted, reading: Reading) -> Iterator[RowFailure]:
         return
     missing = pc.is_null(reading.values).to_numpy(zero_copy_only=False) & ~reading.refused
     for position in np.flatnonzero(missing):
-        reason = f"{wanted.name}: expected a value, found none"
-        yield RowFailure(int(position), reason, (wanted.name,))
+        yield RowFailure(int(position), f"{wanted.name}: expected a value, found none")
 
 
 def _problem(found: str, cells: pa.Array, wanted: _Wanted) -> str:

@@ -120,8 +120,9 @@ def _anomalies_before(
     for batch in datasets.read(dataset.uri, names):
         anomalies = _known_anomalies(batch, pipeline)
         if time is not None and len(holdout):
-            older = pc.less_equal(batch.column(time), holdout.column(time)[0])
-            anomalies &= older.fill_null(True).to_numpy()  # without a time: the oldest
+            # Without a time a row counts as the oldest, held out or not.
+            older = pc.less_equal(batch.column(time), holdout.column(time)[0]).fill_null(False)
+            anomalies &= pc.or_(older, batch.column(time).is_null()).to_numpy()
         found.append(np.flatnonzero(anomalies) + offset)
         offset += len(batch)
     return np.concatenate(found)
@@ -182,7 +183,7 @@ def _rows_at(batches: Iterator[pa.Table], numbers: NDArray[np.int64]) -> pa.Tabl
         if len(here):
             parts.append(batch if len(here) == len(batch) else batch.take(pa.array(here)))
         offset += len(batch)
-    return pa.concat_tables(parts).combine_chunks() if parts else batch.slice(0, 0)
+    return pa.concat_tables(parts).combine_chunks() if parts else pa.table({})
 
 
 def fold_of_rows(rows: int, folds: int, seed: int) -> NDArray[np.int64]:

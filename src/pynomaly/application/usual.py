@@ -125,7 +125,7 @@ def cells_told(
         if not text.holds_for(cell):
             text = _numeric(encoding, cell, direction)
         close = abs(cell - text.bound) < _ROUNDED * abs(cell)
-        written.append(f"{cell:,}" if close else cell_text(cell))
+        written.append(_exactly(cell) if close else cell_text(cell))
         told.append(text.told(other))
     return written, told
 
@@ -149,6 +149,10 @@ def cell_text(cell: Any) -> str:
         return f"{cell.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     text = str(cell)
     return text if len(text) <= _TEXT_LIMIT else f"{text[: _TEXT_LIMIT - 1]}…"
+
+
+def _exactly(number: float) -> str:
+    return f"{int(number):,}" if number.is_integer() else f"{number:,}"
 
 
 def _tails(shares: Floats) -> Floats:

@@ -223,10 +223,7 @@ def _divide(
 ) -> None:
     """Send every row of a batch either on or into quarantine."""
     table, unreadable = conform(batch.table, pipeline)
-    # What cannot be read is null in the table, and would be said to be missing as well.
-    told = {(failure.position, failure.columns) for failure in unreadable}
-    against = (f for f in session.check_rows(table) if (f.position, f.columns) not in told)
-    reasons = reasons_by_row((*unreadable, *against))
+    reasons = reasons_by_row((*unreadable, *session.check_rows(table, unreadable)))
     row_ids = batch.table.column(ROW_ID).to_pylist() if reasons else []
     positions = sorted({failure.position for failure in unreadable})
     refusals.add_unreadable((row_ids[position] for position in positions), unreadable)

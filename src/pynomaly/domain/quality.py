@@ -19,7 +19,7 @@ class RowFailure:
     Args:
         position: Of the row within its chunk, from 0.
         reason: Column, expectation and the value found.
-        columns: What it is about.
+        columns: Whose cells hold something that cannot be read, or are against an expectation.
     """
 
     position: int

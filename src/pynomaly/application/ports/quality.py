@@ -24,8 +24,14 @@ class ValidationSession(Protocol):
         warnings (values that cannot be read as declared fail row by row when conforming).
         """
 
-    def check_rows(self, chunk: pa.Table) -> tuple[RowFailure, ...]:
+    def check_rows(
+        self, chunk: pa.Table, unreadable: Sequence[RowFailure] = ()
+    ) -> tuple[RowFailure, ...]:
         """Check a conformed chunk (ids, ``row_id``, typed schema columns).
+
+        Args:
+            chunk: Rows in the order of the source.
+            unreadable: What conforming refused: null in the chunk, but nothing that is missing.
 
         Returns:
             Failures of severity ``row``, several per row possible.  Outcomes of all expectations

@@ -79,17 +79,23 @@ class GreatExpectationsSession:
         """Compare the source's columns (name, physical type) with the schema."""
         return check_header(self._engine, self._pipeline, columns, self._scoped("header"))
 
-    def check_rows(self, chunk: pa.Table) -> tuple[RowFailure, ...]:
+    def check_rows(
+        self, chunk: pa.Table, unreadable: Sequence[RowFailure] = ()
+    ) -> tuple[RowFailure, ...]:
         """Check a conformed chunk and add its outcomes to the totals."""
         if not chunk.num_rows:
             return ()
         self._rows += chunk.num_rows
         self._note_newest(chunk)
+        refused: dict[tuple[str, ...], list[int]] = {}
+        for failure in unreadable:
+            refused.setdefault(failure.columns, []).append(failure.position)
         failures: list[RowFailure] = []
         if self._suite:
             outcomes = self._suite.run(to_frame(chunk, _needed(self._by_row, chunk.column_names)))
             for check, outcome in zip(self._by_row, outcomes, strict=True):
-                failures += self._count(check, outcome.considered or 0, outcome.positions, chunk)
+                against = np.setdiff1d(outcome.positions, refused.get(check.columns, []))
+                failures += self._count(check, outcome.considered or 0, against, chunk)
         for check, seen in self._seen.items():
             failures += self._count(check, *seen.add(chunk), chunk)
         failures.sort(key=lambda failure: failure.position)
