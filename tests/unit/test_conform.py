@@ -280,7 +280,13 @@ def test_uuids_are_read_as_they_are_written_however_they_are_stored():
     assert plain_type(chosen.type) == plain(chosen).type == pa.string()
 
 
-def test_other_extension_types_are_read_as_they_are_stored():
+def test_truth_values_of_a_byte_are_truth_values():
     cells = pa.ExtensionArray.from_storage(pa.bool8(), pa.array([1, 0, None], pa.int8()))
-    assert plain(cells).to_pylist() == [1, 0, None]
-    assert plain_type(cells.type) == pa.int8()
+    assert plain(cells).to_pylist() == [True, False, None]
+    assert plain_type(cells.type) == plain(cells).type == pa.bool_()
+
+
+def test_other_extension_types_are_read_as_they_are_stored():
+    cells = pa.ExtensionArray.from_storage(pa.json_(), pa.array(['{"a": 1}', None]))
+    assert plain(cells).to_pylist() == ['{"a": 1}', None]
+    assert plain_type(cells.type) == pa.string()

@@ -236,6 +236,9 @@ def test_a_document_we_do_not_understand_is_refused(saved, change, message):
         ("spread", np.ones(4)),
         ("targets", np.array([4])),
         ("targets", np.array([0, 2])),
+        ("spread", np.zeros(5)),
+        ("covariances", np.full((1, 4, 4), np.nan)),
+        ("telling", np.array([[2, 4, -2]])),
         ("covariances", np.zeros((2, 4, 4))),
     ],
 )

@@ -61,11 +61,15 @@ class Reading:
 Reader = Callable[[pa.Array], Reading]
 
 
+_MEANT = {"arrow.uuid": pa.string(), "arrow.bool8": pa.bool_()}
+"""What some extension types hold, by name, where it is not what they are stored as."""
+
+
 def plain_type(kind: pa.DataType) -> pa.DataType:
     """Return the type of a column's cells, however they are stored.
 
     Dictionaries have that of their values and extension types that of their storage, but for UUIDs,
-    which are texts.
+    which are texts, and truth values of a byte.
 
     >>> plain_type(pa.dictionary(pa.int8(), pa.uuid()))
     DataType(string)
@@ -73,7 +77,7 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_dictionary(kind):
         return plain_type(kind.value_type)
     if isinstance(kind, pa.BaseExtensionType):
-        return pa.string() if kind.extension_name == "arrow.uuid" else plain_type(kind.storage_type)
+        return _MEANT.get(kind.extension_name) or plain_type(kind.storage_type)
     return kind
 
 
@@ -111,9 +115,12 @@ def stored(cells: pa.Array) -> pa.Array:
         return cells.dictionary_decode()
     if not isinstance(cells.type, pa.BaseExtensionType):
         return cells
-    if cells.type.extension_name != "arrow.uuid":
-        return stored(cells.storage)
-    return _uuids(cells.storage)
+    match cells.type.extension_name:
+        case "arrow.uuid":
+            return _uuids(cells.storage)
+        case "arrow.bool8":
+            return cells.storage.cast(pa.bool_())
+    return stored(cells.storage)
 
 
 _DASHED = np.frombuffer(b"xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx", dtype=np.uint8)

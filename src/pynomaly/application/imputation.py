@@ -94,7 +94,7 @@ def impute(
     normally distributed: a linear regression for each pattern of what else is missing.  Each row by
     itself, feature after feature in the same order, so that it gets the same bits in any batch.
     What is told stays within the inner 98 % of the column's training values, and is a whole number
-    where all of those are.
+    where nearly all of those are.
 
     Args:
         imputation: Learnt from training rows.

@@ -58,8 +58,10 @@ class Verification:
         rows: In them.
         damaged: Those whose parts do not have the committed bytes or rows.
         orphans: Files, objects and table rows named like parts that no commit refers to.
+            After a repair those that were removed.
         repaired: Whether orphans were removed and damaged partitions freed for the next job.
         unreadable: Places that could not be looked at, as a whole or in part.
+        refused: What a repair could not do, and why.
     """
 
     partitions: int
@@ -68,6 +70,7 @@ class Verification:
     orphans: tuple[str, ...]
     repaired: bool
     unreadable: tuple[Unreadable, ...] = ()
+    refused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,33 +99,45 @@ class VerifyScores:
         found = [self._place(pipeline, place) for place in places]
         damaged = [damage for one in found for damage in one.damaged]
         strays = [uri for one in found for uri in one.orphans]
-        unreadable = [unread for one in found for unread in one.unreadable]
+        refused: list[str] = []
         commands = self._commands(pipeline, {damage.key for damage in damaged})
         if repair:
+            strays = []
             for place, one in zip(places, found, strict=True):
-                try:
-                    strays += self._repair(place, one)
-                except PynomalyError as error:  # what else is damaged is to be told all the same
-                    unreadable.append(Unreadable(place, len(one.damaged), str(error)))
+                strays += self._repair(place, one, refused)
         return Verification(
             sum(one.partitions for one in found),
             sum(one.rows for one in found),
             tuple(replace(damage, again=commands.get(damage.key)) for damage in damaged),
             tuple(dict.fromkeys(strays)),
             repair,
-            tuple(unreadable),
+            tuple(unread for one in found for unread in one.unreadable),
+            tuple(refused),
         )
 
-    def _repair(self, place: str, found: Verification) -> tuple[str, ...]:
-        """Free damaged partitions and remove orphans; returns those that came of it."""
+    def _repair(self, place: str, found: Verification, refused: list[str]) -> list[str]:
+        """Free damaged partitions and remove orphans; returns what was removed.
+
+        What is refused is noted, and keeps nothing else from being done.
+        """
         for damage in found.damaged:
             self.ledger.reset(damage.key, damage.problem)
-        # Parts that were damaged are orphans now; beside what replaces them a plain reader of the
-        # folder would see their rows twice.
-        freed = orphans(self.ledger, self.store, place) if found.damaged else ()
-        for uri in dict.fromkeys((*found.orphans, *freed)):
-            self.store.remove(uri)
-        return freed
+        strays = found.orphans
+        try:
+            # Parts that were damaged are orphans now; beside what replaces them a plain reader of
+            # the folder would see their rows twice.
+            strays += orphans(self.ledger, self.store, place) if found.damaged else ()
+        except PynomalyError as error:
+            refused.append(str(error))
+        removed = []
+        for uri in dict.fromkeys(strays):
+            try:
+                self.store.remove(uri)
+            except PynomalyError as error:
+                refused.append(str(error))
+            else:
+                removed.append(uri)
+        return removed
 
     def _place(self, pipeline: str, target: str) -> Verification:
         """Verify what a pipeline committed to one place."""

@@ -37,7 +37,8 @@ DecisionKind = Literal["alert_budget", "threshold", "fdr", "top_k"]
 Severity = Literal["critical", "row", "warning"]
 
 
-_SQLITE_FILES = (".db", ".db3", ".sqlite", ".sqlite3")
+_TABLE = r"[^#@/\s;()]+"
+_SQLITE_TABLE = r"((main|temp)\.)?[^#@/\s;().?]+"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +91,15 @@ class SourceSpec:
         'payments'
         >>> SourceSpec("old.csv").at("sqlite:///a#b.db").query is None
         True
+        >>> SourceSpec("old.csv").at("sqlite:///a#1.db?timeout=5").query is None
+        True
         >>> SourceSpec("old.csv").at("postgresql://u:p#w@host/shop#sales.pay-2024").query
         'sales.pay-2024'
         """
         database = "://" in uri and not uri.startswith("s3://")
         # Not every # is followed by a table: passwords and SQLite's file names may hold one.
-        named = re.fullmatch(r"(.+)#([^#@/\s;()]+)", uri) if database else None
-        if named and uri.startswith("sqlite") and named[2].endswith(_SQLITE_FILES):
-            named = None
+        table = _SQLITE_TABLE if uri.startswith("sqlite") else _TABLE
+        named = re.fullmatch(rf"(.+)#({table})", uri) if database else None
         return SourceSpec(
             named[1] if named else uri,
             delimiter=self.delimiter,

@@ -56,16 +56,16 @@ def open_parquet(
             size = max(4_096, min(_BUFFER, _BUFFERS // max(1, reader.metadata.num_columns)))
             options |= {"metadata": reader.metadata, "buffer_size": size}
             reader = pq.ParquetFile(handle, **options)
-        stored = reader.schema_arrow
+        schema = reader.schema_arrow
     except _UNREADABLE as error:
         raise MalformedSourceError(
             f"{file.uri} is no readable Parquet file: {_reason(error)}",
             hint="it may be cut short or of another format; copy it again or set `format:`",
         ) from error
-    check_names(stored.names, file.uri)
-    if not stored.names:
+    check_names(schema.names, file.uri)
+    if not schema.names:
         raise MalformedSourceError(f"{file.uri} has no columns")
-    schema = pa.schema([(field.name, plain_type(field.type)) for field in stored])
+    schema = pa.schema([(field.name, plain_type(field.type)) for field in schema])
     return ParquetTable(file, handle, reader, schema)
 
 

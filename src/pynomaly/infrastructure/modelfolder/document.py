@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, fields
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -156,7 +157,7 @@ def _model(document: dict[str, Any], take: Callable[[str], NDArray[Any]]) -> Mod
             tuple(preprocessing["features"]),
             tuple(preprocessing["owners"]),
             take(preprocessing["references"]).astype(np.float64),
-            _imputation(preprocessing["imputation"], take, len(preprocessing["features"])),
+            _imputation(preprocessing["imputation"], take, preprocessing["features"]),
         ),
         _members(document["members"], take, "member", {*CATALOGUE, *families()}),
         Calibration(take(document["calibration"]["scores"]).astype(np.float64)),
@@ -166,7 +167,7 @@ def _model(document: dict[str, Any], take: Callable[[str], NDArray[Any]]) -> Mod
 
 
 def _imputation(
-    entry: dict[str, str] | None, take: Callable[[str], NDArray[Any]], features: int
+    entry: dict[str, str] | None, take: Callable[[str], NDArray[Any]], features: list[str]
 ) -> Imputation | None:
     if entry is None:
         return None
@@ -177,15 +178,17 @@ def _imputation(
     numbers, most = found.telling.shape
     shapes = {found.center.shape, found.spread.shape, found.means.shape}
     wanted = (numbers, most + 1, most + 1)
-    if (
-        shapes != {(features,)}
-        or found.targets.shape != (numbers,)
-        or found.covariances.shape != wanted
-    ):
+    if shapes != {(len(features),)} or found.covariances.shape != wanted:
         raise ValueError("the arrays of the imputation do not belong together")
-    places = np.append(found.targets + 1, found.telling)
-    if places.max(initial=-1) >= features or found.targets.min(initial=0) < 0:
+    numbered = [i for i, (one, then) in enumerate(pairwise(features)) if then == f"{one}=missing"]
+    if found.targets.tolist() != numbered or numbers != len(numbered):
+        raise ValueError("missing numbers are told that have no indicator")
+    if found.telling.max(initial=-1) >= len(features) or found.telling.min(initial=0) < -1:
         raise ValueError("missing numbers are told from features that are not there")
+    if not (
+        all(np.isfinite(array).all() for array in arrays.values()) and (found.spread > 0).all()
+    ):
+        raise ValueError("the arrays of the imputation are not finite, or a spread is not positive")
     return found
 
 

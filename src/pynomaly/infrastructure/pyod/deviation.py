@@ -93,9 +93,7 @@ def fit_deviation(params: Mapping[str, Any], X: Floats, seed: int, floors: Float
         _LEAST_LIMIT, np.quantile(ordinary, _ORDINARY), np.quantile(farthest, _ORDINARY) / 2
     )
     thinning = np.array([_thins_out(column) for column in deviations.T], dtype=np.bool_)
-    begins, ends = _ends(np.hstack([-deviations, deviations]), np.tile(thinning, 2))
-    low, high = begins.reshape(2, -1)
-    falls, rises = (1.0 / (ends - begins)).reshape(2, -1)
+    (low, high), (falls, rises) = _ends(deviations, thinning)
     shares = 1.0 / (measures * limit)
     if exceptions.sum() <= _EXCEPTIONS * hardly_any:
         shares = np.maximum(shares, _NOTABLE / nearest)
@@ -119,28 +117,36 @@ def _thins_out(column: Floats) -> bool:
     )
 
 
-def _ends(sides: Floats, thinning: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    """Return where the upper tail of each column begins, and where no row should be left.
+def _ends(deviations: Floats, thinning: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """Return where the two tails of each column begin, and one over how long they are.
 
     A tail begins at the 90 % quantile.  Half of its rows lie within the first excess m, three
     quarters within r·m: twice as far where it falls exponentially, farther where it is heavier.
     With Pickands' estimate of its shape, ξ = log2(r - 1), it is halved t times at
-    m (2^(ξ t) - 1) / (2^ξ - 1).  It ends at twice the halvings that 99 % of rows stay below
-    in all columns.
+    m (2^(ξ t) - 1) / (2^ξ - 1).  It ends at twice the halvings that 99 % of rows stay below in all
+    columns.
 
     Args:
-        sides: (n, k) scaled deviations, larger = farther out.
-        thinning: (k,) which columns have an end; that of the others is infinite.
+        deviations: (n, d) scaled.
+        thinning: (d,) which columns have ends; those of the others are infinitely far.
+
+    Returns:
+        (2, d) beginnings below and above, as distances from the middle, and (2, d) slopes.
 
     Source: Pickands, Statistical inference using extreme order statistics (1975).
     """
-    begins, halves, quarters = np.quantile(sides, [1 - _TAIL, 1 - _TAIL / 2, 1 - _TAIL / 4], axis=0)
-    first = np.maximum(halves - begins, _LEAST_EXCESS)
-    shape = np.log2(np.clip((quarters - begins) / first - 1.0, 1.0 + 1e-6, 8.0))
-    unit = first / np.expm1(shape * np.log(2.0))
-    excess = np.maximum(sides - begins, 0.0)[:, thinning]
-    halvings = np.log1p(excess / unit[thinning]) / (shape[thinning] * np.log(2.0))
-    farthest = halvings.max(axis=1, initial=0.0)
+    begins, units, shapes = np.zeros((3, 2, deviations.shape[1]))
+    farthest = np.zeros(len(deviations))
+    for j in np.flatnonzero(thinning):  # one by one: tables may be wide
+        for side, sign in enumerate((-1.0, 1.0)):
+            column = sign * deviations[:, j]
+            begin, half, quarter = np.quantile(column, [1 - _TAIL, 1 - _TAIL / 2, 1 - _TAIL / 4])
+            first = max(half - begin, _LEAST_EXCESS)
+            ratio = np.clip((quarter - begin) / first - 1.0, 1.0 + 1e-6, 8.0)
+            unit = first / (ratio - 1.0)
+            halvings = np.log1p(np.maximum(column - begin, 0.0) / unit) / np.log(ratio)
+            np.maximum(farthest, halvings, out=farthest)
+            begins[side, j], units[side, j], shapes[side, j] = begin, unit, np.log(ratio)
     limit = _TAIL_LIMIT * max(_LEAST_HALVINGS, float(np.quantile(farthest, _ORDINARY)))
-    ends = begins + unit * np.expm1(np.minimum(limit * shape * np.log(2.0), 700.0))
-    return begins, np.where(thinning, ends, np.inf)
+    lengths = units * np.expm1(np.minimum(limit * shapes, 700.0))
+    return begins, np.divide(1.0, lengths, out=np.zeros_like(lengths), where=thinning)

@@ -98,7 +98,7 @@ def verify(session: Session, pipeline: str, repair: bool) -> None:
     Exit code 7 on any mismatch, with --repair as well: rows are missing until they are scored anew.
     Exit code 2 where a place cannot be looked at; the others are verified all the same.
     """
-    from pynomaly.domain.errors import ConfigurationError, IntegrityError
+    from pynomaly.domain.errors import ConfigurationError, IntegrityError, OutputNotWritableError
     from pynomaly.presentation.cli.render.scores import verify_lines
 
     session.require_known(pipeline)
@@ -111,7 +111,7 @@ def verify(session: Session, pipeline: str, repair: bool) -> None:
         f"`pynomaly scores forget {pipeline} {shlex.quote(place.target)}`"
         for place in found.unreadable
     )
-    besides = list(unreadable)
+    besides = [*unreadable, *(f"not removed: {problem}" for problem in found.refused)]
     if found.orphans:
         besides.append(f"orphans {'removed' if repair else 'found'}: {', '.join(found.orphans)}")
     if found.damaged:
@@ -124,6 +124,12 @@ def verify(session: Session, pipeline: str, repair: bool) -> None:
             f"not what was committed: {'; '.join([*damaged, *besides])}",
             hint=f"{free} write them anew by {again}, with the --keep and --partition-by they had; "
             f"give up a place that is gone for good: `pynomaly scores forget {pipeline} PLACE`",
+        )
+    if found.refused and not unreadable:
+        raise OutputNotWritableError(
+            f"{found.partitions} committed partitions of '{pipeline}' are as committed, "
+            f"{'; '.join(besides)}",
+            hint="repair again once what is left may be removed",
         )
     if unreadable:
         raise ConfigurationError(
