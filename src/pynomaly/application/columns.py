@@ -48,13 +48,11 @@ def declared_columns(table: pa.Table) -> tuple[Column, ...]:
 
 def _told(preprocessing: Preprocessing) -> set[str]:
     """Return the columns whose missing numbers are told from others."""
-    with_gaps = [
-        encoding.column
-        for encoding in preprocessing.encodings
-        if isinstance(encoding, NumericEncoding) and encoding.missing_indicator
-    ]
     imputation = preprocessing.imputation
-    return {name for k, name in enumerate(with_gaps) if imputation and imputation.tells(k)}
+    if imputation is None:
+        return set()
+    told = imputation.targets[(imputation.telling >= 0).any(axis=1)]
+    return {preprocessing.encodings[preprocessing.owners[target]].column for target in told}
 
 
 def _declared_kind(table: pa.Table, name: str, physical: pa.DataType) -> ColumnKind:

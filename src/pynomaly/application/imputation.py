@@ -36,8 +36,9 @@ def fit_imputation(
     The median would do for a column by itself.  Beside a column that it follows it is a value no
     row has there, and the rows with a missing cell would be the strangest of the table.  So for
     each such column the means and covariances are kept of the ten features that tell most, all
-    asinh-scaled and cut so that no tail decides, each pair from the rows that have both.  Those tell most
-    that correlate with it and are known where it is not: the sensors of one board fail together.
+    asinh-scaled and cut so that no tail decides, each pair from the rows that have both.  Those
+    tell most that correlate with it and are known where it is not: the sensors of one board fail
+    together.
     Where the middle half of a column begins or ends at its median, as in amounts that are mostly
     zero, the median does: a guess next to it would be where no row is.  So would a fraction among
     whole numbers; there guesses are rounded.

@@ -150,10 +150,6 @@ class Imputation:
     telling: NDArray[np.int64]
     covariances: Floats
 
-    def tells(self, number: int) -> bool:
-        """Whether the k-th number with a missing indicator is told from others."""
-        return bool((self.telling[number] >= 0).any())
-
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:

@@ -19,7 +19,7 @@ class RowFailure:
     Args:
         position: Of the row within its chunk, from 0.
         reason: Column, expectation and the value found.
-        columns: Whose cells hold something that cannot be read, or are against an expectation.
+        columns: Whose cells hold something that cannot be read; none where that is not the reason.
     """
 
     position: int

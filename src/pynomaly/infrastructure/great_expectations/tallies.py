@@ -65,7 +65,7 @@ class Tally:
         spec = self.check.spec
         sentence = f"{', '.join(self.check.columns)}: expected {wanted(spec.type, spec.kwargs)}"
         for position, value in zip(positions, self._values(chunk, positions), strict=True):
-            yield RowFailure(int(position), f"{sentence}, found {value}", self.check.columns)
+            yield RowFailure(int(position), f"{sentence}, found {value}")
 
     def _values(self, chunk: pa.Table, positions: NDArray[np.int64]) -> list[str]:
         if not len(positions):

@@ -117,7 +117,11 @@ def out_option(help_text: str) -> Callable[[Decorated], Decorated]:
 
 def overwrite_option(command: Decorated) -> Decorated:
     """Add ``--overwrite``."""
-    return click.option("--overwrite", is_flag=True, help="Replace what is there already.")(command)
+    return click.option(
+        "--overwrite",
+        is_flag=True,
+        help="Replace files that are there already; write where others have.",
+    )(command)
 
 
 def reason_option(why: str, *, required: bool) -> Callable[[Decorated], Decorated]:
