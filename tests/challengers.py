@@ -24,8 +24,9 @@ from pynomaly.application.judgements import Judgements
 from pynomaly.application.row_names import cells, digests
 from pynomaly.application.scoring_rows import score_table
 from pynomaly.application.train import TrainedModel
+from pynomaly.domain.encodings import CategoricalEncoding, Encoding, NumericEncoding
 from pynomaly.domain.errors import IntegrityError
-from pynomaly.domain.models import CategoricalEncoding, Encoding, Model, NumericEncoding
+from pynomaly.domain.models import Model
 from pynomaly.domain.pipelines import Pipeline
 from pynomaly.domain.releases import ModelVersion, Release
 from pynomaly.domain.runs import Actor

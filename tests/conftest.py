@@ -8,9 +8,13 @@ import os
 import sys
 from pathlib import Path
 
+from hypothesis import settings
+
 
 def pytest_configure(config):
     os.environ.pop("COLUMNS", None)  # output is as wide as without a terminal, whoever runs tests
+    settings.register_profile("untimed", deadline=None)  # on a busy machine anything takes long
+    settings.load_profile("untimed")
     for path in sorted((Path(__file__).parent / "fixtures").glob("*.py")):
         name = f"pynomaly_test_fixtures_{path.stem}"
         spec = importlib.util.spec_from_file_location(name, path)

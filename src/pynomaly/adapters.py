@@ -172,11 +172,7 @@ def partition_reader(*, workers: int = 1) -> PartitionReader:
     if "ARROW_DEFAULT_MEMORY_POOL" not in os.environ and len(set_by_hand) != 1:
         pa.set_memory_pool(pa.system_memory_pool())
     from pynomaly.infrastructure.arrow.partitions import FilePlace, TablePartitions
-    from pynomaly.infrastructure.filesystem.files import (
-        absolute_path,
-        find_local_files,
-        local_file,
-    )
+    from pynomaly.infrastructure.filesystem.files import find_local_files, local_file, one_spelling
     from pynomaly.infrastructure.s3.files import find_s3_objects, s3_object
 
     def databases() -> PartitionReader:
@@ -185,7 +181,7 @@ def partition_reader(*, workers: int = 1) -> PartitionReader:
         return SqlPartitions()
 
     return TablePartitions(
-        local=FilePlace(find_local_files, local_file, absolute_path),
+        local=FilePlace(find_local_files, local_file, one_spelling),
         s3=FilePlace(
             partial(find_s3_objects, connections=workers), partial(s3_object, connections=workers)
         ),

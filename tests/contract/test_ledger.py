@@ -552,7 +552,7 @@ class TestIncrements:
         committed(ledger, scanned(ledger, 1, None, 10))
         committed(ledger, scanned(ledger, 2, 10, 20, pieces=2))
         committed(ledger, scanned(ledger, 3, 20, 30))
-        ledger.reset(ledger.entries_of("job-2")[1].key, "its part is gone")
+        ledger.reset((freed := ledger.entries_of("job-2")[1]).key, freed.fence, "its part is gone")
         assert reached(ledger) == "10"
         assert ranges(ledger) == [("", "10"), ("10", "20"), ("20", "30")]
         committed(ledger, scanned(ledger, 4, 10, 35))
@@ -623,7 +623,7 @@ class TestKeeping:
     def test_a_damaged_partition_is_done_again_by_the_next_job(self, ledger):
         first = ledger.lease(opened(ledger, 1, A0), "w", HOUR)
         ledger.commit(first, outcome())
-        ledger.reset(first.key, "digest differs")
+        ledger.reset(first.key, first.fence, "digest differs")
         (stored,) = ledger.entries_of("job-1")
         assert (stored.state, stored.error) == ("pending", "digest differs")
         assert stored.outcome is stored.committed_at is None
@@ -637,9 +637,17 @@ class TestKeeping:
 
     def test_only_what_is_committed_can_be_reset(self, ledger):
         lease = ledger.lease(opened(ledger, 1, A0), "w", HOUR)
-        ledger.reset(lease.key, "no")
-        ledger.reset("unknown", "no")
+        ledger.reset(lease.key, lease.fence, "no")
+        ledger.reset("unknown", 1, "no")
         assert ledger.leases("job-1") == (lease,)
+
+    def test_what_was_done_again_since_it_was_found_damaged_is_left_alone(self, ledger):
+        damaged = ledger.lease(opened(ledger, 1, A0), "w", HOUR)
+        ledger.commit(damaged, outcome())
+        ledger.reset(damaged.key, damaged.fence, "digest differs")
+        ledger.commit(ledger.lease("job-1", "w", HOUR), outcome())
+        ledger.reset(damaged.key, damaged.fence, "digest differs")
+        assert shown(ledger) == [("a.parquet", 0, "original")]
 
     def test_forgotten_partitions_are_gone_and_so_are_jobs_without_any(self, ledger):
         committed(ledger, opened(ledger, 1, A0))
@@ -655,7 +663,8 @@ class TestKeeping:
         changed = replace(A1, digest="changed")
         committed(ledger, opened(ledger, 2, A0, changed))
         ledger.forget([entry(A1).key])
-        ledger.reset(entry(changed).key, "its part is gone")
+        (newer,) = (one for one in ledger.entries("payments") if one.partition == changed)
+        ledger.reset(newer.key, newer.fence, "its part is gone")
         # Job 1 would be complete without it, and the rest of the file would be missed by nobody.
         assert ledger.jobs("payments")[-1].id == "job-2"
         assert shown(ledger) == [("a.parquet", 0, "original")]
@@ -850,9 +859,13 @@ class AgreeingLedgers(RuleBasedStateMachine):
         mine, theirs = self.both(lambda ledger, _: ledger.forget(keys, known=self.jobs[:-1]))
         assert mine == theirs
 
-    @rule(piece=st.sampled_from(PIECES), version=st.sampled_from([V1, V2]))
-    def reset(self, piece, version):
-        self.both(lambda ledger, _: ledger.reset(entry(piece, version, "/x").key, "gone"))
+    @rule(
+        piece=st.sampled_from(PIECES),
+        version=st.sampled_from([V1, V2]),
+        fence=st.sampled_from([1, 2, 3]),
+    )
+    def reset(self, piece, version, fence):
+        self.both(lambda ledger, _: ledger.reset(entry(piece, version, "/x").key, fence, "gone"))
 
     @invariant()
     def all_answers_agree(self):
@@ -890,7 +903,6 @@ def test_memory_and_sqlite_agree_whatever_is_asked(sqlite_template):
         settings=settings(
             max_examples=20,
             stateful_step_count=25,
-            deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
     )

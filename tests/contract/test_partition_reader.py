@@ -3,6 +3,7 @@
 import io
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -306,13 +307,17 @@ def test_what_is_gone_has_no_rows(lake):
     assert list(READER.read(lake.spec, nothing)) == []
 
 
-def test_a_plan_of_files_names_the_absolute_path_in_any_spelling(folder, monkeypatch):
+def test_a_plan_of_files_names_one_path_in_any_spelling(folder, monkeypatch):
     folder.put("a.csv", csv(table(5)))
     plan = READER.plan(folder.spec, partition_rows=10)
-    monkeypatch.chdir(folder.root)
-    relative = READER.plan(SourceSpec("a.csv"), partition_rows=10)
-    assert relative.partitions == plan.partitions
-    assert READER.place(SourceSpec("a.csv")) == relative.uri == f"{folder.root}/a.csv"
+    root = Path(folder.root)
+    Path(root.parent, "link").symlink_to(root)
+    monkeypatch.chdir(root)
+    for spelling in ("a.csv", f"../{root.name}/a.csv", f"{root}/../link/a.csv", "../link/*.csv"):
+        found = READER.plan(SourceSpec(spelling), partition_rows=10)
+        assert found.partitions == plan.partitions
+        assert READER.place(SourceSpec(spelling)) == found.uri
+        assert found.uri == f"{root.resolve()}/{'*' if '*' in spelling else 'a'}.csv"
 
 
 # --- databases

@@ -55,7 +55,7 @@ def model(request) -> Model:
     return replace(unscored, calibration=calibrate(score_matrix(unscored, X, KERNELS)))
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_any_part_in_any_order_scores_the_same(model, fresh, data):
     whole = score_table(model, fresh, KERNELS)

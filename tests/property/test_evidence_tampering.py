@@ -11,9 +11,7 @@ from pynomaly.domain.errors import IntegrityError
 from pynomaly.domain.evidence import CHAIN, SIGNATURE
 from pynomaly.infrastructure.evidence import Ed25519Signer
 
-QUICK = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+QUICK = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="module")

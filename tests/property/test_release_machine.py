@@ -151,7 +151,7 @@ class Releases(RuleBasedStateMachine):
 
 
 TestInMemory = Releases.TestCase
-TestInMemory.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestInMemory.settings = settings(max_examples=60, stateful_step_count=40)
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +174,6 @@ def test_in_sqlite(sqlite_folder) -> None:
         settings=settings(
             max_examples=6,
             stateful_step_count=25,
-            deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
     )

@@ -56,7 +56,7 @@ lines = st.one_of(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(lines, min_size=1, max_size=30))
 def test_no_row_is_lost_or_repeated(rows: list[str]) -> None:
     with tempfile.TemporaryDirectory() as name:

@@ -64,7 +64,7 @@ def outcome(table, cuts):
     return failures, session.finish(table.select)
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow])
 @given(ROWS, st.data())
 def test_any_chunking_gives_the_verdict_of_the_whole(rows, data):
     ids, numbers, truths = zip(*rows, strict=True)

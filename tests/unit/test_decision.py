@@ -72,7 +72,7 @@ def benjamini_hochberg(p: np.ndarray, q: float) -> np.ndarray:
     return p <= (ordered[passing[-1]] if len(passing) else -1.0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**32 - 1),
     q=st.sampled_from([0.05, 0.1, 0.3]),

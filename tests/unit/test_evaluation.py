@@ -16,7 +16,7 @@ from pynomaly.domain.evaluation import (
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(st.tuples(st.booleans(), st.integers(0, 8)), min_size=2, max_size=40).filter(
         lambda rows: len({label for label, _ in rows}) == 2

@@ -81,7 +81,7 @@ def _ordinary(model) -> pa.Table:
     return table.take(np.argsort(scores)[:100])
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 @given(
     row=st.integers(0, 99),
     column=st.sampled_from(NUMERIC),

@@ -13,20 +13,19 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from pynomaly.application.preprocessing import encode, fit_preprocessing
 from pynomaly.domain.datasets import Column, Schema
+from pynomaly.domain.encodings import CategoricalEncoding, NumericEncoding, TimeEncoding
 from pynomaly.domain.errors import IntegrityError, OutputExistsError, OutputNotWritableError
 from pynomaly.domain.models import (
     Calibration,
-    CategoricalEncoding,
     Imputation,
     Member,
     Model,
     ModelCard,
     Normalisation,
-    NumericEncoding,
     Preprocessing,
     Seen,
-    TimeEncoding,
 )
 from pynomaly.infrastructure.modelfolder import FolderModelStore
 from pynomaly.infrastructure.modelfolder.archive import read_arrays, write_arrays
@@ -45,12 +44,12 @@ def _model() -> Model:
         Schema((Column("a", "numeric"), Column("größe", "categorical", nullable=False))),
         Preprocessing(
             (
-                NumericEncoding("a", 0.1 + 0.2, -1e30, 1e30, True, (0.0, 0.1, 1 / 3), 0.2),
+                NumericEncoding("a", 0.1 + 0.2, -1e30, 1e30, True, (0.0, *[1 / 3] * 16), 0.2),
                 CategoricalEncoding("größe", ("x", None), (0.75, 0.25), 2.5, (0.7, 0.3)),
-                TimeEncoding("t", 1.5e9, False, (0.0, 1.0), (0.5, 0.5), 0.0),
+                TimeEncoding("t", 1.5e9, False, (0.1, 0.9, *[0.0] * 22), (), 0.0),
             ),
-            ("a", "a=missing", "größe:rarity", "größe=x", "t:hour_sin"),
-            (0, 0, 1, 1, 2),
+            ("a", "a=missing", "größe:rarity", "t:hour_sin", "t:hour_cos"),
+            (0, 0, 1, 2, 2),
             np.array([[1.0, 0.0, 0.3, 1.0, np.pi], [0.0, 0.0, 0.3, 1.0, -np.e]]),
             Imputation(
                 np.arange(5.0), np.full(5, 1 / 3), np.arange(5.0) / 7, np.array([0]),
@@ -248,6 +247,60 @@ def test_arrays_that_do_not_tell_missing_numbers_are_refused(saved, name, forged
     (folder / "arrays.npz").write_bytes(write_arrays({**arrays, f"imputation.{name}": forged}))
     with pytest.raises(IntegrityError, match="not a model"):
         STORE.load(folder, _reseal(folder))
+
+
+def _one_more(preprocessing):
+    preprocessing["features"].append("t:day_sin")
+    preprocessing["owners"].append(2)
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        pytest.param(_one_more, id="a feature nobody writes"),
+        pytest.param(lambda p: p["features"].pop(), id="a feature too few"),
+        pytest.param(lambda p: p.update(owners=[0, 0, 7, 2, 2]), id="another owner"),
+        pytest.param(lambda p: p["encodings"][0].update(quantiles=[]), id="no quantiles"),
+        pytest.param(lambda p: p["encodings"][0].update(fill="x"), id="a text for a number"),
+        pytest.param(lambda p: p["encodings"][0].update(upper=1e999), id="infinite"),
+        pytest.param(lambda p: p["encodings"][1].update(levels=["x"]), id="a level too few"),
+        pytest.param(lambda p: p["encodings"][1].update(levels=["x", 1]), id="levels of no text"),
+        pytest.param(lambda p: p["encodings"][2].update(hours=[0.5, 0.5]), id="two hours"),
+        pytest.param(lambda p: p["encodings"][2].update(missing_indicator=1), id="1 for true"),
+    ],
+)
+def test_preprocessing_that_does_not_hold_together_is_refused(saved, forge):
+    folder, _ = saved
+    document = json.loads((folder / "model.json").read_text())
+    forge(document["preprocessing"])
+    (folder / "model.json").write_text(json.dumps(document).replace("Infinity", "1e999"))
+    with pytest.raises(IntegrityError, match="not a model"):
+        STORE.load(folder, _reseal(folder))
+
+
+@pytest.mark.parametrize(
+    "forged", [np.zeros((2, 4)), np.zeros((0, 5)), np.zeros(5), np.full((2, 5), np.nan)]
+)
+def test_reference_rows_of_something_else_are_refused(saved, forged):
+    folder, _ = saved
+    arrays = read_arrays((folder / "arrays.npz").read_bytes())
+    arrays["preprocessing.references"] = forged
+    (folder / "arrays.npz").write_bytes(write_arrays(arrays))
+    with pytest.raises(IntegrityError, match="not a model"):
+        STORE.load(folder, _reseal(folder))
+
+
+def test_a_column_may_be_named_like_the_gaps_of_another(tmp_path):
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 200))
+    b[::9] = np.nan
+    columns = {"a": a, "a=missing": a + b, "b": b}
+    table = pa.table({name: pa.array(x, from_pandas=True) for name, x in columns.items()})
+    schema = Schema(tuple(Column(name, "numeric") for name in columns))
+    model = replace(_model(), preprocessing=fit_preprocessing(table, schema), schema=schema)
+    digest = STORE.save(model, GOLDEN, tmp_path / "m")
+    kept = STORE.load(tmp_path / "m", digest).preprocessing
+    np.testing.assert_array_equal(encode(kept, table), encode(model.preprocessing, table))
 
 
 def test_an_unused_array_is_refused(saved):

@@ -383,7 +383,7 @@ def test_a_last_batch_that_is_damaged_or_gone_is_an_error() -> None:
     with pytest.raises(IntegrityError):
         world.monitor()
     world.parts.tables[name] = table
-    world.ledger.reset(name, "damaged")
+    world.ledger.reset(name, 1, "damaged")
     with pytest.raises(UsageError, match="no longer complete") as refusal:
         world.monitor()
     # As it was scored, not from the pipeline's own source.

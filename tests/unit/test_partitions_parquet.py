@@ -18,7 +18,7 @@ from pynomaly.domain.pipelines import SourceSpec
 READER = partition_reader()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     groups=st.lists(st.integers(0, 40), min_size=1, max_size=12).filter(any),
     partition_rows=st.integers(1, 200),

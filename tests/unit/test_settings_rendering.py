@@ -98,7 +98,7 @@ def defaults(tmp_path_factory):
     return load_settings(tmp_path_factory.mktemp("empty"), {})
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(pipelines(), st.text(max_size=20))
 def test_a_rendered_pipeline_reads_back_as_itself(defaults, pipeline, note):
     written = render_pipeline(pipeline, {pipeline.excluded[0]: note})

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pynomaly.application.preprocessing import fit_preprocessing
 from pynomaly.application.usual import cell_text, cells_told, shares_as_unusual, usual_text
 from pynomaly.domain.datasets import Column, Schema
-from pynomaly.domain.models import Encoding
+from pynomaly.domain.encodings import Encoding
 
 MONDAY = datetime(2024, 1, 1, tzinfo=UTC)
 

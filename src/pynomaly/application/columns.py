@@ -9,13 +9,8 @@ import pyarrow as pa
 from pynomaly.application.profiling import profile_table
 from pynomaly.domain.datasets import Column, ColumnKind
 from pynomaly.domain.detection import ColumnUse
-from pynomaly.domain.models import (
-    CategoricalEncoding,
-    Encoding,
-    NumericEncoding,
-    Preprocessing,
-    TimeEncoding,
-)
+from pynomaly.domain.encodings import CategoricalEncoding, Encoding, NumericEncoding, TimeEncoding
+from pynomaly.domain.models import Preprocessing
 from pynomaly.domain.profiles import ColumnProfile, Profile
 
 __all__ = ["column_uses", "declared_columns"]

@@ -14,8 +14,9 @@ from pynomaly.application.preprocessing import fill_gaps
 from pynomaly.application.reasons import Reasons
 from pynomaly.application.scoring_rows import BLOCK_ROWS, score_matrix, score_members
 from pynomaly.application.usual import cells_told, shares_as_unusual
+from pynomaly.domain.encodings import NumericEncoding, TimeEncoding
 from pynomaly.domain.errors import DataRejectedError
-from pynomaly.domain.models import Member, Model, NumericEncoding, Preprocessing, TimeEncoding
+from pynomaly.domain.models import Member, Model, Preprocessing
 
 if TYPE_CHECKING:
     import pyarrow as pa

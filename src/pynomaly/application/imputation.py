@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pynomaly.domain.models import QUANTILE_SHARES, Encoding, Imputation, NumericEncoding
+from pynomaly.domain.encodings import QUANTILE_SHARES, Encoding, NumericEncoding
+from pynomaly.domain.models import Imputation
 from pynomaly.domain.spread import robust_spread
 
-__all__ = ["fit_imputation", "impute"]
+__all__ = ["MOST_TELLING", "fit_imputation", "impute", "told_numbers"]
 
 Floats = NDArray[np.float64]
 Whole = NDArray[np.int64]
@@ -18,7 +19,7 @@ Whole = NDArray[np.int64]
 _RIDGE = 0.01
 """Of the variance of a column; columns that say the same share their weight."""
 
-_TELLING = 10
+MOST_TELLING = 10
 """Features to tell a number from, at most: tables may be wide."""
 
 _ROWS_EACH = 5
@@ -51,7 +52,7 @@ def fit_imputation(
     Returns:
         None where no column with a missing indicator can be told from another.
     """
-    targets = _targets(encodings, owners)
+    targets = told_numbers(encodings, owners)
     if not len(targets) or X.shape[1] < 3:
         return None
     known = _known(targets, X)
@@ -129,6 +130,22 @@ def impute(
         X[gaps, target] = _ordinary(encoding, total, imputation, target)
 
 
+def told_numbers(encodings: Sequence[Encoding], owners: Sequence[int]) -> Whole:
+    """Return the features of numbers that have a missing indicator, which is the feature after.
+
+    Args:
+        encodings: Of the columns.
+        owners: The encoding of each feature.
+    """
+    firsts = np.searchsorted(owners, np.arange(len(encodings)))
+    found = [
+        first
+        for first, encoding in zip(firsts, encodings, strict=True)
+        if isinstance(encoding, NumericEncoding) and encoding.missing_indicator
+    ]
+    return np.array(found, dtype=np.int64)
+
+
 def _weights(covariance: Floats, present: Whole) -> Floats:
     """Return (patterns, t) weights of t features given which of them are present, else 0."""
     squares = covariance[None, : present.shape[1], : present.shape[1]]
@@ -201,19 +218,8 @@ def _most_telling(Z: Floats, known: NDArray[np.bool_], targets: Whole) -> Whole:
     each = np.arange(len(targets))
     strength[each, targets] = strength[each, targets + 1] = 0.0
     strength = strength.round(9)
-    best = np.argsort(-strength, axis=1, kind="stable")[:, :_TELLING]
+    best = np.argsort(-strength, axis=1, kind="stable")[:, :MOST_TELLING]
     some = np.take_along_axis(strength, best, axis=1) > 0
     some &= np.arange(best.shape[1]) < own.sum(axis=0)[:, None] // _ROWS_EACH
     best = np.sort(np.where(some, best, Z.shape[1]), axis=1)
     return np.where(best < Z.shape[1], best, -1)
-
-
-def _targets(encodings: Sequence[Encoding], owners: Sequence[int]) -> Whole:
-    """Return the features of numbers that have a missing indicator, which is the feature after."""
-    firsts = np.searchsorted(owners, np.arange(len(encodings)))
-    found = [
-        first
-        for first, encoding in zip(firsts, encodings, strict=True)
-        if isinstance(encoding, NumericEncoding) and encoding.missing_indicator
-    ]
-    return np.array(found, dtype=np.int64)

@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from pynomaly.application.imputation import fit_imputation, impute
 from pynomaly.application.rhythms import DAY, WEEK, told
 from pynomaly.domain.datasets import Column, Schema
-from pynomaly.domain.errors import DataRejectedError, NotTrainableError
-from pynomaly.domain.models import (
+from pynomaly.domain.encodings import (
     QUANTILE_SHARES,
     CategoricalEncoding,
     Encoding,
     NumericEncoding,
-    Preprocessing,
     TimeEncoding,
 )
+from pynomaly.domain.errors import DataRejectedError, NotTrainableError
+from pynomaly.domain.models import Preprocessing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -92,12 +92,12 @@ def fit_preprocessing(
         )
         if encoding is None:
             continue
-        block = np.empty((table.num_rows, len(_feature_names(encoding))))
+        block = np.empty((table.num_rows, len(encoding.features)))
         _encode_column(encoding, table[column.name], block)
         if np.all(block.max(axis=0) == block.min(axis=0)):
             continue
         owners += [len(encodings)] * block.shape[1]
-        features += _feature_names(encoding)
+        features += encoding.features
         blocks.append((block[rows], block[telling]))
         encodings.append(encoding)
     if not encodings:
@@ -126,7 +126,7 @@ def encode(preprocessing: Preprocessing, table: pa.Table) -> Floats:
     matrix = np.empty((len(preprocessing.features), table.num_rows)).T
     start = 0
     for encoding in preprocessing.encodings:
-        stop = start + len(_feature_names(encoding))
+        stop = start + len(encoding.features)
         _encode_column(encoding, table[encoding.column], matrix[:, start:stop])
         start = stop
     fill_gaps(preprocessing, matrix)
@@ -242,19 +242,6 @@ _FIT: dict[str, Callable[[Column, pa.ChunkedArray], Encoding | None]] = {
     "text": _no_feature,
     "constant": _no_feature,
 }
-
-
-def _feature_names(encoding: Encoding) -> list[str]:
-    name = encoding.column
-    match encoding:
-        case NumericEncoding():
-            return [name, f"{name}=missing"] if encoding.missing_indicator else [name]
-        case CategoricalEncoding():
-            return [f"{name}:rarity"]
-        case TimeEncoding():
-            read = [("hour", encoding.hours), ("day", encoding.weekdays)]
-            parts = [f"{name}:{part}_{f}" for part, of in read if of for f in ("sin", "cos")]
-            return [*parts, f"{name}=missing"] if encoding.missing_indicator else parts
 
 
 def _spread(rows: int, most: int) -> NDArray[np.int64]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pynomaly.application.preprocessing import clock, epoch_seconds, level_codes, numbers
-from pynomaly.domain.models import (
+from pynomaly.domain.encodings import (
     QUANTILE_SHARES,
     CategoricalEncoding,
     Encoding,

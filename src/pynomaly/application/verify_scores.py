@@ -23,12 +23,14 @@ class Damage:
 
     Args:
         key: Of the partition.
+        fence: Of the lease that committed it.
         partition: File and extent, for people.
         problem: What is wrong with which part.
         again: The command of the newest job that asked for it; None where no job does any more.
     """
 
     key: str
+    fence: int
     partition: str
     problem: str
     again: str | None = None
@@ -121,7 +123,7 @@ class VerifyScores:
         What is refused is noted, and keeps nothing else from being done.
         """
         for damage in found.damaged:
-            self.ledger.reset(damage.key, damage.problem)
+            self.ledger.reset(damage.key, damage.fence, damage.problem)
         strays = found.orphans
         try:
             # Parts that were damaged are orphans now; beside what replaces them a plain reader of
@@ -184,4 +186,6 @@ class VerifyScores:
             for part in entry.outcome.parts
             if (problem := self.store.check(part)) is not None
         ]
-        return Damage(entry.key, str(entry.partition), "; ".join(problems)) if problems else None
+        if not problems:
+            return None
+        return Damage(entry.key, entry.fence, str(entry.partition), "; ".join(problems))

@@ -96,10 +96,10 @@ class InMemoryLedger(KeptPartitions):
             kept.leased_until = time.monotonic()
 
     @atomic
-    def reset(self, key: str, error: str) -> None:
+    def reset(self, key: str, fence: int, error: str) -> None:
         """Make a committed partition pending again because its output is damaged or gone."""
         kept = self._kept.get(key)
-        if kept is not None and is_committed(kept.entry):
+        if kept is not None and is_committed(kept.entry) and kept.entry.fence == fence:
             kept.change(state="pending", error=error, outcome=None, committed_at=None)
 
     @atomic

@@ -6,13 +6,9 @@ from collections.abc import Iterable, Iterator
 
 from pynomaly.application.gates.recent import Recent, RecentBatch
 from pynomaly.domain.datasets import Schema
+from pynomaly.domain.encodings import QUANTILE_SHARES, CategoricalEncoding, NumericEncoding
 from pynomaly.domain.gates import GateResult, Verdict
-from pynomaly.domain.models import (
-    QUANTILE_SHARES,
-    CategoricalEncoding,
-    Model,
-    NumericEncoding,
-)
+from pynomaly.domain.models import Model
 from pynomaly.domain.pipelines import Pipeline, ReleasePolicy
 
 __all__ = [

@@ -171,13 +171,15 @@ class Ledger(Protocol):
     def entries(self, pipeline: str) -> tuple[Entry, ...]:
         """Return everything the ledger keeps of a pipeline, oldest first."""
 
-    def reset(self, key: str, error: str) -> None:
+    def reset(self, key: str, fence: int, error: str) -> None:
         """Make a committed partition pending again because its output is damaged or gone.
 
-        The next job that needs it writes it anew.
+        The next job that needs it writes it anew.  Output that another lease committed since is
+        left alone.
 
         Args:
             key: Of the partition.
+            fence: Of the lease that committed the output.
             error: What is wrong with its output.
         """
 

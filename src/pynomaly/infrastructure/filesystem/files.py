@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from pynomaly.domain.errors import SourceNotFoundError
 
-__all__ = ["LocalFile", "absolute_path", "find_local_files", "local_file"]
+__all__ = ["LocalFile", "find_local_files", "local_file", "one_spelling"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +102,12 @@ def local_file(name: str, path: str, size: int, version: str) -> LocalFile:
     return LocalFile(name, Path(path))
 
 
-def absolute_path(uri: str) -> str:
-    """Return the spelling of a path or glob that does not depend on the working directory."""
-    return str(Path(uri).expanduser().absolute())
+def one_spelling(uri: str) -> str:
+    """Return the one spelling of all that lead to a file, folder or glob: absolute, without links.
+
+    What has been scored is known by it, so another way to the same file must not be another file.
+    """
+    return str(Path(uri).expanduser().resolve())
 
 
 def _walk(folder: Path) -> list[Path]:

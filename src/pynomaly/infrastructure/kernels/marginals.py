@@ -20,25 +20,41 @@ _OUTER = 500  # one of so many thresholds at either end does not widen the bucke
 
 
 @inlined
-def _below(numbers: Floats, values: Floats, slot: NDArray[np.uint64]) -> None:
-    """Set slot to how many of the ascending values lie below each number."""
-    slot[:] = 0
-    one = np.uint64(1)  # unsigned: an index that could be negative costs a step more
-    if values.shape[0] <= _FEW:
-        for value in values:
-            for i in range(slot.shape[0]):
-                slot[i] += np.uint64(value < numbers[i])
-        return
-    # A binary search without guesses: all rows take the same steps.
-    span = values.shape[0]
-    while span > 1:
-        half = np.uint64(span // 2)
+def _climb(numbers: Floats, values: Floats, halvings: int, slot: NDArray[np.uint64]) -> None:
+    """Raise slot to how many of the ascending values lie below each number.
+
+    It holds less than two to the power of halvings too few.  All rows take the same steps.
+    """
+    one, every = np.uint64(1), np.uint64(values.shape[0])
+    for halving in range(halvings - 1, -1, -1):
+        bit = np.uint64(halving)  # unsigned: an index that could be negative costs a step more
         for i in range(slot.shape[0]):
-            middle = slot[i] + half
-            slot[i] = middle if values[middle - one] < numbers[i] else slot[i]
-        span -= span // 2
-    for i in range(slot.shape[0]):
-        slot[i] += np.uint64(values[slot[i]] < numbers[i])
+            # Summed, not chosen: of a choice compilers make a branch on some processors, which
+            # guess wrong every other time.
+            further = slot[i] + (one << bit)
+            reached = values[min(further, every) - one] < numbers[i]
+            slot[i] += np.uint64(reached & (further <= every)) << bit
+
+
+@inlined
+def _below(numbers: Floats, values: Floats, halvings: int, slot: NDArray[np.uint64]) -> None:
+    """Set slot to how many of the ascending values, fewer than 2 ** halvings, are below each number."""
+    slot[:] = 0
+    if values.shape[0] > _FEW:
+        _climb(numbers, values, halvings, slot)
+        return
+    for value in values:
+        for i in range(slot.shape[0]):
+            slot[i] += np.uint64(value < numbers[i])
+
+
+@inlined
+def _halvings(most: int) -> int:
+    """Return the least power of two that is more."""
+    count = 0
+    while (1 << count) <= most:
+        count += 1
+    return count
 
 
 @inlined
@@ -67,7 +83,7 @@ def buckets(
     for j in range(d):
         begins[j + 1] = begins[j] + max(1, (starts[j + 1] - starts[j]) // _BUCKET)
     below = np.zeros(begins[d], dtype=np.uint32)
-    low, per, halvings = np.empty(d), np.empty(d), np.zeros(d, dtype=np.int64)
+    low, per, halvings = np.empty(d), np.empty(d), np.empty(d, dtype=np.int64)
     for j in range(d):
         thresholds, near = values[starts[j] : starts[j + 1]], below[begins[j] : begins[j + 1]]
         u, last = thresholds.shape[0], float(near.shape[0] - 1)
@@ -82,8 +98,7 @@ def buckets(
             near[k] = before
             before += count
             most = max(most, count)
-        while (1 << halvings[j]) <= most:
-            halvings[j] += 1
+        halvings[j] = _halvings(int(most))
     return begins, below, low, per, halvings
 
 
@@ -112,7 +127,6 @@ def steps(
     n, d = X.shape[1], columns.shape[0]
     out = np.zeros(n)
     places = np.empty(_TILE, dtype=np.uint64)
-    one = np.uint64(1)
     for j in range(d):  # the outer loop: the tables of a column stay in a near cache
         first, last, lane = starts[j], starts[j + 1], X[columns[j]]
         thresholds = values[first:last]
@@ -124,17 +138,11 @@ def steps(
             numbers, scores = lane[start : start + size], out[start : start + size]
             slot = places[:size]
             if last - first <= _FEW:
-                _below(numbers, thresholds, slot)
+                _below(numbers, thresholds, 0, slot)
             else:
                 for i in range(size):
                     slot[i] = np.uint64(near[_bucket(numbers[i], low[j], per[j], outermost)])
-                half = one << np.uint64(halvings[j])
-                while half > one:
-                    half = half >> one
-                    for i in range(size):
-                        further = min(slot[i] + half, top + one)
-                        less = thresholds[further - one] < numbers[i]
-                        slot[i] = further if less else slot[i]
+                _climb(numbers, thresholds, halvings[j], slot)
             for i in range(size):
                 equal = np.uint64(thresholds[min(slot[i], top)] == numbers[i])
                 scores[i] += height[slot[i] + slot[i] + equal]
@@ -153,6 +161,7 @@ def projections(
     n = Z.shape[1]
     cuts, width = columns.shape
     out = np.zeros(n)
+    halvings = _halvings(limits.shape[1])
     lanes, places = np.empty(_TILE), np.empty(_TILE, dtype=np.uint64)
     for start in range(0, n, _TILE):
         size = min(_TILE, n - start)
@@ -163,7 +172,7 @@ def projections(
                 row, weight = Z[columns[c, k], start : start + size], weights[c, k]
                 for i in range(size):
                     numbers[i] = fma(row[i], weight, numbers[i])
-            _below(numbers, limits[c], slot)
+            _below(numbers, limits[c], halvings, slot)
             height = heights[c]
             for i in range(size):
                 scores[i] += height[slot[i]]

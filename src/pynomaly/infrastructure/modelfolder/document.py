@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, fields
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pynomaly.application.imputation import MOST_TELLING, told_numbers
 from pynomaly.domain.datasets import Column, Schema
 from pynomaly.domain.detectors import CATALOGUE, CLASSIFIERS, families
+from pynomaly.domain.encodings import CategoricalEncoding, Encoding, NumericEncoding, TimeEncoding
 from pynomaly.domain.errors import IntegrityError
 from pynomaly.domain.models import (
     Calibration,
-    CategoricalEncoding,
-    Encoding,
     Head,
     Imputation,
     Member,
     Model,
     ModelCard,
     Normalisation,
-    NumericEncoding,
     Preprocessing,
     Seen,
-    TimeEncoding,
 )
 
 __all__ = ["FORMAT_VERSION", "from_document", "to_document"]
@@ -148,17 +146,10 @@ def from_document(content: bytes, arrays: Arrays) -> Model:
 def _model(document: dict[str, Any], take: Callable[[str], NDArray[Any]]) -> Model:
     if not document["members"] or document["combination"] != _COMBINATION:
         raise ValueError("no members, or an unknown combination")
-    preprocessing = document["preprocessing"]
     return Model(
         ModelCard(**{**document["card"], "trials": tuple(document["card"].get("trials", ()))}),
         Schema(tuple(Column(**column) for column in document["schema"])),
-        Preprocessing(
-            tuple(_encoding(entry) for entry in preprocessing["encodings"]),
-            tuple(preprocessing["features"]),
-            tuple(preprocessing["owners"]),
-            take(preprocessing["references"]).astype(np.float64),
-            _imputation(preprocessing["imputation"], take, preprocessing["features"]),
-        ),
+        _preprocessing(document["preprocessing"], take),
         _members(document["members"], take, "member", {*CATALOGUE, *families()}),
         Calibration(take(document["calibration"]["scores"]).astype(np.float64)),
         _head(document["head"], take),
@@ -166,30 +157,57 @@ def _model(document: dict[str, Any], take: Callable[[str], NDArray[Any]]) -> Mod
     )
 
 
+def _preprocessing(document: dict[str, Any], take: Callable[[str], NDArray[Any]]) -> Preprocessing:
+    found = Preprocessing(
+        tuple(_encoding(entry) for entry in document["encodings"]),
+        tuple(document["features"]),
+        tuple(document["owners"]),
+        take(document["references"]).astype(np.float64),
+        _imputation(document["imputation"], take),
+    )
+    written = [(i, name) for i, one in enumerate(found.encodings) for name in one.features]
+    if list(zip(found.owners, found.features, strict=True)) != written:
+        # Encoding would leave features of a row as whatever is in memory.
+        raise ValueError("the features are not what the encodings make")
+    shape = found.references.shape
+    if len(shape) != 2 or not shape[0] or shape[1] != len(written):
+        raise ValueError("the reference rows do not have the features")
+    if not np.isfinite(found.references).all():
+        raise ValueError("the reference rows are not finite")
+    if found.imputation is not None:
+        _require_of(found.imputation, found)
+    return found
+
+
 def _imputation(
-    entry: dict[str, str] | None, take: Callable[[str], NDArray[Any]], features: list[str]
+    entry: dict[str, str] | None, take: Callable[[str], NDArray[Any]]
 ) -> Imputation | None:
     if entry is None:
         return None
     arrays: Arrays = {name: take(key).astype(np.float64) for name, key in entry.items()}
+    if not all(np.isfinite(array).all() for array in arrays.values()):
+        raise ValueError("the arrays of the imputation are not finite")
     for name in ("targets", "telling"):
         arrays[name] = arrays[name].astype(np.int64)
-    found = Imputation(**arrays)
-    numbers, most = found.telling.shape
-    shapes = {found.center.shape, found.spread.shape, found.means.shape}
+    return Imputation(**arrays)
+
+
+def _require_of(imputation: Imputation, preprocessing: Preprocessing) -> None:
+    """Refuse an imputation that does not belong to what is encoded."""
+    features = len(preprocessing.features)
+    numbers, most = imputation.telling.shape
+    shapes = {imputation.center.shape, imputation.spread.shape, imputation.means.shape}
     wanted = (numbers, most + 1, most + 1)
-    if shapes != {(len(features),)} or found.covariances.shape != wanted:
+    if shapes != {(features,)} or imputation.covariances.shape != wanted or most > MOST_TELLING:
         raise ValueError("the arrays of the imputation do not belong together")
-    numbered = [i for i, (one, then) in enumerate(pairwise(features)) if then == f"{one}=missing"]
-    if found.targets.tolist() != numbered or numbers != len(numbered):
+    told = told_numbers(preprocessing.encodings, preprocessing.owners).tolist()
+    if imputation.targets.tolist() != told or numbers != len(told):
         raise ValueError("missing numbers are told that have no indicator")
-    if found.telling.max(initial=-1) >= len(features) or found.telling.min(initial=0) < -1:
+    telling = imputation.telling
+    if telling.max(initial=-1) >= features or telling.min(initial=0) < -1:
         raise ValueError("missing numbers are told from features that are not there")
-    if not (
-        all(np.isfinite(array).all() for array in arrays.values()) and (found.spread > 0).all()
-    ):
-        raise ValueError("the arrays of the imputation are not finite, or a spread is not positive")
-    return found
+    if not (imputation.spread > 0).all():
+        raise ValueError("a spread of the imputation is not positive")
 
 
 def _members(
@@ -236,7 +254,24 @@ def _seen(entry: dict[str, str] | None, take: Callable[[str], NDArray[Any]]) -> 
 def _encoding(entry: dict[str, Any]) -> Encoding:
     kind = _ENCODINGS[entry.pop("kind")]
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
+    for field in fields(kind):
+        if not _SOUND[str(field.type)](values[field.name]):
+            raise ValueError(f"{field.name} of column {values['column']!r} is no {field.type}")
     return kind(**values)
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, float) and math.isfinite(value)
+
+
+_SOUND: Mapping[str, Callable[[Any], bool]] = {
+    "str": lambda value: isinstance(value, str),
+    "bool": lambda value: isinstance(value, bool),
+    "float": _number,
+    "tuple[float, ...]": lambda values: all(map(_number, values)),
+    "tuple[str | None, ...]": lambda levels: all(isinstance(one, str | None) for one in levels),
+}
+"""What a value of an encoding must be, by its declared type."""
 
 
 def _refuse(constant: str) -> float:

@@ -235,9 +235,9 @@ class SqlLedger:
         by_age = sorted(found, key=lambda one: (one["created_at"], *_place(rows.entry(one))))
         return tuple(map(rows.entry, by_age))
 
-    def reset(self, key: str, error: str) -> None:
+    def reset(self, key: str, fence: int, error: str) -> None:
         """Make a committed partition pending again because its output is damaged or gone."""
-        change = {"damaged": key, "error": error}
+        change = {"damaged": key, "held": fence, "error": error}
         self._database.carry_out(lambda c: c.execute(statements.RESET, change).close())
 
     def forget(self, keys: Collection[str], known: Collection[str] | None = None) -> frozenset[str]:

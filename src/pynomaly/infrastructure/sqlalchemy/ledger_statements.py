@@ -121,7 +121,11 @@ REOPEN = (
 )
 RESET = (
     sa.update(partitions)
-    .where(_entry.key == sa.bindparam("damaged"), _entry.state == "committed")
+    .where(
+        _entry.key == sa.bindparam("damaged"),
+        _entry.fence == sa.bindparam("held"),
+        _entry.state == "committed",
+    )
     .values(state="pending", error=sa.bindparam("error"), **dict.fromkeys(_OUTCOME, sa.null()))
 )
 

@@ -87,10 +87,10 @@ class Selection:
 
     @property
     def place(self) -> str:
-        """URL, with the whole path of a file and without passwords, then ``#`` and the query."""
+        """URL, with the resolved path of a file and without passwords, then ``#`` and the query."""
         safe = self._safe
         if safe.get_backend_name() == "sqlite" and safe.database and safe.database[:5] != "file:":
-            safe = safe.set(database=str(Path(safe.database).absolute()))
+            safe = safe.set(database=str(Path(safe.database).resolve()))
         return f"{safe.render_as_string(hide_password=True)}#{self._query}"
 
     @contextmanager
