@@ -212,6 +212,18 @@ def test_a_sum_that_is_zero_but_for_rounding_is_zero(residue, real):
     assert spoken[8] > 0
 
 
+@pytest.mark.parametrize("residue", [1e-9, 1e-12])
+def test_many_residues_do_not_hide_what_is_absurd(residue):
+    rng = np.random.default_rng(0)
+    amounts = np.zeros(10_000)
+    amounts[:500] = residue * rng.normal(size=500)
+    amounts[:50] = rng.lognormal(3, 1, size=50)
+    guard = _guard(np.column_stack([amounts, rng.normal(size=10_000)]))
+    told = KERNELS.score(guard, np.array([[residue, 0], [20, 0], [1e4, 0], [1e6, 0]]))
+    assert told[:2].tolist() == [0, 0]
+    assert 0 < told[2] < told[3]
+
+
 @pytest.mark.parametrize("rows", [20, 30, 100, 199])
 def test_small_tables_have_neither_ends_nor_exceptions(rows):
     rng = np.random.default_rng(0)

@@ -18,6 +18,7 @@ from pynomaly.application.ports.partitions import PartStore, StoredPart
 from pynomaly.application.ports.records import Records
 from pynomaly.application.prune_scores import ForgetPlace, PruneScores
 from pynomaly.application.read_scores import ReadScores
+from pynomaly.application.score_output import ScoreOutput
 from pynomaly.application.verify_scores import VerifyScores
 from pynomaly.domain.errors import (
     ConflictError,
@@ -26,7 +27,15 @@ from pynomaly.domain.errors import (
     UsageError,
 )
 from pynomaly.domain.identifiers import new_id
-from pynomaly.domain.ledger import Entry, Outcome, Part, ScoreJob, ScoreVersion, partition_key
+from pynomaly.domain.ledger import (
+    Entry,
+    Outcome,
+    Output,
+    Part,
+    ScoreJob,
+    ScoreVersion,
+    partition_key,
+)
 from pynomaly.domain.partitions import Partition
 from pynomaly.domain.releases import ModelVersion
 from pynomaly.domain.runs import ScoredBatch
@@ -395,6 +404,36 @@ def test_repairing_removes_what_was_damaged_so_that_no_row_is_there_twice(scores
     assert list(Path(scores.target).iterdir()) == [whole]
     again = verify("payments")
     assert (again.partitions, again.damaged, again.orphans) == (1, (), ())
+
+
+def test_what_was_scored_anew_since_it_was_found_damaged_is_kept(scores: Scores) -> None:
+    scores.work(scores.open("payments", "d1"))
+    (part,) = Path(scores.target).iterdir()
+    part.write_bytes(b"")
+
+    class Overtaken(VerifyScores):
+        def _commands(self, pipeline: str, keys: set[str]) -> dict[str, str]:
+            VerifyScores(self.ledger, self.store, self.scores_folder)("payments", repair=True)
+            scores.work(scores.open("payments", "d1"))  # both by somebody else, meanwhile
+            return {}
+
+    Overtaken(scores.ledger, scores.store, Path(scores.target).parent)("payments", repair=True)
+    assert scores.read("payments") == rows("d1")
+
+
+def test_a_folder_is_asked_whether_it_can_be_written_to_before_the_first_scores_only(
+    scores: Scores,
+) -> None:
+    asked = []
+    read = ReadScores(scores.ledger, scores.store, adapters.output_sinks(), scores.records)
+    elsewhere = Path(scores.target).parent
+    output = ScoreOutput(scores.ledger, scores.store, read, elsewhere, asked.append)
+    file = str(elsewhere / "scored.parquet")
+    for _ in range(2):
+        for place in (scores.target, file):
+            output.admit("payments", Output(place), "data")
+        scores.work(scores.open("payments", "d1"))
+    assert asked == [scores.target, file, file]
 
 
 def test_damage_is_told_also_where_removing_it_fails(

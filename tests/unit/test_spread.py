@@ -37,6 +37,13 @@ def test_rounding_is_no_spread_where_real_values_differ():
     assert spread_of(values) > 10
 
 
+def test_residues_are_no_spread_however_many_they_are():
+    values = np.zeros(20_000)
+    values[:1_000] = 1e-11 * np.random.default_rng(0).normal(size=1_000)
+    values[:100] = 20
+    assert spread_of(values) > 5
+
+
 @pytest.mark.parametrize("value", [5e-324, 1e-200, 1.0, 1e200])
 def test_it_is_above_zero_for_all_columns_that_vary_and_for_no_other(value):
     assert spread_of([0.0] * 9 + [value]) > 0

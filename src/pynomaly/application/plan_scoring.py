@@ -142,6 +142,7 @@ class PlanScoring:
         Raises:
             UnsupportedFormatError: The output is named like a file of a kind we do not write.
             OutputExistsError: The output holds something we did not write.
+            OutputNotWritableError: Nothing can be written there.
             ConfigurationError: The output would be read as input, a column cannot be kept, or the
                 Dask scheduler does not answer.
             NoChampionError: ``incremental``, and nothing has been promoted.

@@ -56,7 +56,7 @@ class ScoreOutput:
             UnsupportedFormatError: It is named like a file of a kind we do not write.
             ConfigurationError: It would be read as input, cannot be divided, or is no place.
             OutputExistsError: It holds something we did not write.
-            OutputNotWritableError: It is on disk and cannot be written to.
+            OutputNotWritableError: It is on disk, cannot be written to, and is no folder with scores.
         """
         target = self.target(pipeline, output)
         if output.out is None:
@@ -89,6 +89,7 @@ class ScoreOutput:
                     if is_table
                     else "choose another place, or allow writing beside it with --overwrite",
                 )
-        if "://" not in output.out:
+        # In a folder it wrote to before there may be nothing left to write, read-only by now or not.
+        if "://" not in output.out and (is_file(output.out) or not wrote):
             self.require_writable(output.out)
         return target
