@@ -316,7 +316,7 @@ def test_missing_columns_are_critical_and_extra_and_reordered_ones_warn():
     spelled = header(pipeline(), *texts("X", "id", "ok", "t", "other"))
     assert spelled["column_to_exist", "x"][2] == "missing; the data has 'X'"
     missing = [spelled["column_to_exist", name][2] for name in ("y", "c")]
-    assert missing == ["missing", "missing"]  # the first one has told what else there is
+    assert missing == ["missing (not in the schema: 'X', 'other')", "missing"]  # told once
     assert found["table_columns_to_match_set", None] == (
         "warning", False, "extra columns 'new', not read",
     )  # fmt: skip
@@ -456,3 +456,21 @@ def test_what_cannot_be_read_is_not_counted_as_missing():
         if result.expectation == "expect_column_values_to_not_be_null"
     ]
     assert (missing.column, missing.failing_rows) == ("x", 1)
+
+
+def test_what_cannot_be_read_is_against_no_comparison_with_another_column():
+    greater = Expectation(
+        "expect_column_pair_values_a_to_be_greater_than_b", {"column_A": "x", "column_B": "y"},
+        "row",
+    )  # fmt: skip
+    schema = Schema((Column("x", "numeric"), Column("y", "numeric")))
+    job = pipeline(greater, schema=schema, ids=())
+    cells = {"x": ["1", "oops", "2", "5"], "y": ["0", "3", "9", "1"]}
+    raw = pa.table({"row_id": list("abcd"), **cells, "t": ["2024-01-01"] * 4})
+    table, unreadable = conform(raw, job)
+    session = GreatExpectationsValidator(now=lambda: NOW).session(job)
+    assert [failure.position for failure in session.check_rows(table, unreadable)] == [2]
+    (compared,) = [
+        result for result in session.finish(table.select) if result.expectation == greater.type
+    ]
+    assert (compared.failing_rows, compared.observed[:6]) == (1, "1 of 3")

@@ -10,9 +10,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pynomaly.application.preprocessing import fit_preprocessing
-from pynomaly.application.usual import cell_text, cells_told, shares_as_unusual, usual_text
+from pynomaly.application.usual import cell_text, cells_told, shares_as_unusual
 from pynomaly.domain.datasets import Column, Schema
-from pynomaly.domain.encodings import Encoding
+from pynomaly.domain.encodings import Encoding, NumericEncoding
 
 MONDAY = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -21,6 +21,18 @@ def encoding(kind: str, cells: pa.Array) -> Encoding:
     table = pa.table({"c": cells})
     [found] = fit_preprocessing(table, Schema((Column("c", kind),))).encodings  # type: ignore[arg-type]
     return found
+
+
+def told(found: Encoding, cell: object, direction: int = 0, similar: float = 0.0) -> list[str]:
+    """Return a cell as text, and what is told of it."""
+    kind = pa.float64() if isinstance(found, NumericEncoding) else None
+    cells = pa.chunked_array([pa.array([cell], kind)])
+    written, text = cells_told(found, cells, np.array([direction], np.int8), np.array([similar]))
+    return [*written, *text]
+
+
+def usual_text(found: Encoding, cell: object) -> str:
+    return told(found, cell)[1]
 
 
 def share(found: Encoding, cell: object, kind: pa.DataType) -> float:
@@ -202,16 +214,14 @@ def test_a_number_lies_beyond_the_bound_it_is_set_against(
     values: list[float], cell: float, direction: int
 ) -> None:
     found = encoding("numeric", pa.array(values, pa.float64()))
-    (written,), (text,) = cells_told(
-        found, pa.chunked_array([[cell]]), np.array([direction], dtype=np.int8), np.zeros(1)
-    )
+    written, text = told(found, cell, direction)
 
     bound = re.search(r"(?:rows are at (most|least)|is (above|below)) (\S+)", text)
     if bound:
         limit = float(bound[3].rstrip(",").replace(",", ""))
-        told = float(written.replace(",", ""))
+        number_told = float(written.replace(",", ""))
         assert not written.endswith(".0")
-        for number in (cell, told):
+        for number in (cell, number_told):
             high = bound[1] == "most" or bound[2] == "above"
             assert number > limit if high else number < limit, f"{written} — {text}"
 
@@ -222,10 +232,10 @@ def test_many_numbers_are_told_as_each_is_alone() -> None:
     directions = np.array([1, -1, -1, 0, 1, 1, 1], dtype=np.int8)
 
     similar = np.arange(7.0)
-    values, told = cells_told(found, cells, directions, similar)
+    values, texts = cells_told(found, cells, directions, similar)
 
-    alone = zip(cells.to_pylist(), directions.tolist(), similar.tolist(), strict=True)
-    assert told == [usual_text(found, *one) for one in alone]
+    each = zip(cells.to_pylist(), directions.tolist(), similar.tolist(), strict=True)
+    assert texts == [told(found, *one)[1] for one in each]
     assert values == [
         "1,028.43",
         "1,028.5",
@@ -235,8 +245,23 @@ def test_many_numbers_are_told_as_each_is_alone() -> None:
         "1,028.4286",
         "1,000,000,000",
     ]
-    assert told[1] == "low beside the row's other values, similar rows have about 1"
-    assert told[4] == "high beside the row's other values, similar rows have about 4"
+    assert texts[1] == "low beside the row's other values, similar rows have about 1"
+    assert texts[4] == "high beside the row's other values, similar rows have about 4"
+
+
+def test_numbers_that_rounding_would_make_equal_are_written_out() -> None:
+    found = encoding("numeric", pa.array([1000 + i / 7 for i in range(200)]))
+    assert told(found, 1013.0005, 1, 1012.9999) == [
+        "1,013.0005",
+        "high beside the row's other values, similar rows have about 1,012.9999",
+    ]
+
+
+def test_numbers_too_large_to_square_are_as_far_out_as_each_other() -> None:
+    found = encoding("numeric", pa.array([*map(float, range(1_000)), 1e300, 1e308]))
+    for cell in (1e30, 1e300, 1e308):
+        assert usual_text(found, cell) == "99.5 % of rows are at most 996"
+        assert share(found, cell, pa.float64()) == pytest.approx(0.005)
 
 
 def test_a_bound_is_rounded_as_it_is_written_and_not_as_it_is_stored() -> None:

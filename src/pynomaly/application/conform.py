@@ -118,7 +118,7 @@ def _refusals(wanted: _Wanted, cells: pa.Array, reading: Reading) -> Iterator[Ro
     for position, value in zip(positions, cells.take(pa.array(positions)), strict=True):
         found = _shown(value)
         reason = f"{wanted.name}: {found} is {_problem(found, cells, wanted)}"
-        yield RowFailure(int(position), reason, (wanted.name,))
+        yield RowFailure(int(position), reason, wanted.name)
 
 
 def _absences(wanted: _Wanted, reading: Reading) -> Iterator[RowFailure]:

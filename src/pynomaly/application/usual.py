@@ -25,7 +25,7 @@ from pynomaly.domain.encodings import (
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["cell_text", "cells_told", "shares_as_unusual", "usual_text"]
+__all__ = ["cell_text", "cells_told", "shares_as_unusual"]
 
 Floats = NDArray[np.float64]
 
@@ -56,6 +56,7 @@ def shares_as_unusual(encoding: Encoding, cells: pa.ChunkedArray) -> Floats:
     match encoding:
         case NumericEncoding():
             values, quantiles = numbers(cells), np.array(encoding.quantiles)
+            values = np.clip(values, encoding.lower, encoding.upper)  # as quantiles have them
             as_low = np.array(_AS_LOW)[np.searchsorted(quantiles, values, side="right")]
             as_high = np.array(_AS_HIGH)[np.searchsorted(quantiles, values, side="left")]
             return np.where(np.isnan(values), encoding.missing, np.minimum(as_low, as_high))
@@ -74,49 +75,37 @@ def shares_as_unusual(encoding: Encoding, cells: pa.ChunkedArray) -> Floats:
             return np.where(missing, encoding.missing, rarer)
 
 
-def usual_text(encoding: Encoding, cell: Any, direction: int = 0, similar: float = math.nan) -> str:
-    """Return what is usual in the column, told so that it shows where the cell lies.
-
-    Every number in it is about training rows.
-
-    Args:
-        encoding: Of the column.
-        cell: As a Python value; None for a missing one.
-        direction: 1 where a number is high beside the row's other values, -1 where it is low.  It
-            is said where the number by itself does not show it.
-        similar: What similar rows have.
-    """
-    match encoding:
-        case NumericEncoding():
-            return _numeric(encoding, cell, direction).told(similar)
-        case CategoricalEncoding():
-            return _categorical(encoding, cell)
-        case TimeEncoding():
-            return _time(encoding, cell)
-
-
 def cells_told(
     encoding: Encoding, cells: pa.ChunkedArray, directions: NDArray[np.int8], similar: Floats
 ) -> tuple[list[str], list[str]]:
-    """Return some cells of a column as text, and what :func:`usual_text` tells about each.
+    """Return some cells of a column as text, and what is usual in it, so that it shows where each lies.
 
-    A number so close to the bound told of it that both would be rounded to the same is written out.
+    Every number in it but ``similar`` is about training rows.
+    A number so close to what it is compared with that both would be rounded to the same is written
+    out, and so is the other.
 
     Args:
         encoding: Of the column.
         cells: (n,) conformed.
-        directions: (n,) as :func:`usual_text` takes them.
+        directions: (n,) 1 where a number is high beside the row's other values, -1 where it is low.
+            It is said where the number by itself does not show it.
         similar: (n,) what similar rows have, where the column is of numbers.
     """
     if not isinstance(encoding, NumericEncoding):
         found = cells.to_pylist()
-        return [cell_text(cell) for cell in found], [usual_text(encoding, cell) for cell in found]
+        if isinstance(encoding, CategoricalEncoding):
+            told = [_categorical(encoding, cell) for cell in found]
+        else:
+            told = [_time(encoding, cell) for cell in found]
+        return [cell_text(cell) for cell in found], told
     values, quantiles = numbers(cells), np.array(encoding.quantiles)
-    below, not_above = (np.searchsorted(quantiles, values, side=s) for s in ("left", "right"))
+    kept = np.clip(values, encoding.lower, encoding.upper)  # as quantiles have them
+    below, not_above = (np.searchsorted(quantiles, kept, side=s) for s in ("left", "right"))
     alike = (below * (len(quantiles) + 1) + not_above) * 3 + directions
     alike[np.isnan(values)] = -9
     texts: dict[int, _Text] = {}  # numbers between the same quantiles are told the same
-    written, told = [], []
+    written: list[str] = []
+    told = []
     for key, cell, direction, other in zip(
         alike.tolist(), values.tolist(), directions.tolist(), similar.tolist(), strict=True
     ):
@@ -124,9 +113,10 @@ def cells_told(
             text = texts[key] = _told(encoding, cell, direction, 0)
         if not text.holds_for(cell):
             text = _numeric(encoding, cell, direction)
-        close = abs(cell - text.bound) < _ROUNDED * abs(cell)
-        written.append(_exactly(cell) if close else cell_text(cell))
-        told.append(text.told(other))
+        close = abs(cell - (other if text.beside else text.bound)) < _ROUNDED * abs(cell)
+        tell = _exactly if close else cell_text
+        written.append(tell(cell))
+        told.append(text.told(other, tell))
     return written, told
 
 
@@ -152,7 +142,9 @@ def cell_text(cell: Any) -> str:
 
 
 def _exactly(number: float) -> str:
-    return f"{int(number):,}" if number.is_integer() else f"{number:,}"
+    if not number.is_integer():
+        return f"{number:,}"
+    return f"{int(number):,}" if abs(number) < 1e15 else f"{number:,.17g}"
 
 
 def _tails(shares: Floats) -> Floats:
@@ -175,10 +167,10 @@ class _Text(NamedTuple):
     def holds_for(self, cell: float) -> bool:
         return not self.side * cell <= self.side * self.bound
 
-    def told(self, similar: float) -> str:
+    def told(self, similar: float, tell: Callable[[float], str]) -> str:
         if not self.beside:
             return self.words
-        return f"{self.beside}, similar rows have about {cell_text(similar)}"
+        return f"{self.beside}, similar rows have about {tell(similar)}"
 
 
 def _numeric(encoding: NumericEncoding, cell: float | None, direction: int) -> _Text:
@@ -195,7 +187,8 @@ def _told(encoding: NumericEncoding, cell: float | None, direction: int, finer: 
     quantiles = encoding.quantiles
     if cell is None or math.isnan(cell):
         return _Text(f"{_missing(encoding.missing)}, {_middle(quantiles)}")
-    below, not_above = bisect_left(quantiles, cell), bisect_right(quantiles, cell)
+    kept = min(max(cell, encoding.lower), encoding.upper)
+    below, not_above = bisect_left(quantiles, kept), bisect_right(quantiles, kept)
     return _beside(quantiles, below, not_above, direction, finer)
 
 

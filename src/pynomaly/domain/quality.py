@@ -19,12 +19,12 @@ class RowFailure:
     Args:
         position: Of the row within its chunk, from 0.
         reason: Column, expectation and the value found.
-        columns: Whose cells hold something that cannot be read; none where that is not the reason.
+        unreadable: The column whose cell cannot be read; None where that is not the reason.
     """
 
     position: int
     reason: str
-    columns: tuple[str, ...] = ()
+    unreadable: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

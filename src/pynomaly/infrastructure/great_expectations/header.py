@@ -17,6 +17,7 @@ __all__ = ["check_header"]
 
 _TEXT = r"(large_)?string(_view)?|dictionary.*|null"
 _INTEGER = r"u?int\d+"
+_LOOKED_FOR = 20  # absent columns; each is compared with every other name
 _TYPES: dict[ColumnKind, tuple[re.Pattern[str], str]] = {
     "numeric": (re.compile(rf"{_INTEGER}|halffloat|float|double|decimal.*|null"), "a number type"),
     "boolean": (re.compile("bool|null"), "bool"),
@@ -68,10 +69,12 @@ def check_header(
     outcomes = engine.suite("header", checks).run(pd.DataFrame(columns=names))
     first = len(declared)
     others = [name for name in names if name not in known]
-    results: list[ExpectationResult] = []
-    for check, outcome in zip(checks[:first], outcomes[:first], strict=True):
-        told = any(not result.passed for result in results)
-        results.append(_exists(check, outcome, others, told=told))
+    found = dict(zip(declared, outcomes, strict=False))
+    beside = _beside([name for name in declared if not found[name].success], others)
+    results = [
+        _exists(check, found[name], beside.get(name, ""))
+        for check, name in zip(checks, declared, strict=False)
+    ]
     results.append(_no_extras(checks[first], outcomes[first]))
     results.append(_order(checks[first + 1], outcomes[first + 1], names, pipeline.schema.names))
     results += [
@@ -87,17 +90,23 @@ def _in_schema_order(names: Sequence[str], schema: Sequence[str]) -> list[str]:
     return [next(ordered) if name in schema else name for name in names]
 
 
-def _exists(
-    check: Check, outcome: Outcome, others: Sequence[str], *, told: bool
-) -> ExpectationResult:
-    # A column that is in no schema may be this one under another name; all are told once.
+def _beside(absent: Sequence[str], others: Sequence[str]) -> dict[str, str]:
+    """Return, by name of an absent column, which columns of no schema may be it.
+
+    Of a few that is the one whose name is nearest; of the first that has none near, all of them.
+    """
     folded = {name.casefold(): name for name in others}
-    near = get_close_matches(check.columns[0].casefold(), folded, n=1, cutoff=0.7)
-    beside = ""
-    if near:
-        beside = f"; the data has {shown([folded[near[0]]])}"
-    elif others and not told:
-        beside = f" (not in the schema: {shown(others)})"
+    told = {}
+    for name in absent[:_LOOKED_FOR]:
+        if near := get_close_matches(name.casefold(), folded, n=1, cutoff=0.7):
+            told[name] = f"; the data has {shown([folded[near[0]]])}"
+    unlike = next((name for name in absent if name not in told), None)
+    if others and unlike is not None:
+        told[unlike] = f" (not in the schema: {shown(others)})"
+    return told
+
+
+def _exists(check: Check, outcome: Outcome, beside: str) -> ExpectationResult:
     return ExpectationResult(
         expectation=check.spec.type,
         column=check.columns[0],

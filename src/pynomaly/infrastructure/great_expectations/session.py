@@ -87,15 +87,18 @@ class GreatExpectationsSession:
             return ()
         self._rows += chunk.num_rows
         self._note_newest(chunk)
-        refused: dict[tuple[str, ...], list[int]] = {}
+        refused: dict[str | None, set[int]] = defaultdict(set)
         for failure in unreadable:
-            refused.setdefault(failure.columns, []).append(failure.position)
+            refused[failure.unreadable].add(failure.position)
         failures: list[RowFailure] = []
         if self._suite:
             outcomes = self._suite.run(to_frame(chunk, _needed(self._by_row, chunk.column_names)))
             for check, outcome in zip(self._by_row, outcomes, strict=True):
-                against = np.setdiff1d(outcome.positions, refused.get(check.columns, []))
-                failures += self._count(check, outcome.considered or 0, against, chunk)
+                # A cell that cannot be read is no missing one: its row has been refused for that.
+                known = set().union(*(refused[name] for name in check.columns))
+                told = np.isin(outcome.positions, list(known))
+                considered = (outcome.considered or 0) - int(told.sum())
+                failures += self._count(check, considered, outcome.positions[~told], chunk)
         for check, seen in self._seen.items():
             failures += self._count(check, *seen.add(chunk), chunk)
         failures.sort(key=lambda failure: failure.position)
