@@ -2,10 +2,12 @@
 
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -90,3 +92,26 @@ def test_no_row_is_lost_or_repeated(rows: list[str]) -> None:
             assert all(refused.column("reason").to_pylist())
             ids += refused.column("row_id").to_pylist()
         assert len(set(ids)) == len(rows)
+
+
+@pytest.mark.parametrize("bad", [0, 9])
+def test_what_cannot_be_read_is_told_beside_what_comes_before_it(bad: int, tmp_path: Path) -> None:
+    lines = [*["1,-2"] * bad, *["1,2"] * (10 - bad), '"1,2', *["1,2"] * 9]
+    (tmp_path / "data.csv").write_text("\n".join(["k,a", *lines]) + "\n")
+    reader = adapters.partition_reader()
+    validate = ValidateData(
+        reader, ParquetDatasetStore(tmp_path / "staged", open_local_target), RefuseNegative(),
+        InMemoryRecords(), HtmlReports(), tmp_path / "reports",
+    )  # fmt: skip
+    spec = SourceSpec(str(tmp_path / "data.csv"), delimiter=",")
+    pipeline = replace(PIPELINE, validation=ValidationPolicy(max_quarantine_share=0.5))
+    plan = reader.plan(spec, partition_rows=100)
+    if bad:
+        with pytest.raises(ValidationFailedError, match="line 12 is never closed") as error:
+            validate(pipeline, spec, "run", plan, to_score=True)
+        assert "9 of 10 rows" in error.value.message
+    else:
+        report = validate(pipeline, spec, "run", plan, to_score=True).report
+        (told,) = [r for r in report.results if r.severity == "warning" and not r.passed]
+        assert "1 of 1 partitions cannot be" in told.sentence
+        assert "line 12 is never closed" in told.sentence

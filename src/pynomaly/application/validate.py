@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +28,7 @@ __all__ = ["ValidateData", "Validated"]
 
 SAMPLE_IDS = 10
 _EXAMPLES = 3
+_TO_THE_END = "partitions_read_to_their_end"
 
 _CELLS = 2_000_000
 """Of a batch: every expectation costs milliseconds a batch, so batches of few rows are dear."""
@@ -124,7 +125,7 @@ class ValidateData:
                 pa.default_memory_pool().release_unused()
         if unreadable and not source.snapshot().rows:
             raise next(iter(unreadable.values()))
-        results += refusals.results()
+        results += [*refusals.results(), *_cut_short(tuple(unreadable.values()), plan)]
         if accepted.rows:
             results += session.finish(lambda names: self.datasets.table(accepted.uri, names))
         validated = self._conclude(
@@ -213,6 +214,15 @@ class _Refusals:
         )  # fmt: skip
 
 
+def _cut_short(
+    unreadable: Sequence[MalformedSourceError], plan: Plan
+) -> Iterator[ExpectationResult]:
+    if unreadable:
+        count, number = len(plan.partitions), len(unreadable)
+        found = f"{number} of {count} partitions cannot be: {unreadable[0].message}"
+        yield ExpectationResult(_TO_THE_END, None, "warning", False, found, "all of them")
+
+
 def _divide(
     batch: SourceBatch,
     pipeline: Pipeline,
@@ -243,6 +253,7 @@ def _why_rejected(report: ValidationReport) -> str:
             f"allowed {report.max_quarantine_share:.1%}"
         )
         parts += [refusal.sentence for refusal in report.refusals[:_EXAMPLES]]
+    parts += [result.sentence for result in report.results if result.expectation == _TO_THE_END]
     if not parts:
         parts.append("no row was accepted")
     return f"{report.snapshot.uri} was rejected: " + "; ".join(parts)

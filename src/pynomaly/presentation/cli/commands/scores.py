@@ -96,7 +96,8 @@ def verify(session: Session, pipeline: str, repair: bool) -> None:
     """Re-count rows and digests of everything committed, and find orphan files.
 
     Exit code 7 on any mismatch, with --repair as well: rows are missing until they are scored anew.
-    Exit code 2 where a place cannot be looked at; the others are verified all the same.
+    Exit code 2 where a place cannot be looked at or something in it not be removed; the others are
+    verified all the same.
     """
     from pynomaly.domain.errors import ConfigurationError, IntegrityError, OutputNotWritableError
     from pynomaly.presentation.cli.render.scores import verify_lines
@@ -111,7 +112,7 @@ def verify(session: Session, pipeline: str, repair: bool) -> None:
         f"`pynomaly scores forget {pipeline} {shlex.quote(place.target)}`"
         for place in found.unreadable
     )
-    besides = [*unreadable, *(f"not removed: {problem}" for problem in found.refused)]
+    besides = [*unreadable, *found.refused]
     if found.orphans:
         besides.append(f"orphans {'removed' if repair else 'found'}: {', '.join(found.orphans)}")
     if found.damaged:
