@@ -154,7 +154,7 @@ def test_a_run_is_told_step_by_step_and_ends_with_commands_to_try(project, launc
     for sentence in (
         "run payments: completed in 12.3 s",
         "1,200 rows: 1,190 accepted, 10 quarantined, 1 warning",
-        "3 columns, 1 features; anomalies probably 0.1 % to 5 %",
+        "3 columns, 1 features; 0.1 % to 5 % of rows far out in a column",
         "4 trials by consensus stability: knn beat the incumbent",
         "knn on 900 rows, holdout roc auc 0.9877",
         "pass: 1 of 1 gates pass version 2",

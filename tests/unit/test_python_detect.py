@@ -120,6 +120,14 @@ def test_an_array_gives_the_same_scores_as_its_frame() -> None:
     assert scores(X) == scores(pd.DataFrame(X, columns=["x0", "x1", "x2"]))
 
 
+def test_an_array_of_objects_gives_the_same_scores_as_its_frame(frame: pd.DataFrame) -> None:
+    frame.loc[::9, "channel"] = None
+    mixed = frame.to_numpy()
+    assert mixed.dtype == object
+    columns = {name: f"x{place}" for place, name in enumerate(frame.columns)}
+    assert scores(mixed) == scores(frame.rename(columns=columns))
+
+
 def test_a_file_gives_the_same_scores_as_its_frame(tmp_path, frame: pd.DataFrame) -> None:
     frame.to_parquet(tmp_path / "orders.parquet", index=False)
 

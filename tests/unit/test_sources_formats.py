@@ -86,7 +86,11 @@ def test_a_key_unknown_to_the_first_lines_makes_its_line_malformed(lines):
     rows, malformed, _ = read(lines(*many, '{"a": 1, "new": 2}'))
     assert len(rows) == 1000
     assert [(bad.line, bad.reason) for bad in malformed] == [
-        (1001, "key 'new' is not in the first 1000 lines")
+        (
+            1001,
+            "key 'new' is in none of the first 1,000 lines, which tell the columns: one of them has "
+            "to have it, null for no value",
+        )
     ]
 
 

@@ -15,8 +15,9 @@ __all__ = ["Evidence", "label_free_weight", "weigh"]
 
 Floats = NDArray[np.float64]
 
-_LEVEL = 0.01
-"""Chance that useless labels would do as well, up to which labels are believed."""
+_LEVEL, _LEAST_TOLD = 0.01, 1e-12
+"""Chance that useless labels would do as well, up to which labels are believed, and below which it
+makes no difference."""
 
 _TAUGHT_BY_EACH_OTHER = 2.0
 """Of any two known anomalies each is judged by what the other taught, so whatever they have in common
@@ -74,7 +75,7 @@ class Evidence:
         return (
             f"on labelled rows held out, what labels teach ranks anomalies with ROC-AUC "
             f"{self.roc_auc:.2f}, the label-free score with {self.label_free_roc_auc:.2f}; useless "
-            f"labels would do as well with p = {self.chance:.1g} (believed up to {_LEVEL}); average "
+            f"labels would do as well with p {_p(self.chance)} (believed up to {_LEVEL}); average "
             f"precision {self.precision:.2f} with labels, {self.label_free_precision:.2f} without "
             f"(difference {lower:+.2f} to {upper:+.2f})"
         )
@@ -91,6 +92,10 @@ class Evidence:
             "labels_gain_lower": self.gain[0],
             "labels_gain_upper": self.gain[1],
         }
+
+
+def _p(value: float) -> str:
+    return f"= {value:.1g}" if value >= _LEAST_TOLD else f"< {_LEAST_TOLD:g}"
 
 
 def label_free_weight(known_anomalies: int) -> float:

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from pynomaly.application.conform import conform
 from pynomaly.application.planned_source import PlannedSource
-from pynomaly.application.ports.data import DatasetStore, OutputWriter, SourceBatch
+from pynomaly.application.ports.data import DatasetStore, MalformedRow, OutputWriter, SourceBatch
 from pynomaly.application.ports.partitions import PartitionReader
 from pynomaly.application.ports.quality import DataValidator, ValidationSession
 from pynomaly.application.ports.records import Records
@@ -185,33 +185,41 @@ class _Refusals:
     reasons: tuple[str, ...] = ()
     malformed: int = 0
     malformed_ids: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
 
     def add_unreadable(self, ids: Iterable[str], failures: Sequence[RowFailure]) -> None:
         ids = list(ids)
         self.unreadable += len(ids)
         self.unreadable_ids = (*self.unreadable_ids, *ids)[:SAMPLE_IDS]
-        reasons = (*self.reasons, *(failure.reason for failure in failures[:_EXAMPLES]))
-        self.reasons = tuple(dict.fromkeys(reasons))[:_EXAMPLES]
+        self.reasons = _some(self.reasons, [failure.reason for failure in failures[:_EXAMPLES]])
 
-    def add_malformed(self, ids: Iterable[str]) -> None:
-        ids = list(ids)
-        self.malformed += len(ids)
+    def add_malformed(self, lines: Sequence[MalformedRow]) -> None:
+        self.malformed += len(lines)
+        ids = (f"{line.file}:{line.line}" for line in lines[:SAMPLE_IDS])
         self.malformed_ids = (*self.malformed_ids, *ids)[:SAMPLE_IDS]
+        self.faults = _some(self.faults, [line.reason for line in lines[:_EXAMPLES]])
 
     def results(self) -> tuple[ExpectationResult, ...]:
-        examples = f", e.g. {'; '.join(self.reasons)}" if self.reasons else ""
         return (
             ExpectationResult(
                 "lines_split_into_the_header's_columns", None, "row", not self.malformed,
-                f"{self.malformed} malformed lines", "0 malformed lines",
+                f"{self.malformed} malformed lines{_examples(self.faults)}", "0 malformed lines",
                 self.malformed, self.malformed_ids,
             ),
             ExpectationResult(
                 "values_read_as_declared", None, "row", not self.unreadable,
-                f"{self.unreadable} unreadable rows{examples}", "0 unreadable rows",
+                f"{self.unreadable} unreadable rows{_examples(self.reasons)}", "0 unreadable rows",
                 self.unreadable, self.unreadable_ids,
             ),
         )  # fmt: skip
+
+
+def _some(told: tuple[str, ...], more: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*told, *more)))[:_EXAMPLES]
+
+
+def _examples(told: tuple[str, ...]) -> str:
+    return f", e.g. {'; '.join(told)}" if told else ""
 
 
 def _cut_short(
@@ -237,7 +245,7 @@ def _divide(
     row_ids = batch.table.column(ROW_ID).to_pylist() if reasons else []
     positions = sorted({failure.position for failure in unreadable})
     refusals.add_unreadable((row_ids[position] for position in positions), unreadable)
-    refusals.add_malformed(f"{m.file}:{m.line}" for m in batch.malformed)
+    refusals.add_malformed(batch.malformed)
     accepted.write(without_rows(table, reasons))
     refused = quarantined_rows(batch, reasons)
     if len(refused):

@@ -106,7 +106,8 @@ def _pieces(
             reason = (
                 row
                 if isinstance(row, str)
-                else f"key {sorted(unknown)[0]!r} is not in the first {HEAD_LINES} lines"
+                else f"key {sorted(unknown)[0]!r} is in none of the first {HEAD_LINES:,} lines, which "
+                "tell the columns: one of them has to have it, null for no value"
             )
             malformed.append(MalformedRow(file.name, line, excerpt(text), reason))
         arrays = [

@@ -107,8 +107,10 @@ def _from_array(array: np.ndarray[Any, Any]) -> pa.Table:
         )
     if np.iscomplexobj(array):
         raise ValueError("complex numbers have no order; give real columns")
-    columns = [
-        pa.array(column.tolist()) if array.dtype == object else pa.array(column)
-        for column in array.T
-    ]
+    if array.dtype == object:  # as a frame of mixed types becomes
+        import pandas as pd
+
+        columns = [_cells(pd.Series(column.tolist())) for column in array.T]
+    else:
+        columns = [pa.array(column) for column in array.T]
     return pa.Table.from_arrays(columns, names=[f"x{i}" for i in range(array.shape[1])])

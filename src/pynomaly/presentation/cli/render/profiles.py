@@ -38,7 +38,10 @@ def profile_lines(profile: Profile, title: str) -> Iterator[RenderableType]:
         sampled = f"; statistics from {number(profile.sampled_rows)} drawn uniformly"
     yield f"{number(profile.rows)} rows{sampled}, {number(profile.duplicate_rows)} duplicates"
     low, high = profile.contamination
-    yield f"anomalies: probably {share(low)} to {share(high)} of rows, a starting point"
+    yield (
+        f"far out in some column: {share(low)} to {share(high)} of rows; long tails count, so "
+        "anomalies may be fewer"
+    )
 
 
 def _typical(column: ColumnProfile) -> str:

@@ -43,7 +43,7 @@ def _profiled(facts: Facts) -> str:
     low, high = facts["contamination"]
     return (
         f"{facts['columns']} columns, {facts['features']} features; "
-        f"anomalies probably {share(low)} to {share(high)}"
+        f"{share(low)} to {share(high)} of rows far out in a column"
     )
 
 
