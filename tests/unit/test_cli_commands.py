@@ -10,6 +10,7 @@ import pytest
 from pynomaly.domain.profiles import ColumnProfile, Profile
 from pynomaly.presentation.cli.main import main
 from pynomaly.presentation.cli.render import runs
+from pynomaly.presentation.cli.render.runs import judged
 from pynomaly.presentation.cli.session import Session
 from pynomaly.settings import load_pipeline, load_settings
 from pynomaly_flows.context import Event
@@ -472,3 +473,9 @@ def test_the_demo_shows_every_batch_against_the_truth(project, monkeypatch, caps
     assert together.split()[1:4] == ["118", "8", "14"]
     assert "2 of 3 anomalies caught, 5 false alarms; ROC-AUC 0.9487" in out
     assert "Next:\n  cd demo" in out
+
+
+def test_a_verdict_says_how_many_gates_were_overridden():
+    gates = [{"override": None}, {"override": {"role": "risk"}}, {}]
+    assert judged({"verdict": "pass", "gates": gates}) == "pass, 1 overridden"
+    assert judged({"verdict": "review", "gates": gates[:1]}) == "review"

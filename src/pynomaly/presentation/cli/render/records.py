@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pynomaly.presentation.cli.render.base import clean, moment, number, table
-from pynomaly.presentation.cli.render.runs import gates_table, sentence
+from pynomaly.presentation.cli.render.runs import gates_table, judged, sentence
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -34,7 +34,7 @@ def status_lines(document: Document) -> Iterator[RenderableType]:
         rows.append(("last run", text + (f": {run['error']}" if run["error"] else "")))
     if release:
         state = release["state"].replace("_", " ")
-        text = f"version {release['version']} {state}, verdict {release['verdict']}"
+        text = f"version {release['version']} {state}, verdict {judged(release)}"
         rows.append(("last release", f"{text}, {moment(release['created_at'])}"))
     if batch:
         text = f"{number(batch['rows_scored'])} scored, {number(batch['rows_flagged'])} flagged, "

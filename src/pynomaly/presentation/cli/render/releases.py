@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pynomaly.presentation.cli.render.base import clean, moment, number, share, table
-from pynomaly.presentation.cli.render.runs import gates_table
+from pynomaly.presentation.cli.render.runs import gates_table, judged
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -32,7 +32,7 @@ def releases_lines(document: Document) -> Iterator[RenderableType]:
                 release["version"],
                 _stands(release),
                 (release["rollout"] or {}).get("strategy"),
-                release["verdict"],
+                judged(release),
                 moment(release["created_at"]),
             )
             for release in document["releases"]
@@ -46,7 +46,7 @@ def release_lines(document: Document) -> Iterator[RenderableType]:
         ("release", document["id"]),
         ("version", _versus(document["version"], document["champion"])),
         ("state", _stands(document)),
-        ("verdict", document["verdict"]),
+        ("verdict", judged(document)),
     ]
     if decision := document["decision"]:
         rows.append(("decision", _decision(decision)))

@@ -13,7 +13,7 @@ from pynomaly.presentation.cli.render.base import clean, detector_name, number, 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["evidence", "gates_table", "run_lines", "sentence"]
+__all__ = ["evidence", "gates_table", "judged", "run_lines", "sentence"]
 
 Facts = Mapping[str, Any]
 
@@ -233,6 +233,12 @@ def gates_table(gates: Sequence[Facts]) -> RenderableType:
         ["gate", "verdict", "because"],
         [(gate["gate"], gate["verdict"], gate["sentence"] + _waived(gate)) for gate in gates],
     )
+
+
+def judged(release: Facts) -> str:
+    """Return the verdict on a release, and how many of its gates somebody overrode."""
+    waived = sum(bool(gate.get("override")) for gate in release["gates"])
+    return f"{release['verdict']}, {waived} overridden" if waived else str(release["verdict"])
 
 
 def _waived(gate: Facts) -> str:
