@@ -29,16 +29,11 @@ from pynomaly.domain.datasets import EXPECTED_SCORE, Column, Dataset, Fingerprin
 from pynomaly.domain.gates import Override
 from pynomaly.domain.ledger import Entry, ScoreJob, ScoreVersion
 from pynomaly.domain.models import Model
-from pynomaly.domain.pipelines import (
-    DecisionPolicy,
-    Pipeline,
-    ReleasePolicy,
-    SourceSpec,
-    TrainingPolicy,
-)
+from pynomaly.domain.pipelines import DecisionPolicy, Pipeline, ReleasePolicy, TrainingPolicy
 from pynomaly.domain.quality import ValidationReport
 from pynomaly.domain.releases import ModelVersion, Release
 from pynomaly.domain.runs import Actor, ScoredBatch
+from pynomaly.domain.sources import SourceSpec
 from pynomaly.infrastructure.arrow.outputs import ParquetDatasetStore
 from pynomaly.infrastructure.filesystem.targets import open_local_target
 from pynomaly.testing import InMemoryLedger, InMemoryRecords, InMemoryRegistry

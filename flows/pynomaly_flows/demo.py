@@ -83,7 +83,7 @@ def _untouched(folder: Path) -> Path:
 def _configure(settings: Settings, data: DemoData) -> None:
     """Write the pipeline's file as ``pynomaly init`` would."""
     from pynomaly.domain.drafting import draft_pipeline
-    from pynomaly.domain.pipelines import SourceSpec
+    from pynomaly.domain.sources import SourceSpec
     from pynomaly.settings import render_pipeline, write_text
 
     emit(Event("started", "prepare"))

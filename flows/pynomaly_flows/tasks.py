@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from pynomaly.domain.detectors import detector
 from pynomaly.domain.gates import Override
-from pynomaly.domain.pipelines import Pipeline, SourceSpec
+from pynomaly.domain.pipelines import Pipeline
+from pynomaly.domain.sources import SourceSpec
 from pynomaly_flows import artifacts, facts
 from pynomaly_flows.context import Event, Job, emit, platform, under_flow_run
 from pynomaly_flows.steps import step

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pynomaly.application.ports.partitions import PartitionReader, PartStore
     from pynomaly.application.ports.reporting import Reports
     from pynomaly.application.verify_evidence import VerifyEvidence
-    from pynomaly.domain.pipelines import SourceSpec
+    from pynomaly.domain.sources import SourceSpec
 
 __all__ = [
     "anomaly_detection",

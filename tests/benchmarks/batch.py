@@ -42,8 +42,9 @@ from pynomaly.domain.decision import draw_line
 from pynomaly.domain.identifiers import new_id
 from pynomaly.domain.ledger import Entry, ScoreJob, ScoreVersion, partition_key
 from pynomaly.domain.models import Model, ModelCard
-from pynomaly.domain.pipelines import Pipeline, SourceSpec
+from pynomaly.domain.pipelines import Pipeline
 from pynomaly.domain.scores import calibrate
+from pynomaly.domain.sources import SourceSpec
 from pynomaly.infrastructure.sqlalchemy.ledger import SqlLedger
 
 COLUMNS, ROW_GROUP, CHUNK = 20, 100_000, 200_000

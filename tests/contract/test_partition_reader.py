@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from pynomaly.adapters import data_sources, partition_reader
 from pynomaly.domain.errors import ConfigurationError, MalformedSourceError, SourceChangedError
 from pynomaly.domain.increments import INCREMENT
-from pynomaly.domain.pipelines import SourceSpec
+from pynomaly.domain.sources import SourceSpec
 from pynomaly.infrastructure.s3.client import connect
 
 READER = partition_reader()

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pynomaly.domain.errors import MalformedSourceError, SourceNotFoundError
-from pynomaly.domain.pipelines import SourceSpec
+from pynomaly.domain.sources import SourceSpec
 from pynomaly.infrastructure.arrow.sources import TableSources
 from pynomaly.infrastructure.filesystem.files import find_local_files
 from pynomaly.infrastructure.s3.client import connect

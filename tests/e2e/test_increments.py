@@ -28,8 +28,9 @@ from pynomaly.domain.errors import (
 from pynomaly.domain.identifiers import new_id
 from pynomaly.domain.ledger import Output
 from pynomaly.domain.partitions import Plan
-from pynomaly.domain.pipelines import DecisionPolicy, Pipeline, SourceSpec
+from pynomaly.domain.pipelines import DecisionPolicy, Pipeline
 from pynomaly.domain.runs import ScoredBatch
+from pynomaly.domain.sources import SourceSpec
 from pynomaly.settings import load_settings
 
 ROWS = frame(300, 9).assign(n=range(300), m=range(1_000, 1_300))

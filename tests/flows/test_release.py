@@ -16,10 +16,11 @@ from pynomaly.application.reconcile import Reconciled
 from pynomaly.application.steer import SteerReleases
 from pynomaly.domain.datasets import Schema
 from pynomaly.domain.errors import ReleaseBlockedError, UsageError
-from pynomaly.domain.pipelines import Pipeline, SourceSpec
+from pynomaly.domain.pipelines import Pipeline
 from pynomaly.domain.releases import ModelVersion, Release
 from pynomaly.domain.rollouts import RolloutPolicy, plan_rollout
 from pynomaly.domain.runs import Actor
+from pynomaly.domain.sources import SourceSpec
 from pynomaly.domain.transitions import abort, begin
 from pynomaly.infrastructure.sqlalchemy.run_leases import SqlRunLeases
 from pynomaly.testing import InMemoryRecords

@@ -12,7 +12,7 @@ from botocore.awsrequest import AWSResponse
 from pynomaly.adapters import partition_reader
 from pynomaly.application.planned_source import PlannedSource
 from pynomaly.domain.errors import MalformedSourceError, SourceChangedError, SourceNotFoundError
-from pynomaly.domain.pipelines import SourceSpec
+from pynomaly.domain.sources import SourceSpec
 from pynomaly.infrastructure.arrow.files import stamp
 from pynomaly.infrastructure.s3.client import connect
 

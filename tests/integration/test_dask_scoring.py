@@ -30,8 +30,8 @@ from pynomaly.domain.errors import (
     SourceNotFoundError,
 )
 from pynomaly.domain.ledger import Output
-from pynomaly.domain.pipelines import SourceSpec
 from pynomaly.domain.rollouts import RolloutPolicy, plan_rollout
+from pynomaly.domain.sources import SourceSpec
 from pynomaly.infrastructure.dask import DaskCompute
 from pynomaly.presentation.cli.main import main
 from pynomaly.scoring import scoring_workers

@@ -13,7 +13,8 @@ from pynomaly.application.profiling import profile_table
 from pynomaly.domain.datasets import Column, Schema
 from pynomaly.domain.errors import ConfigurationError
 from pynomaly.domain.expectations import derive_expectations
-from pynomaly.domain.pipelines import Expectation, Pipeline, SourceSpec, ValidationPolicy
+from pynomaly.domain.pipelines import Expectation, Pipeline, ValidationPolicy
+from pynomaly.domain.sources import SourceSpec
 from pynomaly.infrastructure.great_expectations.validator import GreatExpectationsValidator
 
 pytestmark = pytest.mark.integration

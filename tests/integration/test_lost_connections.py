@@ -19,7 +19,8 @@ from pynomaly.domain.decision import Line
 from pynomaly.domain.errors import ConnectionLostError
 from pynomaly.domain.identifiers import new_id
 from pynomaly.domain.ledger import Entry, ScoreJob, ScoreVersion, partition_key
-from pynomaly.domain.pipelines import Pipeline, SourceSpec
+from pynomaly.domain.pipelines import Pipeline
+from pynomaly.domain.sources import SourceSpec
 from pynomaly.infrastructure.sqlalchemy.ledger import SqlLedger
 from pynomaly.testing import InMemoryLedger
 from small_model import KERNELS, SCHEMA, Champion, rows

@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ReadTimeoutError
 
 from pynomaly.adapters import partition_reader
-from pynomaly.domain.pipelines import SourceSpec
+from pynomaly.domain.sources import SourceSpec
 from pynomaly.infrastructure.s3.client import connect
 
 pytestmark = [pytest.mark.integration, pytest.mark.s3]

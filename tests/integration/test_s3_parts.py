@@ -22,7 +22,8 @@ from pynomaly.domain.decision import Line
 from pynomaly.domain.errors import ConfigurationError, IntegrityError, OutputNotWritableError
 from pynomaly.domain.identifiers import new_id
 from pynomaly.domain.ledger import Entry, ScoreJob, ScoreVersion, partition_key
-from pynomaly.domain.pipelines import Pipeline, SourceSpec
+from pynomaly.domain.pipelines import Pipeline
+from pynomaly.domain.sources import SourceSpec
 from pynomaly.infrastructure.arrow import partfiles
 from pynomaly.infrastructure.s3.client import connect
 from pynomaly.infrastructure.s3.targets import S3Target

@@ -13,7 +13,7 @@ from pynomaly.domain.errors import (
     MissingExtraError,
     SourceNotFoundError,
 )
-from pynomaly.domain.pipelines import SourceSpec
+from pynomaly.domain.sources import SourceSpec
 from pynomaly.infrastructure.sqlalchemy.source import open_sql_source
 
 pytestmark = pytest.mark.integration

@@ -15,8 +15,9 @@ from pynomaly import adapters
 from pynomaly.application.validate import ValidateData
 from pynomaly.domain.datasets import Column, Schema
 from pynomaly.domain.errors import ValidationFailedError
-from pynomaly.domain.pipelines import Pipeline, SourceSpec, ValidationPolicy
+from pynomaly.domain.pipelines import Expectation, Pipeline, ValidationPolicy
 from pynomaly.domain.quality import ExpectationResult, RowFailure
+from pynomaly.domain.sources import SourceSpec
 from pynomaly.infrastructure.arrow.outputs import ParquetDatasetStore
 from pynomaly.infrastructure.filesystem.targets import open_local_target
 from pynomaly.infrastructure.reports.html import HtmlReports
@@ -115,3 +116,36 @@ def test_what_cannot_be_read_is_told_beside_what_comes_before_it(bad: int, tmp_p
         (told,) = [r for r in report.results if r.severity == "warning" and not r.passed]
         assert "1 of 1 partitions cannot be" in told.sentence
         assert "line 12 is never closed" in told.sentence
+
+
+def test_labels_of_rows_that_are_only_to_be_scored_are_not_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_text("k,a,fraud\n1,2,maybe\n2,3,1\n")
+    reader = adapters.partition_reader()
+    validate = ValidateData(
+        reader, ParquetDatasetStore(tmp_path / "staged", open_local_target), RefuseNegative(),
+        InMemoryRecords(), HtmlReports(), tmp_path / "reports",
+    )  # fmt: skip
+    spec = SourceSpec(str(tmp_path / "data.csv"), delimiter=",")
+    labelled = replace(
+        PIPELINE, label_column="fraud",
+        schema=Schema((*PIPELINE.schema.columns, Column("fraud", "numeric"))),
+    )  # fmt: skip
+    plan = reader.plan(spec, partition_rows=100)
+    assert validate(labelled, spec, "run", plan).report.quarantined == 1
+    assert validate(labelled, spec, "run", plan, to_score=True).report.accepted == 2
+
+
+def test_without_labels_no_expectation_looks_at_them_either() -> None:
+    both = Expectation("expect_column_pair_values_to_be_equal", {"column_A": "a", "column_B": "y"})
+    seen = Expectation("expect_column_values_to_not_be_null", {"column": "a"})
+    given = Expectation(
+        "expect_column_max_to_be_between",
+        {"column": "a", "max_value": 1, "row_condition": 'col("y") == 0'},
+    )
+    schema = Schema((*PIPELINE.schema.columns, Column("y", "numeric")))
+    policy = ValidationPolicy(expectations=(both, seen, given))
+    found = replace(PIPELINE, schema=schema, label_column="y", validation=policy).unlabelled
+    assert found.schema == PIPELINE.schema
+    assert found.validation.expectations == (seen,)
+    assert (found.label_column, found.excluded) == (None, ("y",))
+    assert PIPELINE.unlabelled is PIPELINE

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from pynomaly.domain.datasets import Column, Schema
 from pynomaly.domain.errors import OutputNotWritableError
-from pynomaly.domain.pipelines import Expectation, Pipeline, SourceSpec, ValidationPolicy
+from pynomaly.domain.pipelines import Expectation, Pipeline, ValidationPolicy
+from pynomaly.domain.sources import SourceSpec
 from pynomaly.infrastructure.great_expectations import spill
 from pynomaly.infrastructure.great_expectations.uniqueness import SeenKeys
 from pynomaly.infrastructure.great_expectations.validator import GreatExpectationsValidator

@@ -14,8 +14,9 @@ from pynomaly.application.scoring_rows import score_members
 from pynomaly.application.split import training_rows
 from pynomaly.domain.datasets import Column, Dataset, Fingerprint, Schema, Snapshot
 from pynomaly.domain.decision import decide
-from pynomaly.domain.pipelines import DecisionPolicy, Pipeline, SourceSpec, TrainingPolicy
+from pynomaly.domain.pipelines import DecisionPolicy, Pipeline, TrainingPolicy
 from pynomaly.domain.scores import p_values
+from pynomaly.domain.sources import SourceSpec
 from pynomaly.infrastructure.arrow.outputs import ParquetDatasetStore
 from pynomaly.infrastructure.filesystem.targets import open_local_target
 from pynomaly.infrastructure.kernels import FrozenKernels

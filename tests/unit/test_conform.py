@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from pynomaly.application.cells import plain, plain_type, read_numbers
 from pynomaly.application.conform import conform, conformed_schema
 from pynomaly.domain.datasets import Column, Schema
-from pynomaly.domain.pipelines import Pipeline, SourceSpec
+from pynomaly.domain.pipelines import Pipeline
+from pynomaly.domain.sources import SourceSpec
 
 
 def pipeline(*columns, ids=(), label=None):

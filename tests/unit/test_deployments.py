@@ -7,7 +7,8 @@ import pytest
 from pynomaly.domain.datasets import Column, Schema
 from pynomaly.domain.deployments import DEPLOYED_FLOWS, Schedule, Trigger, TriggerPolicy
 from pynomaly.domain.errors import ConfigurationError, UsageError
-from pynomaly.domain.pipelines import Pipeline, SourceSpec
+from pynomaly.domain.pipelines import Pipeline
+from pynomaly.domain.sources import SourceSpec
 from pynomaly_flows.deployments import plan_deployments
 
 PAYMENTS = Pipeline("payments", SourceSpec("/data/in/"), Schema((Column("a", "numeric"),)))

@@ -18,8 +18,9 @@ from pynomaly.application.gates.recent import Recent, RecentBatch
 from pynomaly.application.preprocessing import fit_preprocessing
 from pynomaly.domain.datasets import Column, ColumnKind, Schema
 from pynomaly.domain.models import Calibration, Model, ModelCard
-from pynomaly.domain.pipelines import Pipeline, ReleasePolicy, SourceSpec
+from pynomaly.domain.pipelines import Pipeline, ReleasePolicy
 from pynomaly.domain.runs import ScoredBatch
+from pynomaly.domain.sources import SourceSpec
 
 POLICY = ReleasePolicy()
 

@@ -11,7 +11,8 @@ from pynomaly.application.profiling import profile_table
 from pynomaly.application.raw_rows import learning_rows, pipeline_of_the_moment, split_rows
 from pynomaly.application.split import training_rows
 from pynomaly.domain.datasets import Column, Dataset, Fingerprint, Schema, Snapshot
-from pynomaly.domain.pipelines import DecisionPolicy, Pipeline, SourceSpec, TrainingPolicy
+from pynomaly.domain.pipelines import DecisionPolicy, Pipeline, TrainingPolicy
+from pynomaly.domain.sources import SourceSpec
 from pynomaly.infrastructure.arrow.memory import TableSource
 from pynomaly.infrastructure.arrow.outputs import ParquetDatasetStore
 from pynomaly.infrastructure.filesystem.targets import open_local_target

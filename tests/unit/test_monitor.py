@@ -22,11 +22,12 @@ from pynomaly.domain.errors import IntegrityError, UsageError
 from pynomaly.domain.ledger import Entry, Outcome, Part, ScoreJob, ScoreVersion
 from pynomaly.domain.monitoring import Monitoring
 from pynomaly.domain.partitions import Partition
-from pynomaly.domain.pipelines import DecisionPolicy, Pipeline, SourceSpec
+from pynomaly.domain.pipelines import DecisionPolicy, Pipeline
 from pynomaly.domain.quality import ExpectationResult, ValidationReport
 from pynomaly.domain.releases import ModelVersion, Release
 from pynomaly.domain.runs import Actor, ScoredBatch
 from pynomaly.domain.scores import calibrate, p_values
+from pynomaly.domain.sources import SourceSpec
 from pynomaly.domain.transitions import begin
 from pynomaly.testing import InMemoryLedger, InMemoryRecords
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pynomaly.adapters import partition_reader
 from pynomaly.domain.errors import MalformedSourceError
-from pynomaly.domain.pipelines import SourceSpec
+from pynomaly.domain.sources import SourceSpec
 
 READER = partition_reader()
 

@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from pynomaly.domain.datasets import Column, Schema
-from pynomaly.domain.pipelines import Pipeline, SourceSpec
+from pynomaly.domain.pipelines import Pipeline
+from pynomaly.domain.sources import SourceSpec
 from pynomaly_flows.deployments import plan_deployments
 
 FILE = Path(__file__).parents[2] / "deployment" / "prefect.yaml"

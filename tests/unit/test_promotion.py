@@ -22,10 +22,11 @@ from pynomaly.domain.errors import (
     UsageError,
 )
 from pynomaly.domain.gates import GateResult
-from pynomaly.domain.pipelines import DecisionPolicy, Pipeline, SourceSpec
+from pynomaly.domain.pipelines import DecisionPolicy, Pipeline
 from pynomaly.domain.releases import ModelVersion, Release
 from pynomaly.domain.rollouts import RolloutPolicy, plan_rollout
 from pynomaly.domain.runs import Actor, Run
+from pynomaly.domain.sources import SourceSpec
 from pynomaly.domain.transitions import abort, begin
 from pynomaly.testing import InMemoryRecords, InMemoryRegistry
 

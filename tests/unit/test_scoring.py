@@ -19,8 +19,9 @@ from pynomaly.domain.datasets import Dataset, Snapshot
 from pynomaly.domain.decision import decide
 from pynomaly.domain.errors import ConfigurationError
 from pynomaly.domain.ledger import Output
-from pynomaly.domain.pipelines import DecisionPolicy, Pipeline, SourceSpec
+from pynomaly.domain.pipelines import DecisionPolicy, Pipeline
 from pynomaly.domain.quality import ValidationReport
+from pynomaly.domain.sources import SourceSpec
 from pynomaly.infrastructure.arrow.outputs import ParquetDatasetStore, TableSinks
 from pynomaly.infrastructure.filesystem.targets import open_local_target, require_writable
 from pynomaly.testing import InMemoryLedger, InMemoryRecords

@@ -23,11 +23,12 @@ from pynomaly.domain.datasets import Dataset, Snapshot
 from pynomaly.domain.errors import IntegrityError, PynomalyError
 from pynomaly.domain.ledger import Output
 from pynomaly.domain.models import Model
-from pynomaly.domain.pipelines import DecisionPolicy, Pipeline, SourceSpec
+from pynomaly.domain.pipelines import DecisionPolicy, Pipeline
 from pynomaly.domain.quality import ValidationReport
 from pynomaly.domain.releases import ModelVersion, Release
 from pynomaly.domain.rollouts import RolloutPolicy, plan_rollout
 from pynomaly.domain.runs import Actor
+from pynomaly.domain.sources import SourceSpec
 from pynomaly.domain.transitions import advance, begin
 from pynomaly.infrastructure.arrow.outputs import ParquetDatasetStore, TableSinks
 from pynomaly.infrastructure.filesystem.targets import open_local_target, require_writable

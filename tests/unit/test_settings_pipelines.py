@@ -5,7 +5,8 @@ import pytest
 from pynomaly.domain.datasets import Column
 from pynomaly.domain.deployments import Schedule
 from pynomaly.domain.errors import ConfigurationError, UnknownPipelineError
-from pynomaly.domain.pipelines import Expectation, SourceSpec
+from pynomaly.domain.pipelines import Expectation
+from pynomaly.domain.sources import SourceSpec
 from pynomaly.settings import check_name, explain, load_pipeline, load_settings, pipeline_names
 from pynomaly.settings.rules import cron_problem
 

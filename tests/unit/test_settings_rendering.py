@@ -15,10 +15,10 @@ from pynomaly.domain.pipelines import (
     Expectation,
     Pipeline,
     ReleasePolicy,
-    SourceSpec,
     TrainingPolicy,
     ValidationPolicy,
 )
+from pynomaly.domain.sources import SourceSpec
 from pynomaly.settings import load_settings, parse_pipeline, render_pipeline, write_text
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from pynomaly.domain.errors import ConfigurationError, MalformedSourceError
-from pynomaly.domain.pipelines import SourceSpec
+from pynomaly.domain.sources import SourceSpec
 from pynomaly.infrastructure.arrow.sources import TableSources
 from pynomaly.infrastructure.filesystem.files import find_local_files
 
@@ -302,7 +302,7 @@ def test_a_large_file_is_read_in_bounded_memory(tmp_path):
     assert path.stat().st_size > 80 * 2**20
     script = f"""
 import resource
-from pynomaly.domain.pipelines import SourceSpec
+from pynomaly.domain.sources import SourceSpec
 from pynomaly.infrastructure.arrow.sources import TableSources
 from pynomaly.infrastructure.filesystem.files import find_local_files
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

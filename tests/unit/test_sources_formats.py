@@ -18,7 +18,7 @@ from pynomaly.domain.errors import (
     SourceNotFoundError,
     UnsupportedFormatError,
 )
-from pynomaly.domain.pipelines import SourceSpec
+from pynomaly.domain.sources import SourceSpec
 from pynomaly.infrastructure.arrow import jsonl
 from pynomaly.infrastructure.arrow.sources import TableSources
 from pynomaly.infrastructure.filesystem.files import find_local_files
@@ -84,11 +84,11 @@ def test_lines_that_are_no_object_are_kept_aside_with_their_number(lines):
 def test_a_key_unknown_to_the_first_lines_makes_its_line_malformed(lines):
     many = [json.dumps({"a": i}) for i in range(jsonl.HEAD_LINES)]
     rows, malformed, _ = read(lines(*many, '{"a": 1, "new": 2}'))
-    assert len(rows) == 1000
+    assert len(rows) == jsonl.HEAD_LINES
     assert [(bad.line, bad.reason) for bad in malformed] == [
         (
-            1001,
-            "key 'new' is in none of the first 1,000 lines, which tell the columns: one of them has "
+            jsonl.HEAD_LINES + 1,
+            "key 'new' is in none of the first 10,000 lines, which tell the columns: one of them has "
             "to have it, null for no value",
         )
     ]

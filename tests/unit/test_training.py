@@ -12,7 +12,8 @@ from pynomaly.application.train import FitModel, TrainedModel
 from pynomaly.application.tune import ChooseDetector, TuneDetector
 from pynomaly.domain.datasets import Column, Dataset, Fingerprint, Schema, Snapshot
 from pynomaly.domain.errors import NotTrainableError
-from pynomaly.domain.pipelines import DecisionPolicy, Pipeline, SourceSpec, TrainingPolicy
+from pynomaly.domain.pipelines import DecisionPolicy, Pipeline, TrainingPolicy
+from pynomaly.domain.sources import SourceSpec
 from pynomaly.infrastructure.arrow.outputs import ParquetDatasetStore
 from pynomaly.infrastructure.filesystem.targets import open_local_target
 from pynomaly.infrastructure.kernels import FrozenKernels

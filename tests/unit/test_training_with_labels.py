@@ -17,8 +17,9 @@ from pynomaly.domain.datasets import Column, Dataset, Fingerprint, Schema, Snaps
 from pynomaly.domain.errors import IntegrityError, NotTrainableError
 from pynomaly.domain.evaluation import average_precision
 from pynomaly.domain.models import Model
-from pynomaly.domain.pipelines import DecisionPolicy, Pipeline, SourceSpec, TrainingPolicy
+from pynomaly.domain.pipelines import DecisionPolicy, Pipeline, TrainingPolicy
 from pynomaly.domain.scores import p_values
+from pynomaly.domain.sources import SourceSpec
 from pynomaly.infrastructure.arrow.outputs import ParquetDatasetStore
 from pynomaly.infrastructure.filesystem.targets import open_local_target
 from pynomaly.infrastructure.kernels import FrozenKernels

@@ -26,9 +26,10 @@ from pynomaly.application.tune import Choice
 from pynomaly.domain.datasets import FITTED, Column, Dataset, Fingerprint, Schema, Snapshot
 from pynomaly.domain.evaluation import average_precision
 from pynomaly.domain.models import Model
-from pynomaly.domain.pipelines import DecisionPolicy, Pipeline, SourceSpec, TrainingPolicy
+from pynomaly.domain.pipelines import DecisionPolicy, Pipeline, TrainingPolicy
 from pynomaly.domain.runs import Actor
 from pynomaly.domain.scores import calibrate, p_values
+from pynomaly.domain.sources import SourceSpec
 from pynomaly.domain.verdicts import Verdict, judges, short
 from pynomaly.infrastructure.arrow.outputs import ParquetDatasetStore
 from pynomaly.infrastructure.filesystem.targets import open_local_target

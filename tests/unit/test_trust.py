@@ -8,7 +8,8 @@ import pynomaly as pn
 from pynomaly.application.strangest import Strangest
 from pynomaly.application.trust import Halves, rank_by_halves, rows_to_label, stability
 from pynomaly.domain.datasets import Schema
-from pynomaly.domain.pipelines import Pipeline, SourceSpec
+from pynomaly.domain.pipelines import Pipeline
+from pynomaly.domain.sources import SourceSpec
 from pynomaly.domain.trust import Cloud, Stability, Trust
 
 PIPELINE = Pipeline("p", SourceSpec(""), Schema(()))

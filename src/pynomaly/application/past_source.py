@@ -8,7 +8,8 @@ from dataclasses import replace
 from pynomaly.application.ports.partitions import PartitionReader
 from pynomaly.domain.errors import ConfigurationError, SourceNotFoundError
 from pynomaly.domain.ledger import Entry, ScoreJob
-from pynomaly.domain.pipelines import Pipeline, SourceSpec
+from pynomaly.domain.pipelines import Pipeline
+from pynomaly.domain.sources import SourceSpec
 
 __all__ = ["moved", "past_source"]
 

@@ -16,8 +16,9 @@ from pynomaly.domain.errors import SourceChangedError
 from pynomaly.domain.increments import INCREMENT, reach
 from pynomaly.domain.ledger import Output, ScoreVersion
 from pynomaly.domain.partitions import Partition, Plan
-from pynomaly.domain.pipelines import Pipeline, SourceSpec
+from pynomaly.domain.pipelines import Pipeline
 from pynomaly.domain.releases import ModelVersion
+from pynomaly.domain.sources import SourceSpec
 
 __all__ = ["PlanScoring", "gone", "refuse_overtaken", "score_version"]
 

@@ -14,7 +14,7 @@ from pynomaly.application.ports.partitions import PartitionBatch, PartitionReade
 from pynomaly.domain.datasets import ROW_ID, Snapshot
 from pynomaly.domain.errors import MalformedSourceError, SourceChangedError
 from pynomaly.domain.partitions import Partition, Plan
-from pynomaly.domain.pipelines import SourceSpec
+from pynomaly.domain.sources import SourceSpec
 
 __all__ = ["PlannedSource", "read_again", "regroup", "row_ids"]
 

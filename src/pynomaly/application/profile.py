@@ -10,8 +10,9 @@ from pynomaly.application.ports.data import DatasetStore, Source, Sources
 from pynomaly.application.profiling import profile_table, sample_rows
 from pynomaly.domain.datasets import Dataset
 from pynomaly.domain.errors import NotTrainableError
-from pynomaly.domain.pipelines import Pipeline, SourceSpec
+from pynomaly.domain.pipelines import Pipeline
 from pynomaly.domain.profiles import Profile
+from pynomaly.domain.sources import SourceSpec
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -16,8 +16,9 @@ from pynomaly.application.quarantine import quarantined_rows, reasons_by_row, wi
 from pynomaly.application.split import MOST_ANOMALIES
 from pynomaly.domain.datasets import Schema
 from pynomaly.domain.drafting import draft_pipeline
-from pynomaly.domain.pipelines import DecisionPolicy, Pipeline, SourceSpec, TrainingPolicy
+from pynomaly.domain.pipelines import DecisionPolicy, Pipeline, TrainingPolicy
 from pynomaly.domain.profiles import Profile
+from pynomaly.domain.sources import SourceSpec
 
 __all__ = [
     "divide",

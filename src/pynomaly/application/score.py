@@ -43,8 +43,9 @@ from pynomaly.domain.errors import (
 )
 from pynomaly.domain.identifiers import new_id
 from pynomaly.domain.ledger import Entry, Output, ScoreJob, ScoreVersion, partition_key
-from pynomaly.domain.pipelines import Pipeline, SourceSpec
+from pynomaly.domain.pipelines import Pipeline
 from pynomaly.domain.runs import ScoredBatch
+from pynomaly.domain.sources import SourceSpec
 
 __all__ = ["Compute", "ScoreSnapshot", "Scored"]
 

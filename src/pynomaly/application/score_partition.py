@@ -25,7 +25,8 @@ from pynomaly.domain.errors import ConfigurationError, SourceChangedError
 from pynomaly.domain.ledger import Lease, Outcome, ScoreVersion
 from pynomaly.domain.models import Model
 from pynomaly.domain.partitions import Partition
-from pynomaly.domain.pipelines import Pipeline, SourceSpec
+from pynomaly.domain.pipelines import Pipeline
+from pynomaly.domain.sources import SourceSpec
 
 __all__ = ["PartitionWork", "ScorePartition", "conformed_rows", "refuse_kept"]
 

@@ -17,7 +17,8 @@ from pynomaly.domain.errors import ConfigurationError
 from pynomaly.domain.increments import INCREMENT
 from pynomaly.domain.ledger import Entry
 from pynomaly.domain.partitions import Partition
-from pynomaly.domain.pipelines import Pipeline, SourceSpec
+from pynomaly.domain.pipelines import Pipeline
+from pynomaly.domain.sources import SourceSpec
 
 __all__ = ["Ids", "ReadSourceRows", "called_so", "ids_of", "with_ids"]
 

@@ -21,8 +21,9 @@ from pynomaly.domain.datasets import ROW_ID, Dataset, Snapshot
 from pynomaly.domain.errors import IntegrityError, MalformedSourceError, ValidationFailedError
 from pynomaly.domain.identifiers import new_id
 from pynomaly.domain.partitions import Partition, Plan
-from pynomaly.domain.pipelines import Pipeline, SourceSpec
+from pynomaly.domain.pipelines import Pipeline
 from pynomaly.domain.quality import ExpectationResult, RowFailure, ValidationReport
+from pynomaly.domain.sources import SourceSpec
 
 __all__ = ["ValidateData", "Validated"]
 
@@ -91,7 +92,7 @@ class ValidateData:
             run_id: Of the run record.
             plan: The partitions of the snapshot.
             to_score: Scoring follows, which reads the source again: leave a partition aside that
-                cannot be read and validate the others, and keep no accepted rows.
+                cannot be read and validate the others, look at no label, and keep no accepted rows.
 
         Raises:
             ValidationFailedError: A critical expectation failed or too many rows are bad.  The
@@ -99,6 +100,7 @@ class ValidateData:
             SourceNotFoundError: Missing or unreadable.
             MalformedSourceError: No usable table, or not a row of it can be read.
         """
+        pipeline = pipeline.unlabelled if to_score else pipeline
         unreadable: dict[int, MalformedSourceError] = {}
 
         def set_aside(partition: Partition, error: MalformedSourceError) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pynomaly.domain.datasets import Schema
 from pynomaly.domain.expectations import derive_expectations
-from pynomaly.domain.pipelines import Pipeline, SourceSpec, ValidationPolicy
+from pynomaly.domain.pipelines import Pipeline, ValidationPolicy
 from pynomaly.domain.profiles import Profile
+from pynomaly.domain.sources import SourceSpec
 
 __all__ = ["draft_pipeline"]
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from pynomaly.domain.datasets import (
@@ -18,6 +17,7 @@ from pynomaly.domain.datasets import (
 from pynomaly.domain.deployments import DeployedFlow, Schedule, TriggerPolicy
 from pynomaly.domain.errors import ConfigurationError
 from pynomaly.domain.rollouts import RolloutPolicy
+from pynomaly.domain.sources import SourceSpec
 
 __all__ = [
     "DecisionKind",
@@ -26,87 +26,12 @@ __all__ = [
     "Pipeline",
     "ReleasePolicy",
     "Severity",
-    "SourceFormat",
-    "SourceSpec",
     "TrainingPolicy",
     "ValidationPolicy",
 ]
 
-SourceFormat = Literal["csv", "parquet", "jsonl", "excel", "sql"]
 DecisionKind = Literal["alert_budget", "threshold", "fdr", "top_k"]
 Severity = Literal["critical", "row", "warning"]
-
-
-_TABLE = r"[^#@/\s;()]+"
-_SQLITE_TABLE = r"((main|temp)\.)?[^#@/\s;().?]+"
-
-
-@dataclass(frozen=True, slots=True)
-class SourceSpec:
-    """Where rows come from.
-
-    Args:
-        uri: A file, folder or glob, ``s3://bucket/prefix``, or a SQLAlchemy URL.
-        format: Told by the file name when None.
-        delimiter: Of CSV; detected when None.
-        encoding: Of CSV and JSON lines; detected when None.
-        query: A table name or SELECT statement; only for SQL.
-        watermark: Column that grows with every new row; only for SQL.
-    """
-
-    uri: str
-    format: SourceFormat | None = None
-    delimiter: str | None = None
-    encoding: str | None = None
-    query: str | None = None
-    watermark: str | None = None
-
-    @classmethod
-    def named(cls, uri: str, query: str | None = None) -> SourceSpec:
-        """Return what somebody names: an address, ``URL#table``, or an address and a query.
-
-        Raises:
-            ConfigurationError: A table and a query.
-        """
-        found = cls("").at(uri)
-        if query is None:
-            return found
-        if found.query is not None:
-            raise ConfigurationError(
-                f"the source names the table '{found.query}' and has a query beside it",
-                hint="name a table or give a query, not both",
-            )
-        return cls(uri, query=query)
-
-    def at(self, uri: str) -> SourceSpec:
-        """Return the same source at another place: what was declared about its text stays.
-
-        The format is told by the new name.  A database may name its table, ``URL#table``; otherwise
-        the query stays.
-
-        >>> moved = SourceSpec("old.csv", format="csv", delimiter=";").at("new.parquet")
-        >>> moved == SourceSpec("new.parquet", delimiter=";")
-        True
-        >>> SourceSpec("old.csv").at("sqlite:///shop.db#payments").query
-        'payments'
-        >>> SourceSpec("old.csv").at("sqlite:///a#b.db").query is None
-        True
-        >>> SourceSpec("old.csv").at("sqlite:///a#1.db?timeout=5").query is None
-        True
-        >>> SourceSpec("old.csv").at("postgresql://u:p#w@host/shop#sales.pay-2024").query
-        'sales.pay-2024'
-        """
-        database = "://" in uri and not uri.startswith("s3://")
-        # Not every # is followed by a table: passwords and SQLite's file names may hold one.
-        table = _SQLITE_TABLE if uri.startswith("sqlite") else _TABLE
-        named = re.fullmatch(rf"(.+)#({table})", uri) if database else None
-        return SourceSpec(
-            named[1] if named else uri,
-            delimiter=self.delimiter,
-            encoding=self.encoding,
-            query=(named[2] if named else self.query) if database else None,
-            watermark=self.watermark if database else None,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +48,20 @@ class Expectation:
     type: str
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     severity: Severity = "critical"
+
+    def concerns(self, column: str) -> bool:
+        """Whether it looks at a column.
+
+        >>> Expectation("expect_column_to_exist", {"column": "a"}).concerns("a")
+        True
+        >>> Expectation("expect_column_pair_values_to_be_equal", {"column_A": "a", "column_B": "b"}).concerns("c")
+        False
+        """
+        named = [value for key, value in self.kwargs.items() if key.startswith("column")]
+        condition = str(self.kwargs.get("row_condition", ""))
+        return column in condition or any(
+            column == value if isinstance(value, str) else column in value for value in named
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,6 +252,22 @@ class Pipeline:
     def keys(self) -> tuple[str, ...]:
         """Columns that identify a row in every output."""
         return self.id_columns or (ROW_ID,)
+
+    @property
+    def unlabelled(self) -> Pipeline:
+        """The pipeline as it reads rows that are only to be scored: whatever their labels say."""
+        label = self.label_column
+        if label is None:
+            return self
+        columns = (column for column in self.schema.columns if column.name != label)
+        expectations = (one for one in self.validation.expectations if not one.concerns(label))
+        return replace(
+            self,
+            schema=Schema(tuple(columns)),
+            label_column=None,
+            excluded=(*self.excluded, label),
+            validation=replace(self.validation, expectations=tuple(expectations)),
+        )
 
     @property
     def features(self) -> Schema:

@@ -66,7 +66,8 @@ class Scorer:
 
         from pynomaly.application.conform import conform
         from pynomaly.domain.datasets import ROW_ID
-        from pynomaly.domain.pipelines import Pipeline, SourceSpec
+        from pynomaly.domain.pipelines import Pipeline
+        from pynomaly.domain.sources import SourceSpec
 
         schema, name = self.model.schema, self.model.card.pipeline
         missing = [column for column in schema.names if column not in frame.columns]

@@ -16,11 +16,11 @@ from pynomaly.domain.pipelines import (
     Expectation,
     Pipeline,
     ReleasePolicy,
-    SourceSpec,
     TrainingPolicy,
     ValidationPolicy,
 )
 from pynomaly.domain.rollouts import RolloutPolicy
+from pynomaly.domain.sources import SourceSpec
 from pynomaly.settings import rules
 from pynomaly.settings.documents import DEFAULT, Node, parse, read_document, wrap
 from pynomaly.settings.layers import merge

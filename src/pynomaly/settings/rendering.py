@@ -14,11 +14,11 @@ from pynomaly.domain.pipelines import (
     Expectation,
     Pipeline,
     ReleasePolicy,
-    SourceSpec,
     TrainingPolicy,
     ValidationPolicy,
 )
 from pynomaly.domain.rollouts import RolloutPolicy
+from pynomaly.domain.sources import SourceSpec
 from pynomaly.settings.documents import core_resolvers
 
 __all__ = ["render_pipeline"]

@@ -12,8 +12,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat
 
 from pynomaly.domain.datasets import ColumnKind
 from pynomaly.domain.deployments import DeployedFlow
-from pynomaly.domain.pipelines import DecisionKind, SourceFormat
+from pynomaly.domain.pipelines import DecisionKind
 from pynomaly.domain.rollouts import Strategy
+from pynomaly.domain.sources import SourceFormat
 from pynomaly.settings.documents import parse
 
 __all__ = ["EnvironmentText", "PipelineDocument", "Section", "SettingsDocument"]

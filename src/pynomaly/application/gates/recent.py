@@ -20,8 +20,9 @@ from pynomaly.application.quarantine import reasons_by_row, without_rows
 from pynomaly.domain.datasets import ROW_ID
 from pynomaly.domain.errors import PynomalyError
 from pynomaly.domain.partitions import Partition
-from pynomaly.domain.pipelines import Pipeline, SourceSpec
+from pynomaly.domain.pipelines import Pipeline
 from pynomaly.domain.runs import ScoredBatch
+from pynomaly.domain.sources import SourceSpec
 
 __all__ = ["ReadRecent", "Recent", "RecentBatch"]
 

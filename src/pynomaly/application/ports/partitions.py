@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from pynomaly.application.ports.data import MalformedRow
 from pynomaly.domain.ledger import Part
 from pynomaly.domain.partitions import Partition, Plan
-from pynomaly.domain.pipelines import SourceSpec
+from pynomaly.domain.sources import SourceSpec
 
 if TYPE_CHECKING:
     import numpy as np

@@ -19,7 +19,7 @@ import pyarrow.csv as pc
 from pynomaly.application.ports.data import MalformedRow
 from pynomaly.application.ports.partitions import PartitionBatch
 from pynomaly.domain.errors import ConfigurationError, MalformedSourceError
-from pynomaly.domain.pipelines import SourceSpec
+from pynomaly.domain.sources import SourceSpec
 from pynomaly.infrastructure.arrow.files import DataFile, sequential
 from pynomaly.infrastructure.arrow.formats import NULL_TOKENS, Parsed, check_names, excerpt
 from pynomaly.infrastructure.arrow.lines import Record, records, split_lines

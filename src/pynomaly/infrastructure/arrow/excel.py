@@ -15,7 +15,7 @@ import pyarrow as pa
 from pynomaly.application.ports.data import MalformedRow
 from pynomaly.application.ports.partitions import PartitionBatch
 from pynomaly.domain.errors import MalformedSourceError
-from pynomaly.domain.pipelines import SourceSpec
+from pynomaly.domain.sources import SourceSpec
 from pynomaly.infrastructure.arrow.files import DataFile
 from pynomaly.infrastructure.arrow.formats import NULL_TOKENS, Parsed, check_names, excerpt
 

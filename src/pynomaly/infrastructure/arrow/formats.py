@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from pynomaly.domain.datasets import ROW_ID
 from pynomaly.domain.errors import MalformedSourceError, SourceNotFoundError, UnsupportedFormatError
-from pynomaly.domain.pipelines import SourceFormat, SourceSpec
+from pynomaly.domain.sources import SourceFormat, SourceSpec
 
 if TYPE_CHECKING:
     import pyarrow as pa

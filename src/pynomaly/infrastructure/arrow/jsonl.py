@@ -15,14 +15,14 @@ import pyarrow as pa
 from pynomaly.application.ports.data import MalformedRow
 from pynomaly.application.ports.partitions import PartitionBatch
 from pynomaly.domain.errors import MalformedSourceError
-from pynomaly.domain.pipelines import SourceSpec
+from pynomaly.domain.sources import SourceSpec
 from pynomaly.infrastructure.arrow.files import DataFile
 from pynomaly.infrastructure.arrow.formats import Parsed, check_names, excerpt
 from pynomaly.infrastructure.arrow.text import HEAD_BYTES, Utf8Stream, tell_encoding
 
 __all__ = ["HEAD_LINES", "parse_jsonl"]
 
-HEAD_LINES = 1_000
+HEAD_LINES = 10_000
 """The columns are the keys met in this many lines, in order of appearance."""
 
 _LINE_BYTES = 16 * 2**20
@@ -38,7 +38,7 @@ def parse_jsonl(handle: BinaryIO, file: DataFile, spec: SourceSpec) -> Parsed:
     All columns are strings, as in CSV: JSON does not say whether ``1`` is an integer that will be
     ``1.5`` further down, so values are read as the pipeline's schema declares them, row by row.
     Numbers keep their digits, booleans are ``true`` and ``false``, nested values JSON text.  A
-    line with a key that the first 1,000 lines do not have is malformed: nothing gets lost.
+    line with a key that the first 10,000 lines do not have is malformed: nothing gets lost.
     """
     head = handle.read(HEAD_BYTES)
     encoding = tell_encoding(head, spec.encoding, file.uri)

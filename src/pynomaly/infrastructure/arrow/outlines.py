@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 from blake3 import blake3
 
 from pynomaly.domain.errors import MalformedSourceError
-from pynomaly.domain.pipelines import SourceFormat, SourceSpec
+from pynomaly.domain.sources import SourceFormat, SourceSpec
 from pynomaly.infrastructure.arrow.files import BLOCK, DataFile, stamp, unchanged, unpacked
 from pynomaly.infrastructure.arrow.parquet import ParquetTable, open_parquet
 from pynomaly.infrastructure.arrow.sources import PARSERS

@@ -15,7 +15,7 @@ from blake3 import blake3
 from pynomaly.application.cells import plain_type, stored
 from pynomaly.application.ports.partitions import PartitionBatch
 from pynomaly.domain.errors import MalformedSourceError
-from pynomaly.domain.pipelines import SourceSpec
+from pynomaly.domain.sources import SourceSpec
 from pynomaly.infrastructure.arrow.files import BLOCK, DataFile, state
 from pynomaly.infrastructure.arrow.formats import Parsed, check_names
 

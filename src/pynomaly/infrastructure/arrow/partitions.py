@@ -14,7 +14,7 @@ import pyarrow as pa
 from pynomaly.application.ports.partitions import PartitionBatch, PartitionReader
 from pynomaly.domain.errors import MalformedSourceError
 from pynomaly.domain.partitions import Partition, Plan
-from pynomaly.domain.pipelines import SourceFormat, SourceSpec
+from pynomaly.domain.sources import SourceFormat, SourceSpec
 from pynomaly.infrastructure.arrow.files import (
     DataFile,
     FindFiles,

@@ -19,7 +19,7 @@ from pynomaly.domain.errors import (
     MalformedSourceError,
     UnsupportedFormatError,
 )
-from pynomaly.domain.pipelines import SourceFormat, SourceSpec
+from pynomaly.domain.sources import SourceFormat, SourceSpec
 from pynomaly.infrastructure.arrow.delimited import parse_csv
 from pynomaly.infrastructure.arrow.excel import parse_excel
 from pynomaly.infrastructure.arrow.files import (

@@ -13,7 +13,7 @@ from pynomaly.application.ports.partitions import PartitionBatch
 from pynomaly.domain.errors import ConfigurationError, MalformedSourceError, SourceChangedError
 from pynomaly.domain.increments import INCREMENT, Watermark
 from pynomaly.domain.partitions import Partition, Plan
-from pynomaly.domain.pipelines import SourceSpec
+from pynomaly.domain.sources import SourceSpec
 from pynomaly.infrastructure.sqlalchemy.ranges import New, Range, Ranges
 from pynomaly.infrastructure.sqlalchemy.selection import Selection
 from pynomaly.infrastructure.sqlalchemy.source import canonical, columns_of, converted, read_kinds

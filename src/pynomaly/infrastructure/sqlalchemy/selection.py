@@ -20,7 +20,7 @@ from pynomaly.domain.errors import (
     MissingExtraError,
     SourceNotFoundError,
 )
-from pynomaly.domain.pipelines import SourceSpec
+from pynomaly.domain.sources import SourceSpec
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL, Connection

@@ -15,7 +15,7 @@ from pynomaly.application.ports.data import MalformedRow, SourceBatch
 from pynomaly.application.ports.partitions import PartitionBatch
 from pynomaly.domain.datasets import ROW_ID, Fingerprint, Snapshot
 from pynomaly.domain.errors import MalformedSourceError
-from pynomaly.domain.pipelines import SourceSpec
+from pynomaly.domain.sources import SourceSpec
 from pynomaly.infrastructure.sqlalchemy.selection import Relation, Selection, run
 from pynomaly.infrastructure.sqlalchemy.values import Kind, as_text, convert, tell_kind
 

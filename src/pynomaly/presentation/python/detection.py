@@ -14,8 +14,8 @@ import pyarrow as pa
 from pynomaly.adapters import anomaly_detection, data_sources, page_reports, table_source
 from pynomaly.application.detect import Question
 from pynomaly.domain.datasets import ROW_ID
-from pynomaly.domain.pipelines import SourceSpec
 from pynomaly.domain.scores import NO_REASON, Reason
+from pynomaly.domain.sources import SourceSpec
 from pynomaly.presentation.python.tables import is_pandas, to_table
 from pynomaly.settings import resolve_uri, write_text
 

@@ -28,8 +28,9 @@ from pynomaly.domain.datasets import ROW_ID, Schema
 from pynomaly.domain.decision import score_threshold
 from pynomaly.domain.detectors import detector
 from pynomaly.domain.errors import PynomalyError
-from pynomaly.domain.pipelines import DecisionPolicy, Pipeline, SourceSpec
+from pynomaly.domain.pipelines import DecisionPolicy, Pipeline
 from pynomaly.domain.scores import Reason, p_values
+from pynomaly.domain.sources import SourceSpec
 from pynomaly.presentation.python.labels import partial_labels
 from pynomaly.presentation.python.tables import is_table, to_table
 

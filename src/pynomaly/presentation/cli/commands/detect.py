@@ -79,7 +79,7 @@ def command(
     from pynomaly.application.destinations import refuse_shared_places
     from pynomaly.application.detect import Question
     from pynomaly.domain.errors import OutputExistsError
-    from pynomaly.domain.pipelines import SourceSpec
+    from pynomaly.domain.sources import SourceSpec
     from pynomaly.presentation.cli.render.detection import (
         detection_document,
         detection_lines,

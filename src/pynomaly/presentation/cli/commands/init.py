@@ -47,7 +47,7 @@ def command(
     """Profile data and write conf/pipelines/NAME.yaml."""
     from pynomaly.domain.drafting import draft_pipeline
     from pynomaly.domain.errors import OutputExistsError
-    from pynomaly.domain.pipelines import SourceSpec
+    from pynomaly.domain.sources import SourceSpec
     from pynomaly.settings import (
         check_name,
         parse_pipeline,

@@ -39,7 +39,7 @@ def command(session: Session, pipeline: str | None, data: str | None, engine: En
 
 
 def _profile_source(session: Session, data: str) -> None:
-    from pynomaly.domain.pipelines import SourceSpec
+    from pynomaly.domain.sources import SourceSpec
     from pynomaly.presentation.cli.render.profiles import profile_lines
     from pynomaly.settings import mask, resolve_uri
 

@@ -212,7 +212,7 @@ def _of_incident(
 def _in_file(session: Session, pipeline: Pipeline, file: str) -> Iterator[Statement]:
     from pynomaly.application.verdict_files import statements_in
     from pynomaly.domain.errors import UsageError
-    from pynomaly.domain.pipelines import SourceSpec
+    from pynomaly.domain.sources import SourceSpec
     from pynomaly.settings import resolve_uri
 
     opened = session.platform.sources.open(SourceSpec(resolve_uri(file, Path.cwd())))
