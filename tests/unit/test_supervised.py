@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -87,6 +88,25 @@ def test_many_rows_stand_in_for_normal_ones_where_only_anomalies_are_known(membe
     assert np.mean(found) > 0.755  # one stand-in for each anomaly: 0.737, ten: 0.769
 
 
+def test_labels_of_one_kind_do_not_hide_what_is_blatant_of_another():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(3_000, 4))
+    X[:20, 0], X[20:25, 1] = rng.normal(4.5, 0.3, 20), -60
+    labels = np.full(len(X), np.nan)
+    labels[:12] = 1.0
+    members = fit_detector(
+        "self_cleaning", {"rounds": 1}, X, fitter=FITTER, kernels=KERNELS, seed=0
+    )
+    rows = LabelledRows.scored(X, labels, members, KERNELS)
+    head = fit_supervised(rows, fitter=LABELLER, kernels=KERNELS, seed=0).head
+
+    def ranks(of):
+        return (-score_members(members, X, KERNELS, of)).argsort().argsort()
+
+    assert ranks(head)[:25].max() < 30
+    assert ranks(replace(head, ordinary=np.inf))[20:25].min() >= 30
+
+
 def test_useless_labels_leave_the_score_alone(members):
     believed = []
     for seed in range(10):
@@ -149,7 +169,7 @@ def test_too_few_labelled_rows_to_tell_are_called_so_with_no_impossible_figure()
     anomaly = np.array([1, 1, 0])
     perfect = np.array([2.0, 1.0, 0.0])
 
-    found = weigh(anomaly, taught=perfect, label_free=perfect, seed=0)
+    found = weigh(anomaly, taught=perfect, label_free=perfect, ordinary=np.inf, seed=0)
 
     assert found.least_chance > 0.01
     assert not found.convinces
@@ -164,7 +184,7 @@ def _evidence(anomalies: int, above: float, label_free_above: float):
         np.concatenate([np.full(anomalies, 1_000 * place), np.arange(1_000.0)])
         for place in (above, label_free_above)
     )
-    return weigh(anomaly, taught=taught, label_free=label_free, seed=0)
+    return weigh(anomaly, taught=taught, label_free=label_free, ordinary=np.inf, seed=0)
 
 
 def test_a_label_free_score_that_agrees_speaks_for_labels_and_one_that_does_not_is_not_asked():
@@ -197,7 +217,9 @@ def test_useless_labels_that_judge_one_another_are_believed_as_rarely_as_stated(
         known = np.repeat([1, 0], [8, 192])
         taught = alike[:, :8].sum(axis=1) / alike.mean(axis=1)
         taught[8:] *= 7 / 8  # the others are judged by as many
-        found = weigh(known, taught=taught, label_free=rng.normal(size=200), seed=draw)
+        found = weigh(
+            known, taught=taught, label_free=rng.normal(size=200), ordinary=np.inf, seed=draw
+        )
         believed += found.chance <= 0.05
 
     assert 0.02 < believed / 200 < 0.08  # as independent judgements they would be in 12 %

@@ -188,7 +188,7 @@ def test_the_gate_names_the_member_that_is_not_certified(member, rows):
 def test_the_gate_and_model_folders_let_nothing_but_classifiers_into_a_head(member, rows, tmp_path):
     good = FITTER.fit("ecod", {}, rows, 0)
     for part in (member, good):
-        model = replace(model_of([good], rows, "ecod", 0), head=Head((part,), 1.0))
+        model = replace(model_of([good], rows, "ecod", 0), head=Head((part,), 1.0, 0.0))
         result = certified(model)
         assert result.verdict == "block"
         assert f"{part.detector} is no classifier of a head" in result.sentence

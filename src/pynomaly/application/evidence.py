@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pynomaly.domain.evaluation import average_precision, roc_auc
+from pynomaly.domain.scores import label_free_part
 
 __all__ = ["Evidence", "label_free_weight", "weigh"]
 
@@ -110,13 +111,21 @@ def label_free_weight(known_anomalies: int) -> float:
     return 1.0 / math.sqrt(known_anomalies)
 
 
-def weigh(anomaly: NDArray[np.int64], *, taught: Floats, label_free: Floats, seed: int) -> Evidence:
+def weigh(
+    anomaly: NDArray[np.int64],
+    *,
+    taught: Floats,
+    label_free: Floats,
+    ordinary: float,
+    seed: int,
+) -> Evidence:
     """Return the evidence of rows that nothing taught has seen.
 
     Args:
         anomaly: (n,) 1 = known anomaly, 0 = normal or unknown; both occur.
         taught: (n,) log-odds of the classifiers alone.
         label_free: (n,) label-free score alone.
+        ordinary: What of it exceeds that counts in full.
         seed: Of the bootstrap.
 
     Source: rank-sum test, Mann & Whitney (1947); weighted sum of two normal deviates, Stouffer et
@@ -126,7 +135,7 @@ def weigh(anomaly: NDArray[np.int64], *, taught: Floats, label_free: Floats, see
     negatives = len(anomaly) - positives
     error = math.sqrt((len(anomaly) + 1) / (12 * positives * negatives))
     reached, seen = roc_auc(anomaly, taught), roc_auc(anomaly, label_free)
-    mixed = taught + label_free_weight(positives) * label_free
+    mixed = taught + label_free_part(label_free, label_free_weight(positives), ordinary)
     rng = np.random.default_rng(seed)
     kinds = (np.flatnonzero(anomaly == 1), np.flatnonzero(anomaly == 0))
     gains = np.empty(_RESAMPLES)

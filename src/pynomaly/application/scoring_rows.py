@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pynomaly.application.ports.learning import Kernels
 from pynomaly.application.preprocessing import encode
 from pynomaly.domain.models import Head, Member, Model
-from pynomaly.domain.scores import combine, normalise
+from pynomaly.domain.scores import combine, label_free_part, normalise
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -64,7 +64,7 @@ def score_members(
             found = combine(tuple(kernels.score_members(members, block)), members)
         else:
             rows = head_rows(members, block, kernels)
-            found = head.weight * rows[:, -1]
+            found = label_free_part(rows[:, -1], head.weight, head.ordinary)
             for log_odds in kernels.score_members(head.parts, rows):
                 found += log_odds
         scores[start : start + BLOCK_ROWS] = found

@@ -1,7 +1,7 @@
 """Lets known labels shape the score, as far as they prove that they should.
 
 A head adds the log-odds of classifiers, fitted on labelled rows, to the label-free score, whose
-weight falls with the number of known anomalies.  It is used only where it stands up to labelled rows
+weight falls with the number of known anomalies where the score is ordinary.  It is used only where it stands up to labelled rows
 it was not fitted on; else the model stays label-free.
 """
 
@@ -24,6 +24,8 @@ Floats = NDArray[np.float64]
 
 _FOLDS, _FOLD_TREES = 5, 40
 _MOST_UNKNOWN_JUDGED = 2_000
+_ORDINARY_SHARE = 0.99
+"""Of the rows, whose label-free scores are nothing that labels of another kind may hide."""
 _AGREEING_SHARE = 0.99
 """A single known anomaly cannot be checked by holding it out.  It is believed if the label-free
 score places it among the strangest hundredth."""
@@ -61,6 +63,11 @@ class LabelledRows:
     def label_free(self) -> Floats:
         """(n,) label-free scores."""
         return self.scores[:, -1]
+
+    @property
+    def ordinary(self) -> float:
+        """What nearly all label-free scores stay below."""
+        return float(np.quantile(self.label_free, _ORDINARY_SHARE))
 
     @property
     def read(self) -> Floats:
@@ -153,7 +160,7 @@ def fit_head(rows: LabelledRows, fitter: LabelFitter, seed: int, weight: float) 
         NotTrainableError: No known anomaly, or nothing to tell it from.
     """
     parts = fitter.fit(rows.X, rows.scores, rows.labels, seed, floors=rows.floors)
-    return Head(parts, weight)
+    return Head(parts, weight, rows.ordinary)
 
 
 def _agrees(rows: LabelledRows) -> tuple[bool, str]:
@@ -195,6 +202,7 @@ def _judged(rows: LabelledRows, fitter: LabelFitter, kernels: Kernels, seed: int
         (labels[judged] == 1).astype(np.int64),
         taught=taught[judged],
         label_free=rows.label_free[judged],
+        ordinary=rows.ordinary,
         seed=seed,
     )
 

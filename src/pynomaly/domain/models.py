@@ -126,16 +126,19 @@ class Member:
 class Head:
     """What labels teach on top of the label-free score.
 
-    A row's score is ``weight`` × its label-free score plus the log-odds that each part gives it.
-    Parts read the row's features, then its normalised score by every member, then their mean.
+    A row's score is the log-odds that each part gives it, plus ``weight`` × its label-free score, of
+    which what exceeds ``ordinary`` counts in full: labels of some kinds of anomalies must not hide a
+    blatant one of another kind.  Parts read the row's features, then its normalised score by every member, then their mean.
 
     Args:
         parts: Frozen classifiers, at least one; their raw scores are log-odds, not normalised.
         weight: Of the label-free score; the fewer labels and the weaker their evidence, the larger.
+        ordinary: What 99 % of the label-free scores of training rows stay below.
     """
 
     parts: tuple[Member, ...]
     weight: float
+    ordinary: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ __all__ = [
     "calibrate",
     "combine",
     "fit_normalisation",
+    "label_free_part",
     "normalise",
     "p_values",
     "severity",
@@ -69,6 +70,16 @@ class Reason:
         'amount 9,450 — 99 % of rows are at most 312'
         """
         return f"{self.column} {self.value} — {self.normal}"
+
+
+def label_free_part(label_free: Floats, weight: float, ordinary: float) -> Floats:
+    """Return (n,) what label-free scores add to what labels teach; see :class:`Head`.
+
+    >>> label_free_part(np.array([1.0, 2.0, 5.0]), 0.5, 2.0)
+    array([0.5, 1. , 4. ])
+    """
+    excess = np.maximum(label_free - ordinary, 0.0)
+    return np.asarray(weight * label_free + (1.0 - weight) * excess)
 
 
 def fit_normalisation(scores: Floats) -> Normalisation:

@@ -32,7 +32,7 @@ __all__ = ["FORMAT_VERSION", "from_document", "to_document"]
 
 Arrays = dict[str, NDArray[Any]]
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 
 _ENCODINGS: Mapping[str, type[NumericEncoding | CategoricalEncoding | TimeEncoding]] = {
     "numeric": NumericEncoding,
@@ -83,7 +83,11 @@ def to_document(model: Model) -> tuple[bytes, Arrays]:
         "calibration": {"scores": _CALIBRATION},
         "head": None
         if model.head is None
-        else {"parts": _entries("head", model.head.parts, arrays), "weight": model.head.weight},
+        else {
+            "parts": _entries("head", model.head.parts, arrays),
+            "weight": model.head.weight,
+            "ordinary": model.head.ordinary,
+        },
     }
     if (imputation := model.preprocessing.imputation) is not None:
         arrays |= {key: getattr(imputation, name) for name, key in _IMPUTATION.items()}
@@ -240,9 +244,10 @@ def _head(entry: dict[str, Any] | None, take: Callable[[str], NDArray[Any]]) -> 
         return None
     if not entry["parts"]:
         raise ValueError("a head without parts")
-    return Head(
-        _members(entry["parts"], take, "part of a head", CLASSIFIERS), float(entry["weight"])
-    )
+    if not (_number(entry["weight"]) and _number(entry["ordinary"])):
+        raise ValueError("the weights of the head are no numbers")
+    parts = _members(entry["parts"], take, "part of a head", CLASSIFIERS)
+    return Head(parts, entry["weight"], entry["ordinary"])
 
 
 def _seen(entry: dict[str, str] | None, take: Callable[[str], NDArray[Any]]) -> Seen | None:
