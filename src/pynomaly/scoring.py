@@ -54,8 +54,16 @@ class Scoring(Learning):
             self.score_output,
             self.records,
             self.settings.scoring.partition_rows,
-            lambda: self.compute.require_ready(),  # noqa: PLW0108 - made when it is asked
+            self._require_ready,
         )
+
+    def _require_ready(self) -> None:
+        from pynomaly.application.batch_rows import rows_that_fit
+
+        scoring = self.settings.scoring
+        # With a row of one column and no model: what does not fit then never will.
+        rows_that_fit(scoring.batch_rows, scoring.memory_mib, scoring.workers, 1, ())
+        self.compute.require_ready()
 
     @cached_property
     def score_output(self) -> ScoreOutput:

@@ -76,6 +76,17 @@ def test_ragged_lines_are_quarantined_with_their_line_numbers(champion: Path, cl
     assert quarantined[0]["line"] == lines[5]
 
 
+def test_too_little_memory_is_told_before_anything_is_read(champion: Path, cli: Cli) -> None:
+    frame(40, 31).to_csv("few.csv", index=False)
+
+    outcome = score(cli, "few.csv", "out.parquet", "--memory", "20")
+
+    assert outcome.code == 2
+    assert "20 MiB are too little" in outcome.error
+    assert "validate" not in outcome.json["steps"]
+    assert not Path("out.parquet").exists()
+
+
 def test_a_wrong_delimiter_is_explained(champion: Path, cli: Cli) -> None:
     path = Path("conf/pipelines/wrong.yaml")
     text = Path("conf/pipelines/payments.yaml").read_text()

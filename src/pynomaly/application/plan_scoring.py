@@ -144,8 +144,8 @@ class PlanScoring:
             UnsupportedFormatError: The output is named like a file of a kind we do not write.
             OutputExistsError: The output holds something we did not write.
             OutputNotWritableError: Nothing can be written there.
-            ConfigurationError: The output would be read as input, a column cannot be kept, or the
-                Dask scheduler does not answer.
+            ConfigurationError: The output would be read as input, a column cannot be kept, the
+                Dask scheduler does not answer, or the memory cannot be enough.
             NoChampionError: ``incremental``, and nothing has been promoted.
             SourceNotFoundError: Missing, or access denied.
             MalformedSourceError: No usable table.
