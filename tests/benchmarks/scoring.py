@@ -166,8 +166,15 @@ def _by_library(member: Member, train: Floats) -> Scorer:
             Z = np.arcsinh((train[:, a["columns"]] - a["center"]) / a["scale"])
             return forest.fit(Z, KERNELS.score(member, train)).predict
         case "deviation":
-            shares, limit = a["shares"], float(a["limit"][0])
-            return lambda Z: np.log(np.maximum(np.abs(np.sinh(Z) * shares).max(axis=1) / limit, 1))
+
+            def times_too_far(Z: Floats) -> Floats:
+                deviations = np.sinh(Z)
+                times = np.abs(deviations) * a["shares"]
+                np.maximum(times, (a["low"] - deviations) * a["falls"], out=times)
+                np.maximum(times, (deviations - a["high"]) * a["rises"], out=times)
+                return np.log(np.maximum(times.max(axis=1), 1.0))
+
+            return times_too_far
         case other:
             raise SystemExit(f"the ensemble has a member this benchmark cannot compose: {other}")
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pynomaly.infrastructure.kernels.checks import METHODS
 
-__all__ = ["SCORERS", "lanes", "nearest", "robust"]
+__all__ = ["SCORERS", "lanes", "nearest", "robust", "robust_columns"]
 
 Floats = NDArray[np.float64]
 Arrays = Mapping[str, NDArray[Any]]
@@ -38,6 +38,18 @@ def robust(a: Arrays, X: Floats) -> Floats:
     from pynomaly.infrastructure.kernels import scaling
 
     return scaling.robust(X, a["columns"], a["center"], a["scale"])
+
+
+def robust_columns(
+    a: Arrays, memory: Floats, apart: int, start: int, rows: int
+) -> tuple[Floats, bool]:
+    """Return robustly scaled lanes (columns, rows), and whether what is scaled is finite."""
+    from pynomaly.infrastructure.kernels import scaling
+
+    found: tuple[Floats, bool] = scaling.robust_columns(
+        memory, apart, start, rows, a["columns"], a["center"], a["scale"]
+    )
+    return found
 
 
 def nearest(

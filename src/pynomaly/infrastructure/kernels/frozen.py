@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from pynomaly.domain.errors import IntegrityError
@@ -131,16 +132,45 @@ def _score_chunks(
 ) -> None:
     if not tasks:
         return
+    memory = _memory(backend, tasks, X)
     for start in starts:
-        lanes = backend.lanes(X[start : start + size])
-        if not math.isfinite(lanes.sum()):  # looked at here, where they are in the cache
-            require_finite(X, tasks[0].member.detector)
-        scaled: dict[object, Floats] = {None: lanes}
+        scaled: dict[object, Floats] = {}
+        if memory is None:
+            scaled[None] = backend.lanes(X[start : start + size])
+            if not math.isfinite(scaled[None].sum()):  # looked at here, where they are in the cache
+                require_finite(X, tasks[0].member.detector)
         for member, scorer, scaling, scores in tasks:
             # Members of an ensemble share few scalings, so each is done once.
             if scaling not in scaled:
-                scaled[scaling] = backend.robust(member.arrays, lanes)
+                if memory is None:
+                    scaled[scaling] = backend.robust(member.arrays, scaled[None])
+                else:
+                    rows = min(size, len(X) - start)
+                    scaled[scaling], finite = backend.robust_columns(
+                        member.arrays, *memory, start, rows
+                    )
+                    if not finite:
+                        require_finite(X, member.detector)
             scores[start : start + size] = scorer(member.arrays, member.params, scaled[scaling])
+
+
+def _memory(backend: ModuleType, tasks: Sequence[_Task], X: Floats) -> tuple[Floats, int] | None:
+    """Return the memory of a matrix and how far apart its columns begin, where that is all it takes.
+
+    Where columns are contiguous and every task scales all of them, rows are scaled, and seen to be
+    finite, where they lie: a copy of a chunk costs as much as scoring it by a cheap detector.
+    """
+    rows, columns = X.shape
+    apart, rest = divmod(X.strides[1], X.itemsize)
+    if (
+        X.strides[0] != X.itemsize
+        or apart < rows
+        or rest
+        or not hasattr(backend, "robust_columns")
+        or any(t.scaling is None or len(t.member.arrays["columns"]) != columns for t in tasks)
+    ):
+        return None
+    return as_strided(X, (apart * (columns - 1) + rows,), (X.itemsize,), writeable=False), apart
 
 
 def _chunk_rows(tasks: Sequence[_Task], columns: int, share: int) -> int:

@@ -7,13 +7,14 @@ from numba import types
 from numpy.typing import NDArray
 
 from pynomaly.infrastructure.kernels._elementary import asinh, exp, log
-from pynomaly.infrastructure.kernels._jit import F64, I64, MATRIX, inlined, kernel
+from pynomaly.infrastructure.kernels._jit import F64, I64, MATRIX, WHOLE, bits, inlined, kernel
 
-__all__ = ["beyond", "lanes", "robust"]
+__all__ = ["beyond", "lanes", "robust", "robust_columns"]
 
 Floats = NDArray[np.float64]
 
 _TILE = 64
+_EXPONENT = 0x7FF << 52  # its bits are all set in NaN and infinity, and in no other number
 
 LARGEST = 14.508657738524219  # asinh of a million: deviations beyond are as good as that
 
@@ -39,21 +40,59 @@ def lanes(X: Floats) -> Floats:
     return out
 
 
+@inlined
+def _robust_lane(lane: Floats, center: float, scale: float, out: Floats) -> None:
+    factor = 1.0 / scale
+    if factor > 1e300:  # the inverse of a tiny scale overflows
+        for i in range(out.shape[0]):
+            out[i] = _squash((lane[i] - center) / scale)
+    else:
+        for i in range(out.shape[0]):
+            out[i] = _squash((lane[i] - center) * factor)
+
+
 @kernel(MATRIX, I64, F64, F64, returns=types.float64[:, ::1])
 def robust(X: Floats, columns: NDArray[np.int64], center: Floats, scale: Floats) -> Floats:
     """Return asinh((x − center) / scale) of the chosen columns of (d, n), (len(columns), n)."""
-    n, d = X.shape[1], columns.shape[0]
-    out = np.empty((d, n))
-    for j in range(d):
-        lane, scaled = X[columns[j]], out[j]
-        middle, factor = center[j], 1.0 / scale[j]
-        if factor > 1e300:  # the inverse of a tiny scale overflows
-            for i in range(n):
-                scaled[i] = _squash((lane[i] - middle) / scale[j])
-        else:
-            for i in range(n):
-                scaled[i] = _squash((lane[i] - middle) * factor)
+    out = np.empty((columns.shape[0], X.shape[1]))
+    for j in range(columns.shape[0]):
+        _robust_lane(X[columns[j]], center[j], scale[j], out[j])
     return out
+
+
+_CHECKED = types.Tuple((types.float64[:, ::1], types.boolean))  # type: ignore[no-untyped-call]
+
+
+@kernel(F64, WHOLE, WHOLE, WHOLE, I64, F64, F64, returns=_CHECKED)
+def robust_columns(
+    memory: Floats,
+    apart: int,
+    start: int,
+    rows: int,
+    columns: NDArray[np.int64],
+    center: Floats,
+    scale: Floats,
+) -> tuple[Floats, bool]:
+    """Return what :func:`robust` does of rows whose columns are contiguous, and whether they are finite.
+
+    Args:
+        memory: Of the whole matrix.
+        apart: Numbers from the beginning of a column to that of the next.
+        start: First row.
+        rows: How many.
+        columns: (k,) chosen.
+        center: (k,).
+        scale: (k,).
+    """
+    out = np.empty((columns.shape[0], rows))
+    infinite = np.int64(0)
+    for j in range(columns.shape[0]):
+        first = columns[j] * apart + start
+        lane = memory[first : first + rows]
+        _robust_lane(lane, center[j], scale[j], out[j])
+        for i in range(rows):
+            infinite |= np.int64((bits(lane[i]) & _EXPONENT) == _EXPONENT)
+    return out, infinite == 0
 
 
 @kernel(MATRIX, F64, F64, F64, F64, F64, returns=types.float64[::1])
