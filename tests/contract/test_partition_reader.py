@@ -320,6 +320,17 @@ def test_a_plan_of_files_names_one_path_in_any_spelling(folder, monkeypatch):
         assert found.uri == f"{root.resolve()}/{'*' if '*' in spelling else 'a'}.csv"
 
 
+def test_a_file_found_by_two_names_is_read_once(folder):
+    folder.put("2026-01.csv", csv(table(5)))
+    root = Path(folder.root)
+    Path(root, "earlier.csv").symlink_to(Path(root, "2026-01.csv"))
+    Path(root, "latest.csv").symlink_to(Path(root, "2026-01.csv"))
+    for spec in (folder.spec, SourceSpec(f"{root}/*.csv")):
+        (partition,) = READER.plan(spec, partition_rows=10).partitions
+        assert partition.name == "2026-01.csv"
+        assert sum(batch.table.num_rows for batch in SOURCES.open(spec).batches()) == 5
+
+
 # --- databases
 
 KEYS = {

@@ -142,10 +142,11 @@ def test_without_labels_no_expectation_looks_at_them_either() -> None:
         "expect_column_max_to_be_between",
         {"column": "a", "max_value": 1, "row_condition": 'col("y") == 0'},
     )
+    other = Expectation("expect_column_to_exist", {"column": "any", "column_index": 2})
     schema = Schema((*PIPELINE.schema.columns, Column("y", "numeric")))
-    policy = ValidationPolicy(expectations=(both, seen, given))
+    policy = ValidationPolicy(expectations=(both, seen, given, other))
     found = replace(PIPELINE, schema=schema, label_column="y", validation=policy).unlabelled
     assert found.schema == PIPELINE.schema
-    assert found.validation.expectations == (seen,)
+    assert found.validation.expectations == (seen, other)
     assert (found.label_column, found.excluded) == (None, ("y",))
     assert PIPELINE.unlabelled is PIPELINE

@@ -37,11 +37,20 @@ def test_rounding_is_no_spread_where_real_values_differ():
     assert spread_of(values) > 10
 
 
-def test_residues_are_no_spread_however_many_they_are():
+@pytest.mark.parametrize(("residues", "real"), [(900, 100), (960, 40), (5_000, 100), (9_000, 300)])
+def test_residues_are_no_spread_however_many_they_are(residues, real):
     values = np.zeros(20_000)
-    values[:1_000] = 1e-11 * np.random.default_rng(0).normal(size=1_000)
-    values[:100] = 20
+    values[:residues] = 1e-11 * np.random.default_rng(0).normal(size=residues)
+    values[-real:] = 20
     assert spread_of(values) > 5
+
+
+@pytest.mark.parametrize("absurd", [1e12, 1e30])
+@pytest.mark.parametrize("real", [15, 100])
+def test_an_absurd_value_makes_no_residues_of_the_others(absurd, real):
+    values = np.zeros(5_000)
+    values[:real], values[-1] = 20, absurd
+    assert spread_of(values) < 20
 
 
 @pytest.mark.parametrize("value", [5e-324, 1e-200, 1.0, 1e200])

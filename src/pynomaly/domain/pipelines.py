@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -59,8 +60,10 @@ class Expectation:
         """
         named = [value for key, value in self.kwargs.items() if key.startswith("column")]
         condition = str(self.kwargs.get("row_condition", ""))
-        return column in condition or any(
-            column == value if isinstance(value, str) else column in value for value in named
+        return (
+            column in named
+            or any(column in several for several in named if isinstance(several, list | tuple))
+            or re.search(rf"(?<!\w){re.escape(column)}(?!\w)", condition) is not None
         )
 
 

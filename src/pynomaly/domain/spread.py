@@ -11,9 +11,9 @@ __all__ = ["robust_spread"]
 
 Floats = NDArray[np.float64]
 
-_MANY, _RESIDUE = 0.95, 1e-9
-"""Deviations below such a part of what many of them stay below are rounding: sums of amounts that
-should be zero are hardly ever."""
+_REAL, _RESIDUE = 20, 1e-9
+"""Deviations below such a part of what this many rows reach are rounding: sums of amounts that should
+be zero are hardly ever.  One absurd value alone must not make rounding of all others."""
 
 
 def robust_spread(X: Floats) -> Floats:
@@ -49,7 +49,8 @@ def _spread_of_the_rest(deviations: Floats, rounding: float) -> float:
         differ = deviations[deviations > 0]
     if not len(differ):
         return 0.0
-    differ = differ[differ > _RESIDUE * np.quantile(differ, _MANY)]
+    if len(differ) > _REAL:
+        differ = differ[differ > _RESIDUE * np.partition(differ, -_REAL)[-_REAL]]
     quantile = NormalDist().inv_cdf(1 - len(differ) / len(deviations) / 4)
     spread = float(np.median(differ)) / quantile
     return spread if spread > 0 else float(differ.max())  # subnormal ones vanish when divided

@@ -96,6 +96,7 @@ class ReadRecent:
 
     def __call__(self, pipeline: Pipeline) -> Recent:
         """Return at most ``replay_batches`` of the pipeline's batches with at most 200,000 rows."""
+        pipeline = pipeline.unlabelled  # as they were scored
         wanted = pipeline.release.replay_batches
         scored = _latest(_each_content_once(self.records.batches(pipeline.name, _MOST_BATCHES)))
         read, unread = [], []

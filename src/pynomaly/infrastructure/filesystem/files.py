@@ -56,7 +56,8 @@ def find_local_files(uri: str) -> tuple[LocalFile, ...]:
     """Return every file behind ``uri``, sorted by name.
 
     A folder is searched recursively; names that start with ``.`` or ``_`` (half-written files,
-    ``_SUCCESS`` markers) are skipped.
+    ``_SUCCESS`` markers) are skipped.  What is found twice, by its own name and through a link
+    (``latest.csv``), is one file.
 
     Args:
         uri: A file, folder or glob, relative to the working directory.
@@ -85,9 +86,10 @@ def find_local_files(uri: str) -> tuple[LocalFile, ...]:
                 )
         else:
             raise SourceNotFoundError(f"{uri} does not exist", hint=_suggest(path))
+        files = _once(found)
     except OSError as error:
         raise _unreadable(path, error) from error
-    return tuple(LocalFile(name, p) for name, p in sorted(found))
+    return tuple(LocalFile(name, p) for name, p in sorted(files))
 
 
 def local_file(name: str, path: str, size: int, version: str) -> LocalFile:
@@ -108,6 +110,14 @@ def one_spelling(uri: str) -> str:
     What has been scored is known by it, so another way to the same file must not be another file.
     """
     return str(Path(uri).expanduser().resolve())
+
+
+def _once(found: list[tuple[str, Path]]) -> list[tuple[str, Path]]:
+    """Leave out links to files that are found by another name, and all but the first link to one."""
+    kept: dict[Path, tuple[str, Path]] = {}
+    for name, path in sorted(found, key=lambda one: (one[1].is_symlink(), one[0])):
+        kept.setdefault(path.resolve(), (name, path))
+    return list(kept.values())
 
 
 def _walk(folder: Path) -> list[Path]:
