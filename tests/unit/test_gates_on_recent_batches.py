@@ -13,6 +13,7 @@ from pynomaly.application.gates.comparison import recent_recall
 from pynomaly.application.gates.contender import Contender
 from pynomaly.application.gates.recent import ReadRecent, Recent
 from pynomaly.application.gates.replay import replay
+from pynomaly.domain.datasets import Column, Schema
 from pynomaly.domain.pipelines import DecisionPolicy, ReleasePolicy
 from ring import KERNELS, NOON, Ring, payments, pipeline
 
@@ -114,6 +115,16 @@ def test_refused_rows_are_left_out_and_unreadable_ones_counted(ring: Ring) -> No
     assert [row.rpartition("#")[2] for row in read.rows["row_id"].to_pylist()[:4]] == [
         "1", "4", "6", "7",
     ]  # fmt: skip
+
+
+def test_labels_of_scored_rows_are_not_looked_at(ring: Ring) -> None:
+    ring.scored(payments(50, 0).append_column("fraud", pa.array(["maybe"] * 50)))
+    columns = (*ring.pipeline.schema.columns, Column("fraud", "numeric"))
+    ring.pipeline = replace(ring.pipeline, schema=Schema(columns), label_column="fraud")
+
+    read = recent(ring).read[0]
+
+    assert (read.unreadable, len(read.rows)) == (0, 50)
 
 
 def test_only_so_many_rows_are_kept_of_a_large_batch(
