@@ -292,14 +292,18 @@ def _missing(share: float) -> str:
 
 
 def _share(share: float) -> str:
-    """Return a share as percent; what is not zero never reads as zero.
+    """Return a share as percent; what is not nothing, or not all, never reads as it.
 
     >>> _share(0.613), _share(0.0002), _share(0.999), _share(1e-6), _share(0.0)
     ('61.3 %', '0.02 %', '99.9 %', '<0.01 %', '0 %')
+    >>> _share(0.9995), _share(0.99996), _share(1.0)
+    ('99.95 %', '>99.99 %', '100 %')
     """
     if 0 < share < 0.0001:
         return "<0.01 %"
-    return f"{100 * share:.3g} %"
+    if 0.9999 < share < 1:
+        return ">99.99 %"
+    return f"{100 * share:.{4 if share > 0.999 else 3}g} %"
 
 
 def _number(value: float, side: int, decimals: int, finer: int = 0) -> tuple[float, str]:

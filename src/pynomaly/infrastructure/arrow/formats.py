@@ -86,12 +86,16 @@ def choose(
     if not data and not alone:
         raise SourceNotFoundError(
             f"{spec.uri} holds no data files; it has {files[0].name} and {len(files) - 1} more",
-            hint="data files end in " + ", ".join(sorted(_FORMATS)) + "; or set `format:`",
+            hint="data files end in "
+            + ", ".join(sorted(_FORMATS))
+            + "; or set `format:` of a pipeline's source",
         )
     if not data:
         raise UnsupportedFormatError(
             f"the format of {files[0].uri} cannot be told from its name",
-            hint="name it " + ", ".join(sorted(_FORMATS)) + ", or set `format:` of the source",
+            hint="name it "
+            + ", ".join(sorted(_FORMATS))
+            + ", or set `format:` of a pipeline's source",
         )
     first_kind, first = data[0]
     for kind, file in data:

@@ -127,7 +127,7 @@ class _Decoder:
             raise MalformedSourceError(
                 f"{self._uri}: byte {start + 1}, line {self._lines + before.count(chr(10)) + 1}: "
                 f"bytes {bad} are no {self._encoding} text",
-                hint="set `encoding:` of the source (e.g. cp1252), or save the file as UTF-8",
+                hint="save the file as UTF-8, or set `encoding:` of a pipeline's source (e.g. cp1252)",
             ) from error
         self._bytes += len(data)
         self._lines += text.count("\n")
@@ -144,7 +144,7 @@ def _utf16_or_binary(head: bytes, uri: str) -> str:
             return name
     raise MalformedSourceError(
         f"{uri} is no text: it holds zero bytes",
-        hint="set `format:` of the source if its name is misleading, or `encoding:`",
+        hint="if its name is misleading set `format:` of a pipeline's source, or its `encoding:`",
     )
 
 
@@ -159,7 +159,7 @@ def _must_declare(head: bytes, uri: str) -> MalformedSourceError:
     return MalformedSourceError(
         f"{uri}: byte {position + 1}, line {head.count(bytes([10]), 0, position) + 1}: "
         f"bytes {head[position : position + 4].hex(' ')} are no UTF-8 text",
-        hint=f"set `encoding:` of the source ({example}), or save the file as UTF-8",
+        hint=f"save the file as UTF-8, or set `encoding:` of a pipeline's source ({example})",
     )
 
 

@@ -71,7 +71,7 @@ def find_local_files(uri: str) -> tuple[LocalFile, ...]:
             found = [(_relative(p, path), p) for p in _walk(path)]
             if not found:
                 raise SourceNotFoundError(
-                    f"folder {uri} holds no files", hint="check `source.uri`, or add data files"
+                    f"folder {uri} holds no files", hint="check the path, or add data files"
                 )
         elif path.is_file():
             found = [(_relative(path, path.parent), path)]
