@@ -388,6 +388,17 @@ def test_a_report_may_lie_in_the_folder_that_is_read(folder: Folder) -> None:
         refuse_shared_places(folder.spec.uri, {"--report": f"{folder.spec.uri}/report.csv"})
 
 
+def test_a_link_does_not_lead_an_output_into_what_is_read(tmp_path: Path) -> None:
+    inputs, link = tmp_path / "in", tmp_path / "link"
+    inputs.mkdir()
+    link.symlink_to(inputs)
+    for source in (f"{inputs}/*.csv", f"{link}/*.csv", str(inputs), str(link)):
+        for place in (f"{inputs}/out.csv", f"{link}/out.csv"):
+            with pytest.raises(ConfigurationError, match="what is read"):
+                refuse_shared_places(source, {"--out": place})
+    refuse_shared_places(f"{link}/*.csv", {"--out": f"{link}/out.parquet"})
+
+
 @pytest.mark.parametrize(
     ("source", "place", "within"),
     [

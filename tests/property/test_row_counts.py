@@ -142,7 +142,10 @@ def test_without_labels_no_expectation_looks_at_them_either() -> None:
         "expect_column_max_to_be_between",
         {"column": "a", "max_value": 1, "row_condition": 'col("y") == 0'},
     )
-    other = Expectation("expect_column_to_exist", {"column": "any", "column_index": 2})
+    other = Expectation(
+        "expect_column_to_exist",
+        {"column": "any", "column_index": 2, "row_condition": 'country == "y" and day > 3'},
+    )
     schema = Schema((*PIPELINE.schema.columns, Column("y", "numeric")))
     policy = ValidationPolicy(expectations=(both, seen, given, other))
     found = replace(PIPELINE, schema=schema, label_column="y", validation=policy).unlabelled

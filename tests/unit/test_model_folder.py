@@ -260,7 +260,10 @@ def _one_more(preprocessing):
         pytest.param(_one_more, id="a feature nobody writes"),
         pytest.param(lambda p: p["features"].pop(), id="a feature too few"),
         pytest.param(lambda p: p.update(owners=[0, 0, 7, 2, 2]), id="another owner"),
+        pytest.param(lambda p: p.update(owners=[0.0, 0, 1, 2, 2]), id="an owner that is no place"),
         pytest.param(lambda p: p["encodings"][0].update(quantiles=[]), id="no quantiles"),
+        pytest.param(lambda p: p["encodings"][0]["quantiles"].reverse(), id="quantiles fall"),
+        pytest.param(lambda p: p["encodings"][0].update(lower=1e30, upper=0.0), id="bounds"),
         pytest.param(lambda p: p["encodings"][0].update(fill="x"), id="a text for a number"),
         pytest.param(lambda p: p["encodings"][0].update(upper=1e999), id="infinite"),
         pytest.param(lambda p: p["encodings"][1].update(levels=["x"]), id="a level too few"),
@@ -274,6 +277,29 @@ def test_preprocessing_that_does_not_hold_together_is_refused(saved, forge):
     document = json.loads((folder / "model.json").read_text())
     forge(document["preprocessing"])
     (folder / "model.json").write_text(json.dumps(document).replace("Infinity", "1e999"))
+    with pytest.raises(IntegrityError, match="not a model"):
+        STORE.load(folder, _reseal(folder))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("mean", "nan"), ("mean", None), ("spread", 0.0), ("std", 0), ("median", 1e999)],
+)
+def test_a_scale_that_makes_no_numbers_is_refused(saved, name, value):
+    folder, _ = saved
+    document = json.loads((folder / "model.json").read_text())
+    document["members"][0]["normalisation"][name] = value
+    (folder / "model.json").write_text(json.dumps(document).replace("Infinity", "1e999"))
+    with pytest.raises(IntegrityError, match="not a model"):
+        STORE.load(folder, _reseal(folder))
+
+
+@pytest.mark.parametrize("weight", ["nan", None, True])
+def test_a_weight_that_is_no_number_is_refused(saved, weight):
+    folder, _ = saved
+    document = json.loads((folder / "model.json").read_text())
+    document["members"][0]["weight"] = weight
+    (folder / "model.json").write_text(json.dumps(document))
     with pytest.raises(IntegrityError, match="not a model"):
         STORE.load(folder, _reseal(folder))
 

@@ -70,6 +70,14 @@ def test_columns_of_extension_types_are_read_as_what_they_say(frame: pd.DataFram
     assert keyed.top(1)["key"].iloc[0] == str(uuid.UUID(int=STRANGE))
 
 
+def test_an_id_that_repeats_is_told(frame: pd.DataFrame) -> None:
+    keys = [f"k{max(i, 3)}" for i in range(ROWS)]  # the first four rows are called the same
+    uses = {c.name: c.why for c in pn.detect(frame.assign(key=keys), id="key", **QUICK).columns}
+    assert uses["key"] == (
+        f"should identify rows, but 3 of {ROWS} have one that others have as well; never learnt from"
+    )
+
+
 def test_rows_that_cannot_be_read_are_missing_from_the_frame_and_kept_aside(
     frame: pd.DataFrame,
 ) -> None:

@@ -107,6 +107,20 @@ def test_labels_of_one_kind_do_not_hide_what_is_blatant_of_another():
     assert ranks(replace(head, ordinary=np.inf))[20:25].min() >= 30
 
 
+def test_what_is_known_to_be_normal_is_not_blatant():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(3_000, 4))
+    X[:20, 0], X[20:60, 1] = rng.normal(4.5, 0.3, 20), -60
+    labels = np.full(len(X), np.nan)
+    labels[:12], labels[20:50] = 1.0, 0.0
+    members = fit_detector("knn", {}, X, fitter=FITTER, kernels=KERNELS, seed=0)
+    rows = LabelledRows.scored(X, labels, members, KERNELS)
+    head = fit_supervised(rows, fitter=LABELLER, kernels=KERNELS, seed=0).head
+    judged = rows.label_free[20:50]
+    assert np.all(judged > np.quantile(rows.label_free, 0.98))
+    assert head.ordinary >= judged.max()
+
+
 def test_useless_labels_leave_the_score_alone(members):
     believed = []
     for seed in range(10):

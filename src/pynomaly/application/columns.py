@@ -25,8 +25,12 @@ def column_uses(profile: Profile, preprocessing: Preprocessing) -> tuple[ColumnU
     """
     encodings = {encoding.column: encoding for encoding in preprocessing.encodings}
     told = _told(preprocessing)
+    ids = [column for column in profile.columns if column.role == "id"]
     return tuple(
-        _use(column, encodings.get(column.name), column.name in told) for column in profile.columns
+        _id_use(column, profile.sampled_rows if len(ids) == 1 else 0)
+        if column.role == "id"
+        else _use(column, encodings.get(column.name), column.name in told)
+        for column in profile.columns
     )
 
 
@@ -64,9 +68,18 @@ def _declared_kind(table: pa.Table, name: str, physical: pa.DataType) -> ColumnK
     return profile_table(table.select([name]), len(table))[name].kind
 
 
+def _id_use(column: ColumnProfile, rows: int) -> ColumnUse:
+    """Say what is done with an id; of rows that it should identify alone whether it does."""
+    repeated = round(rows * (1 - column.nulls)) - column.distinct
+    why = (
+        f"should identify rows, but {repeated:,} of {rows:,} have one that others have as well"
+        if repeated > 0
+        else "identifies rows"
+    )
+    return ColumnUse(column.name, "id", f"{why}; never learnt from", column.notes)
+
+
 def _use(column: ColumnProfile, encoding: Encoding | None, told: bool) -> ColumnUse:
-    if column.role == "id":
-        return ColumnUse(column.name, "id", "identifies rows; never learnt from", column.notes)
     if column.role == "label":
         why = "1 = anomaly, 0 = normal, empty = unknown; never a feature"
         return ColumnUse(column.name, "label", why, column.notes)

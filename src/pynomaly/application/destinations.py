@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Mapping
 from fnmatch import fnmatch
 from itertools import combinations
@@ -55,8 +56,9 @@ def _read_there(source: str, place: str) -> str | None:
     if _is_url(path) or _is_url(place):
         within = path.startswith("s3://") and _below(place, f"{path.rstrip('/')}/")
         return path if within or any(_found_by(path, w) for w in _written(place)) else None
+    path, place = (os.path.realpath(one) for one in (path, place))  # a link leads to both
     if Path(path).is_dir():
-        return path if _below(str(Path(place).resolve()), f"{Path(path).resolve()}/") else None
+        return path if _below(place, f"{path}/") else None
     if any(_found_by(path, written) for written in _written(place)):
         return path
     # Path.glob takes no absolute patterns.

@@ -66,8 +66,9 @@ class LabelledRows:
 
     @property
     def ordinary(self) -> float:
-        """What nearly all label-free scores stay below."""
-        return float(np.quantile(self.label_free, _ORDINARY_SHARE))
+        """What nearly all label-free scores stay below, and those of rows known to be normal."""
+        known = self.label_free[self.labels == 0].max(initial=-np.inf)
+        return float(max(np.quantile(self.label_free, _ORDINARY_SHARE), known))
 
     @property
     def read(self) -> Floats:

@@ -48,6 +48,8 @@ class NumericEncoding:
 
     def __post_init__(self) -> None:
         _require(len(self.quantiles) == len(QUANTILE_SHARES), self.column, "quantiles")
+        if list(self.quantiles) != sorted(self.quantiles) or self.lower > self.upper:
+            raise ValueError(f"the bounds of column {self.column!r} are not in order")
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -80,7 +82,7 @@ class CategoricalEncoding:
     shares: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        same = len(self.levels) == len(self.rarity) == len(self.shares)
+        same = len(self.levels) == len(self.rarity) == len(self.shares) > 0
         _require(same, self.column, "levels")
 
     @property

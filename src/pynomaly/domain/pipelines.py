@@ -59,7 +59,10 @@ class Expectation:
         False
         """
         named = [value for key, value in self.kwargs.items() if key.startswith("column")]
-        condition = str(self.kwargs.get("row_condition", ""))
+        # Of the texts in a condition only those that col() names are columns.
+        condition = re.sub(
+            r"""(?<!col\()(["']).*?\1""", "", str(self.kwargs.get("row_condition", ""))
+        )
         return (
             column in named
             or any(column in several for several in named if isinstance(several, list | tuple))

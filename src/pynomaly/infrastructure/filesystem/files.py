@@ -109,7 +109,7 @@ def one_spelling(uri: str) -> str:
 
     What has been scored is known by it, so another way to the same file must not be another file.
     """
-    return str(Path(uri).expanduser().resolve())
+    return os.path.realpath(Path(uri).expanduser())  # a link to itself is found missing later
 
 
 def _once(found: list[tuple[str, Path]]) -> list[tuple[str, Path]]:

@@ -50,7 +50,7 @@ def _below(numbers: Floats, values: Floats, halvings: int, slot: NDArray[np.uint
 
 @inlined
 def _halvings(most: int) -> int:
-    """Return the least power of two that is more."""
+    """Return how many halvings find one of so many places and one more."""
     count = 0
     while (1 << count) <= most:
         count += 1

@@ -169,6 +169,8 @@ def _preprocessing(document: dict[str, Any], take: Callable[[str], NDArray[Any]]
         take(document["references"]).astype(np.float64),
         _imputation(document["imputation"], take),
     )
+    if not all(type(owner) is int for owner in found.owners):
+        raise ValueError("the owners of features are no numbers of encodings")
     written = [(i, name) for i, one in enumerate(found.encodings) for name in one.features]
     if list(zip(found.owners, found.features, strict=True)) != written:
         # Encoding would leave features of a row as whatever is in memory.
@@ -227,6 +229,11 @@ def _members(
                 hint="the model was made by another version of pynomaly, or needs a package that "
                 "is not installed here: install it, or retrain the model",
             )
+        scale = entry["normalisation"]
+        if not all(map(_number, (entry["weight"], *scale.values()))):
+            raise ValueError(f"{entry['detector']}: its weight or scale is no number")
+        if scale["spread"] <= 0 or scale["std"] <= 0:
+            raise ValueError(f"{entry['detector']}: its scale is not positive")
     return tuple(
         Member(
             entry["detector"],
@@ -265,8 +272,8 @@ def _encoding(entry: dict[str, Any]) -> Encoding:
     return kind(**values)
 
 
-def _number(value: object) -> bool:
-    return isinstance(value, float) and math.isfinite(value)
+def _number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)  # True is no number
 
 
 _SOUND: Mapping[str, Callable[[Any], bool]] = {

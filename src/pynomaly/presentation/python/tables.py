@@ -1,4 +1,4 @@
-"""Tables of other libraries as pyarrow tables; none of those libraries is imported for it."""
+"""Tables of other libraries as pyarrow tables; pandas is imported for arrays of objects alone."""
 
 from __future__ import annotations
 
