@@ -32,7 +32,7 @@ __all__ = ["command"]
     type=click.Choice(["quick", "default", "thorough"]),
     default="default",
     show_default=True,
-    help="How much time the model is worth: seconds, under half a minute, minutes.",
+    help="How much time the model is worth: seconds, up to a minute, minutes.",
 )
 @click.option(
     "--alert-budget",
