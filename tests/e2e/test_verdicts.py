@@ -134,7 +134,8 @@ def test_ids_that_do_not_tell_rows_apart_are_refused_until_the_file_is_named(
     assert ambiguous.code == 2
     assert "2 scored rows have txn_id 't31-90', and they are not alike" in ambiguous.error
     assert "--source FILE" in ambiguous.error
-    named = cli(*record, "t31-90", "--source", "tuesday.csv").json["recorded"][0]
+    elsewhere = f"../{Path.cwd().name}/tuesday.csv"
+    named = cli(*record, "t31-90", "--source", elsewhere).json["recorded"][0]
     assert named["source"].endswith("tuesday.csv")
     assert named["values"]["amount"] > 90
     assert cli(*record, "t31-120").code == 0  # alike in both
