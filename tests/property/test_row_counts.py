@@ -15,7 +15,7 @@ from pynomaly import adapters
 from pynomaly.application.validate import ValidateData
 from pynomaly.domain.datasets import Column, Schema
 from pynomaly.domain.errors import ValidationFailedError
-from pynomaly.domain.pipelines import Expectation, Pipeline, ValidationPolicy
+from pynomaly.domain.pipelines import Pipeline, ValidationPolicy
 from pynomaly.domain.quality import ExpectationResult, RowFailure
 from pynomaly.domain.sources import SourceSpec
 from pynomaly.infrastructure.arrow.outputs import ParquetDatasetStore
@@ -133,23 +133,3 @@ def test_labels_of_rows_that_are_only_to_be_scored_are_not_looked_at(tmp_path: P
     plan = reader.plan(spec, partition_rows=100)
     assert validate(labelled, spec, "run", plan).report.quarantined == 1
     assert validate(labelled, spec, "run", plan, to_score=True).report.accepted == 2
-
-
-def test_without_labels_no_expectation_looks_at_them_either() -> None:
-    both = Expectation("expect_column_pair_values_to_be_equal", {"column_A": "a", "column_B": "y"})
-    seen = Expectation("expect_column_values_to_not_be_null", {"column": "a"})
-    given = Expectation(
-        "expect_column_max_to_be_between",
-        {"column": "a", "max_value": 1, "row_condition": 'col("y") == 0'},
-    )
-    other = Expectation(
-        "expect_column_to_exist",
-        {"column": "any", "column_index": 2, "row_condition": 'country == "y" and day > 3'},
-    )
-    schema = Schema((*PIPELINE.schema.columns, Column("y", "numeric")))
-    policy = ValidationPolicy(expectations=(both, seen, given, other))
-    found = replace(PIPELINE, schema=schema, label_column="y", validation=policy).unlabelled
-    assert found.schema == PIPELINE.schema
-    assert found.validation.expectations == (seen, other)
-    assert (found.label_column, found.excluded) == (None, ("y",))
-    assert PIPELINE.unlabelled is PIPELINE
