@@ -56,9 +56,10 @@ def _read_there(source: str, place: str) -> str | None:
     if _is_url(path) or _is_url(place):
         within = path.startswith("s3://") and _below(place, f"{path.rstrip('/')}/")
         return path if within or any(_found_by(path, w) for w in _written(place)) else None
-    path, place = (os.path.realpath(one) for one in (path, place))  # a link leads to both
+    # Links lead to both; one that a place itself is says below which file it is.
+    path, place = os.path.realpath(path), str(Path(place).parent.resolve() / Path(place).name)
     if Path(path).is_dir():
-        return path if _below(place, f"{path}/") else None
+        return path if _below(os.path.realpath(place), f"{path}/") else None
     if any(_found_by(path, written) for written in _written(place)):
         return path
     # Path.glob takes no absolute patterns.

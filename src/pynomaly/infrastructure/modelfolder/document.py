@@ -232,8 +232,8 @@ def _members(
         scale = entry["normalisation"]
         if not all(map(_number, (entry["weight"], *scale.values()))):
             raise ValueError(f"{entry['detector']}: its weight or scale is no number")
-        if scale["spread"] <= 0 or scale["std"] <= 0:
-            raise ValueError(f"{entry['detector']}: its scale is not positive")
+        if not (scale["spread"] and scale["std"]):
+            raise ValueError(f"{entry['detector']}: its scale is zero")
     return tuple(
         Member(
             entry["detector"],
