@@ -155,7 +155,8 @@ def swapped(arena: Arena) -> ModelVersion:
     trained, model = arena.good
     first, second, *rest = model.preprocessing.encodings
     places = (replace(first, column=second.column), replace(second, column=first.column), *rest)
-    preprocessing = replace(model.preprocessing, encodings=places)
+    names = tuple(name for encoding in places for name in encoding.features)
+    preprocessing = replace(model.preprocessing, encodings=places, features=names)
     model = replace(model, preprocessing=preprocessing)
     return arena.ring.registered(arena.ring.changed(trained, model))
 
