@@ -59,6 +59,14 @@ lines = st.one_of(
 )
 
 
+def validation(folder: Path, records: InMemoryRecords) -> ValidateData:
+    staged = ParquetDatasetStore(folder / "staged", open_local_target)
+    return ValidateData(
+        adapters.partition_reader(), staged, RefuseNegative(), records, HtmlReports(),
+        folder / "reports",
+    )  # fmt: skip
+
+
 @settings(max_examples=40)
 @given(st.lists(lines, min_size=1, max_size=30))
 def test_no_row_is_lost_or_repeated(rows: list[str]) -> None:
@@ -66,15 +74,13 @@ def test_no_row_is_lost_or_repeated(rows: list[str]) -> None:
         folder = Path(name)
         (folder / "data.csv").write_text("\n".join(["k,a", *rows]) + "\n")
         records = InMemoryRecords()
-        store = ParquetDatasetStore(folder / "staged", open_local_target)
-        reader = adapters.partition_reader()
-        validate = ValidateData(
-            reader, store, RefuseNegative(), records, HtmlReports(), folder / "reports",
-        )  # fmt: skip
+        validate = validation(folder, records)
         spec = SourceSpec(str(folder / "data.csv"), delimiter=",")
 
         try:
-            validated = validate(PIPELINE, spec, "run", reader.plan(spec, partition_rows=10))
+            validated = validate(
+                PIPELINE, spec, "run", validate.reader.plan(spec, partition_rows=10)
+            )
         except ValidationFailedError as error:
             report = records.report(error.report_id)
             assert report is not None
@@ -84,7 +90,7 @@ def test_no_row_is_lost_or_repeated(rows: list[str]) -> None:
 
         dataset = validated.dataset
         assert dataset.snapshot.rows == len(rows) == dataset.rows + dataset.quarantined
-        staged = store.table(dataset.uri)
+        staged = validate.datasets.table(dataset.uri)
         assert staged.num_rows == dataset.rows
         ids = staged.column("row_id").to_pylist()
         if dataset.quarantine_uri:
@@ -99,14 +105,10 @@ def test_no_row_is_lost_or_repeated(rows: list[str]) -> None:
 def test_what_cannot_be_read_is_told_beside_what_comes_before_it(bad: int, tmp_path: Path) -> None:
     lines = [*["1,-2"] * bad, *["1,2"] * (10 - bad), '"1,2', *["1,2"] * 9]
     (tmp_path / "data.csv").write_text("\n".join(["k,a", *lines]) + "\n")
-    reader = adapters.partition_reader()
-    validate = ValidateData(
-        reader, ParquetDatasetStore(tmp_path / "staged", open_local_target), RefuseNegative(),
-        InMemoryRecords(), HtmlReports(), tmp_path / "reports",
-    )  # fmt: skip
+    validate = validation(tmp_path, InMemoryRecords())
     spec = SourceSpec(str(tmp_path / "data.csv"), delimiter=",")
     pipeline = replace(PIPELINE, validation=ValidationPolicy(max_quarantine_share=0.5))
-    plan = reader.plan(spec, partition_rows=100)
+    plan = validate.reader.plan(spec, partition_rows=100)
     if bad:
         with pytest.raises(ValidationFailedError, match="line 12 is never closed") as error:
             validate(pipeline, spec, "run", plan, to_score=True)
@@ -120,16 +122,12 @@ def test_what_cannot_be_read_is_told_beside_what_comes_before_it(bad: int, tmp_p
 
 def test_labels_of_rows_that_are_only_to_be_scored_are_not_looked_at(tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_text("k,a,fraud\n1,2,maybe\n2,3,1\n")
-    reader = adapters.partition_reader()
-    validate = ValidateData(
-        reader, ParquetDatasetStore(tmp_path / "staged", open_local_target), RefuseNegative(),
-        InMemoryRecords(), HtmlReports(), tmp_path / "reports",
-    )  # fmt: skip
+    validate = validation(tmp_path, InMemoryRecords())
     spec = SourceSpec(str(tmp_path / "data.csv"), delimiter=",")
     labelled = replace(
         PIPELINE, label_column="fraud",
         schema=Schema((*PIPELINE.schema.columns, Column("fraud", "numeric"))),
     )  # fmt: skip
-    plan = reader.plan(spec, partition_rows=100)
+    plan = validate.reader.plan(spec, partition_rows=100)
     assert validate(labelled, spec, "run", plan).report.quarantined == 1
     assert validate(labelled, spec, "run", plan, to_score=True).report.accepted == 2

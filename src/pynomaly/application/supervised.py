@@ -1,8 +1,8 @@
 """Lets known labels shape the score, as far as they prove that they should.
 
 A head adds the log-odds of classifiers, fitted on labelled rows, to the label-free score, whose
-weight falls with the number of known anomalies where the score is ordinary.  It is used only where it stands up to labelled rows
-it was not fitted on; else the model stays label-free.
+weight falls with the number of known anomalies where the score is ordinary.  It is used only where it
+stands up to labelled rows it was not fitted on; else the model stays label-free.
 """
 
 from __future__ import annotations

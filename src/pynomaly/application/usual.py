@@ -78,7 +78,7 @@ def shares_as_unusual(encoding: Encoding, cells: pa.ChunkedArray) -> Floats:
 def cells_told(
     encoding: Encoding, cells: pa.ChunkedArray, directions: NDArray[np.int8], similar: Floats
 ) -> tuple[list[str], list[str]]:
-    """Return some cells of a column as text, and what is usual in it, so that it shows where each lies.
+    """Return some cells of a column as text, and what is usual there, to show where each lies.
 
     Every number in it but ``similar`` is about training rows.
     A number so close to what it is compared with that both would be rounded to the same is written

@@ -128,7 +128,8 @@ class Head:
 
     A row's score is the log-odds that each part gives it, plus ``weight`` × its label-free score, of
     which what exceeds ``ordinary`` counts in full: labels of some kinds of anomalies must not hide a
-    blatant one of another kind.  Parts read the row's features, then its normalised score by every member, then their mean.
+    blatant one of another kind.  Parts read the row's features, then its normalised score by every
+    member, then their mean.
 
     Args:
         parts: Frozen classifiers, at least one; their raw scores are log-odds, not normalised.

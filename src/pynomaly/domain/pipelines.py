@@ -53,10 +53,9 @@ class Expectation:
     def concerns(self, column: str) -> bool:
         """Whether it looks at a column.
 
-        >>> Expectation("expect_column_to_exist", {"column": "a"}).concerns("a")
-        True
-        >>> Expectation("expect_column_pair_values_to_be_equal", {"column_A": "a", "column_B": "b"}).concerns("c")
-        False
+        >>> pair = {"column_A": "a", "column_B": "b"}
+        >>> [Expectation("values_are_equal", pair).concerns(name) for name in "abc"]
+        [True, True, False]
         """
         named = [value for key, value in self.kwargs.items() if key.startswith("column")]
         # Of the texts in a condition only those that col() names are columns.

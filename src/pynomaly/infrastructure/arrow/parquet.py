@@ -60,7 +60,8 @@ def open_parquet(
     except _UNREADABLE as error:
         raise MalformedSourceError(
             f"{file.uri} is no readable Parquet file: {_reason(error)}",
-            hint="it may be cut short or of another format; copy it again, or set `format:` of a pipeline's source",
+            hint="it may be cut short or of another format; copy it again, or set `format:` of a "
+            "pipeline's source",
         ) from error
     check_names(schema.names, file.uri)
     if not schema.names:

@@ -155,7 +155,7 @@ def _score_chunks(
 
 
 def _memory(backend: ModuleType, tasks: Sequence[_Task], X: Floats) -> tuple[Floats, int] | None:
-    """Return the memory of a matrix and how far apart its columns begin, where that is all it takes.
+    """Return the memory of a matrix and how far apart its columns begin; None where it takes more.
 
     Where columns are contiguous and every task scales all of them, rows are scaled, and seen to be
     finite, where they lie: a copy of a chunk costs as much as scoring it by a cheap detector.

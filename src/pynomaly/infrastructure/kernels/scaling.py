@@ -73,7 +73,7 @@ def robust_columns(
     center: Floats,
     scale: Floats,
 ) -> tuple[Floats, bool]:
-    """Return what :func:`robust` does of rows whose columns are contiguous, and whether they are finite.
+    """Return what :func:`robust` does of rows in contiguous columns, and whether they are finite.
 
     Args:
         memory: Of the whole matrix.
