@@ -74,7 +74,10 @@ class PyodFitter:
         X = _teachable(detector, X)
         with reproducible():
             frozen = _fit(detector)(settings, X, seed, _floors(X, floors))
-            member, scores = self._frozen(detector, settings, frozen, X)
+            member = _frozen(detector, settings, frozen)
+            scores = self._kernels.score(member, X)
+            checked = _rows_checked(X)
+            self._refuse_unlike(detector, scores[checked], checked, frozen)
         return replace(member, normalisation=fit_normalisation(scores))
 
     def imitate(
@@ -94,20 +97,18 @@ class PyodFitter:
             frozen, unseen = fit_surrogate(
                 settings, X, scores, seed, _floors(X, floors), self._threads()
             )
-            member, _ = self._frozen("surrogate", settings, frozen, X)
+            member = _frozen("surrogate", settings, frozen)
+            checked = _rows_checked(X)
+            scored = self._kernels.score(member, X[checked])
+            self._refuse_unlike("surrogate", scored, checked, frozen)
         normalisation = fit_normalisation(unseen)
         return replace(member, normalisation=normalisation), normalise(unseen, normalisation)
 
-    def _frozen(
-        self, detector: str, settings: Mapping[str, Any], frozen: Frozen, X: Floats
-    ) -> tuple[Member, Floats]:
-        """Return the member and its raw training scores once they agree with the library's."""
-        checked = np.unique(np.linspace(0, len(X) - 1, _CHECKED_ROWS).astype(np.int64))
-        expected = frozen.expected(checked)
-        arrays = {name: np.ascontiguousarray(array) for name, array in frozen.arrays.items()}
-        _require_numbers(detector, arrays)
-        member = Member(detector, settings, arrays, Normalisation(0.0, 1.0, 0.0, 1.0))
-        scores = self._kernels.score(member, X)
+    def _refuse_unlike(
+        self, detector: str, scores: Floats, rows: NDArray[np.int64], frozen: Frozen
+    ) -> None:
+        """Refuse a copy whose scores of some training rows are not the library's."""
+        expected = frozen.expected(rows)
         sure = ~np.isnan(expected) if frozen.undecidable else np.ones(len(expected), np.bool_)
         if sure.mean() < self._compared:
             raise IntegrityError(
@@ -117,9 +118,8 @@ class PyodFitter:
             )
         spread = np.std(expected[sure]) if sure.any() else 0.0
         allowed = self._tolerance * np.maximum(np.abs(expected), spread)
-        wrong = sure & ~(np.abs(scores[checked] - expected) <= frozen.absolute_tolerance + allowed)
-        _refuse_if(wrong | ~np.isfinite(scores[checked]), detector, scores[checked], expected)
-        return member, scores
+        wrong = sure & ~(np.abs(scores - expected) <= frozen.absolute_tolerance + allowed)
+        _refuse_if(wrong | ~np.isfinite(scores), detector, scores, expected)
 
     def library_versions(self) -> Mapping[str, str]:
         """Return versions of everything that took part; see the port."""
@@ -132,6 +132,17 @@ class PyodFitter:
             **{package: version(package) for package in packages},
             **extension_versions(),
         }
+
+
+def _frozen(detector: str, settings: Mapping[str, Any], frozen: Frozen) -> Member:
+    arrays = {name: np.ascontiguousarray(array) for name, array in frozen.arrays.items()}
+    _require_numbers(detector, arrays)
+    return Member(detector, settings, arrays, Normalisation(0.0, 1.0, 0.0, 1.0))
+
+
+def _rows_checked(X: Floats) -> NDArray[np.int64]:
+    """Return rows spread over all of them, :data:`_CHECKED_ROWS` at most."""
+    return np.unique(np.linspace(0, len(X) - 1, _CHECKED_ROWS).astype(np.int64))
 
 
 def _teachable(detector: str, X: Floats) -> Floats:
