@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,18 +26,14 @@ def fit_iforest(params: Mapping[str, Any], X: Floats, seed: int, floors: Floats)
     centred = (X - center).astype(np.float32)
     sample = min(int(params["max_samples"]), len(X))
     trees = _isolation_trees(centred, int(params["n_estimators"]), sample, seed)
-    depth = max(3, *(int(tree.max_depth) for tree in trees))
     lengths = [
         tree.compute_node_depths() - 1.0 + _average_path_length(tree.n_node_samples)
         for tree in trees
     ]
-    complete = [_complete(tree, length, depth) for tree, length in zip(trees, lengths, strict=True)]
     denominator = len(trees) * float(_average_path_length(sample))
     arrays: dict[str, NDArray[Any]] = {
         "center": center,
-        "feature": np.stack([feature for feature, _, _ in complete]),
-        "threshold": np.stack([threshold for _, threshold, _ in complete]),
-        "length": np.stack([length for _, _, length in complete]),
+        **_complete(trees, lengths),
         "denominator": np.array([denominator]),
     }
 
@@ -80,24 +76,31 @@ def _isolation_trees(X: NDArray[np.float32], trees: int, sample: int, seed: int)
     return grown
 
 
-def _complete(
-    tree: Any, lengths: Floats, depth: int
-) -> tuple[NDArray[np.uint32], NDArray[np.float32], Floats]:
-    """Return split features, thresholds and path lengths of a tree, filled up to all leaves.
+def _complete(trees: Sequence[Any], lengths: Sequence[Floats]) -> dict[str, NDArray[Any]]:
+    """Return split features, thresholds and path lengths of trees, all filled up to one depth.
 
     Node k has children 2k + 1 and 2k + 2; below a leaf all rows go left.
     """
-    features, thresholds = [], []
-    limits = float32_below(tree.threshold)
-    nodes = np.zeros(1, dtype=np.int64)
-    for _ in range(depth):
-        leaf = tree.children_left[nodes] < 0
-        features.append(np.where(leaf, 0, tree.feature[nodes]))
-        thresholds.append(np.where(leaf, np.float32(np.inf), limits[nodes]))
-        left, right = tree.children_left[nodes], tree.children_right[nodes]
-        children = np.column_stack([np.where(leaf, nodes, left), np.where(leaf, nodes, right)])
-        nodes = children.ravel()
-    return np.concatenate(features).astype(np.uint32), np.concatenate(thresholds), lengths[nodes]
+    counts = [tree.node_count for tree in trees]
+    roots = np.cumsum([0, *counts])[:-1]
+    left = np.concatenate([tree.children_left for tree in trees])
+    right = np.concatenate([tree.children_right for tree in trees])
+    leaf = left < 0
+    below = np.column_stack([left, right]) + np.repeat(roots, counts)[:, np.newaxis]
+    children = np.where(leaf[:, np.newaxis], np.arange(len(leaf))[:, np.newaxis], below)
+    feature = np.where(leaf, 0, np.concatenate([tree.feature for tree in trees]))
+    limits = float32_below(np.concatenate([tree.threshold for tree in trees]))
+    threshold = np.where(leaf, np.float32(np.inf), limits)
+    nodes, inner = roots[:, np.newaxis], []
+    for _ in range(max(3, *(tree.max_depth for tree in trees))):
+        inner.append(nodes)
+        nodes = children[nodes].reshape(len(trees), -1)
+    above = np.concatenate(inner, axis=1)
+    return {
+        "feature": feature[above].astype(np.uint32),
+        "threshold": threshold[above],
+        "length": np.concatenate(lengths)[nodes],
+    }
 
 
 def breadth_first(
