@@ -85,7 +85,13 @@ class Learning(Backends):
 
         rows = ReadSourceRows(self.partitions)
         return RecordVerdicts(
-            self.verdicts, self.ledger, self.parts, rows, self.records, self.datasets
+            self.verdicts,
+            self.ledger,
+            self.parts,
+            rows,
+            self.records,
+            self.datasets,
+            self.partitions,
         )
 
     @cached_property

@@ -1,6 +1,7 @@
 """What every source of files keeps, wherever the files are; and databases where it applies."""
 
 import gzip
+import os
 import sqlite3
 import uuid
 
@@ -237,3 +238,10 @@ def test_a_database_keeps_the_same_contract(tmp_path):
     first = source.snapshot()
     assert rows(source)[0] == {"row_id": "t#1", "k": 1, "v": "v1"}
     assert source.snapshot() == first
+
+
+def test_a_file_name_that_is_no_text_is_refused(tmp_path):
+    (tmp_path / os.fsdecode(b"caf\xe9.csv")).write_text("a\n1\n")
+    with pytest.raises(SourceNotFoundError, match=r"caf\\xe9\.csv is no UTF-8") as refusal:
+        find_local_files(str(tmp_path))
+    assert refusal.value.hint == "rename the file"

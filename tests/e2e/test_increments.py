@@ -399,6 +399,31 @@ def test_a_link_does_not_lead_an_output_into_what_is_read(tmp_path: Path) -> Non
     refuse_shared_places(f"{link}/*.csv", {"--out": f"{link}/out.parquet"})
 
 
+def test_a_link_among_what_is_read_does_not_give_its_file_away(tmp_path: Path) -> None:
+    inputs, disk = tmp_path / "in", tmp_path / "disk"
+    inputs.mkdir()
+    disk.mkdir()
+    (disk / "d.csv").write_text("a\n1\n")
+    (inputs / "2024").symlink_to(disk)
+    (inputs / "latest.csv").symlink_to(disk / "d.csv")
+    (inputs / "_old.csv").symlink_to(disk / "old.csv")
+    for source, place in [
+        (f"{inputs}/*/*.csv", f"{inputs}/2024/out.csv"),
+        (f"{inputs}/*/*.csv", f"{disk}/d.csv"),
+        (f"{inputs}/*.csv", f"{disk}/d.csv"),
+        (str(inputs), f"{disk}/d.csv"),
+        (str(inputs), f"{inputs}/latest.csv"),
+    ]:
+        with pytest.raises(ConfigurationError, match="what is read"):
+            refuse_shared_places(source, {"--out": place})
+    refuse_shared_places(str(inputs), {"--out": f"{disk}/old.csv"})
+
+
+def test_a_link_to_itself_is_no_place(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    refuse_shared_places(f"{tmp_path}/in.csv", {"--out": f"{tmp_path}/loop/x.csv", "--report": "r"})
+
+
 @pytest.mark.parametrize(
     ("source", "place", "within"),
     [

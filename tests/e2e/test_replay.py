@@ -237,6 +237,15 @@ def test_a_file_that_was_scored_twice_is_replayed_for_both_runs(project: Path, c
     assert replayed(cli, first)["batch_id"] != replayed(cli, second)["batch_id"]
 
 
+def test_runs_that_found_a_file_by_different_names_are_replayed(project: Path, cli: Cli) -> None:
+    """Refused rows are called by the name."""
+    Path("in/sub").mkdir(parents=True)
+    shutil.copy("new.parquet", "in/sub/new.parquet")
+    for run in (score(cli, data="in/sub/new.parquet"), score(cli, data="in")):
+        assert replayed(cli, run)["rows"] == ROWS - 1
+    assert cli("scores", "read", "payments", "--json").json["rows"] == ROWS - 1
+
+
 def test_rows_of_a_table_are_replayed_increment_by_increment(
     project: Path, cli: Cli, tmp_path: Path
 ) -> None:

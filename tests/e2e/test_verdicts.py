@@ -140,6 +140,15 @@ def test_ids_that_do_not_tell_rows_apart_are_refused_until_the_file_is_named(
     assert named["values"]["amount"] > 90
     assert cli(*record, "t31-120").code == 0  # alike in both
 
+    # The ledger has it by a path that has become a link.
+    Path("real").mkdir()
+    Path("tuesday.csv").rename("real/tuesday.csv")
+    Path("tuesday.csv").symlink_to("real/tuesday.csv")
+    for row, spelled in (("t31-91", "tuesday.csv"), ("t31-92", "real/tuesday.csv")):
+        assert cli(*record, row, "--source", spelled).code == 0
+    withdraw = ("verdicts", "withdraw", "payments", "--id", "t31-91", "--json", "--source")
+    assert cli(*withdraw, "real/tuesday.csv").code == 0
+
     # The values of a row are kept with its verdict, so they have to be there.
     Path("tuesday.csv").write_text("txn_id\nx\n")
     changed = cli(*record, "t31-92", "--source", "tuesday.csv")

@@ -294,8 +294,8 @@ def test_a_scale_that_makes_no_numbers_is_refused(saved, name, value):
         STORE.load(folder, _reseal(folder))
 
 
-@pytest.mark.parametrize("weight", ["nan", None, True])
-def test_a_weight_that_is_no_number_is_refused(saved, weight):
+@pytest.mark.parametrize("weight", ["nan", None, True, 0, -1, 10**400])
+def test_a_weight_that_is_no_positive_number_is_refused(saved, weight):
     folder, _ = saved
     document = json.loads((folder / "model.json").read_text())
     document["members"][0]["weight"] = weight
@@ -311,6 +311,16 @@ def test_reference_rows_of_something_else_are_refused(saved, forged):
     folder, _ = saved
     arrays = read_arrays((folder / "arrays.npz").read_bytes())
     arrays["preprocessing.references"] = forged
+    (folder / "arrays.npz").write_bytes(write_arrays(arrays))
+    with pytest.raises(IntegrityError, match="not a model"):
+        STORE.load(folder, _reseal(folder))
+
+
+@pytest.mark.parametrize("forged", [[], [[0.0, 1.0]], [0.0, np.nan], [1.0, 0.0]])
+def test_a_calibration_that_gives_no_p_values_is_refused(saved, forged):
+    folder, _ = saved
+    arrays = read_arrays((folder / "arrays.npz").read_bytes())
+    arrays["calibration.scores"] = np.array(forged, dtype=np.float64)
     (folder / "arrays.npz").write_bytes(write_arrays(arrays))
     with pytest.raises(IntegrityError, match="not a model"):
         STORE.load(folder, _reseal(folder))

@@ -94,6 +94,15 @@ def test_a_key_unknown_to_the_first_lines_makes_its_line_malformed(lines):
     ]
 
 
+def test_few_long_lines_are_enough_to_tell_the_columns(lines, monkeypatch):
+    monkeypatch.setattr(jsonl, "HEAD_CHARACTERS", 100)
+    long = json.dumps({"a": "x" * 60})
+    rows, malformed, _ = read(lines(long, long, '{"a": 1, "new": 2}', '{"a": 2}'))
+    assert len(rows) == 3
+    assert [bad.line for bad in malformed] == [3]
+    assert "none of the first 2 lines" in malformed[0].reason
+
+
 def test_a_json_array_is_refused_with_a_hint(lines):
     with pytest.raises(MalformedSourceError, match="no JSON object") as caught:
         read(lines("[", '{"a": 1},', '{"a": 2}', "]"))

@@ -118,7 +118,17 @@ def test_what_is_known_to_be_normal_is_not_blatant():
     head = fit_supervised(rows, fitter=LABELLER, kernels=KERNELS, seed=0).head
     judged = rows.label_free[20:50]
     assert np.all(judged > np.quantile(rows.label_free, 0.98))
-    assert head.ordinary >= judged.max()
+    assert head.ordinary >= np.sort(judged)[-2]
+
+
+def test_one_blatant_row_judged_normal_does_not_let_labels_hide_the_others():
+    scores = np.arange(3_000.0)
+    labels = np.full(3_000, np.nan)
+    labels[0], labels[-1] = 1.0, 0.0
+    rows = LabelledRows(np.zeros((3_000, 1)), scores[:, np.newaxis], labels, None)
+    assert rows.ordinary == np.quantile(scores, 0.99)
+    labels[-5:] = 0.0  # whoever judges several of them normal knows
+    assert rows.ordinary == scores[-2]
 
 
 def test_useless_labels_leave_the_score_alone(members):

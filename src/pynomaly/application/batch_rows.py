@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from pynomaly.domain.errors import ConfigurationError
 from pynomaly.domain.models import Model
@@ -40,7 +42,7 @@ def rows_that_fit(
     rows = (memory_mib - used - _SLACK_MIB) * 2**20 // (row * workers)
     if rows < _LEAST_BATCH:
         raise ConfigurationError(
-            f"{memory_mib} MiB are too little: the process needs {used} MiB before it "
+            f"{memory_mib} MiB are too little: the process has needed {used} MiB before it "
             f"scores a row, and {workers} workers with batches of {_LEAST_BATCH:,} rows "
             f"{_SLACK_MIB + row * _LEAST_BATCH * workers // 2**20} MiB more",
             hint="allow more memory, or fewer workers",
@@ -50,9 +52,13 @@ def rows_that_fit(
 
 def _peak_memory() -> int:
     """Return the largest size this process has had so far, in bytes; 0 where nobody can tell."""
+    status = Path("/proc/self/status")
+    if status.exists():  # getrusage tells that of the process that started this one, if larger
+        peak = re.search(r"^VmHWM:\s*(\d+) kB$", status.read_text(), re.MULTILINE)
+        return int(peak[1]) * 1024 if peak else 0
     try:
         import resource
     except ImportError:  # Windows
         return 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    peak_rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak_rss if sys.platform == "darwin" else peak_rss * 1024

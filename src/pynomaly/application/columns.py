@@ -70,10 +70,10 @@ def _declared_kind(table: pa.Table, name: str, physical: pa.DataType) -> ColumnK
 
 def _id_use(column: ColumnProfile, rows: int) -> ColumnUse:
     """Say what is done with an id; of rows that it should identify alone whether it does."""
-    repeated = round(rows * (1 - column.nulls)) - column.distinct
+    told = round(rows * (1 - column.nulls))
     why = (
-        f"should identify rows, but {repeated:,} of {rows:,} have one that others have as well"
-        if repeated > 0
+        f"should identify rows, but {told:,} rows have {column.distinct:,} different ones"
+        if told > column.distinct
         else "identifies rows"
     )
     return ColumnUse(column.name, "id", f"{why}; never learnt from", column.notes)

@@ -56,15 +56,29 @@ def _read_there(source: str, place: str) -> str | None:
     if _is_url(path) or _is_url(place):
         within = path.startswith("s3://") and _below(place, f"{path.rstrip('/')}/")
         return path if within or any(_found_by(path, w) for w in _written(place)) else None
-    # Links lead to both; one that a place itself is says below which file it is.
-    path, place = os.path.realpath(path), str(Path(place).parent.resolve() / Path(place).name)
+    spelled = dict.fromkeys((place, _without_links_above(place), os.path.realpath(place)))
+    for read in dict.fromkeys((path, os.path.realpath(path))):
+        for written in spelled:
+            if Path(read).is_dir():
+                if _below(written, f"{read}/"):
+                    return read
+            elif any(_found_by(read, one) for one in _written(written)):
+                return read
+    return next((file for file in _files(path) if _same(file, place)), None)
+
+
+def _without_links_above(place: str) -> str:
+    """Return a place where it really is, even if it is a link to another one."""
+    return str(Path(os.path.realpath(Path(place).parent), Path(place).name))
+
+
+def _files(path: str) -> list[str]:
+    """Return the files of a source on disk that are there already, some of them links."""
     if Path(path).is_dir():
-        return path if _below(os.path.realpath(place), f"{path}/") else None
-    if any(_found_by(path, written) for written in _written(place)):
-        return path
+        found = [str(Path(parent, name)) for parent, _, names in os.walk(path) for name in names]
+        return [file for file in found if _below(file, f"{path}/")]
     # Path.glob takes no absolute patterns.
-    found = [path] if Path(path).exists() else glob.glob(path, recursive=True)  # noqa: PTH207
-    return next((file for file in found if _same(file, place)), None)
+    return [path] if Path(path).exists() else glob.glob(path, recursive=True)  # noqa: PTH207
 
 
 def _written(place: str) -> tuple[str, str]:
@@ -99,7 +113,7 @@ def _same(one: str, other: str) -> bool:
     first, second = Path(one), Path(other)
     if first.exists() and second.exists():
         return first.samefile(second)  # also by links, and by names that differ in case alone
-    return first.resolve() == second.resolve()
+    return os.path.realpath(first) == os.path.realpath(second)
 
 
 def _is_url(place: str) -> bool:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from pynomaly.application.in_force import entries_in_force
 from pynomaly.application.ports.data import DatasetStore
 from pynomaly.application.ports.ledger import Ledger
-from pynomaly.application.ports.partitions import PartStore
+from pynomaly.application.ports.partitions import PartitionReader, PartStore
 from pynomaly.application.ports.records import Records
 from pynomaly.application.ports.verdicts import Verdicts
 from pynomaly.application.row_names import cells, digests
@@ -20,6 +20,7 @@ from pynomaly.domain.identifiers import new_id
 from pynomaly.domain.ledger import Entry
 from pynomaly.domain.pipelines import Pipeline
 from pynomaly.domain.runs import Actor
+from pynomaly.domain.sources import SourceSpec
 from pynomaly.domain.verdicts import Cell, Said, Verdict, standing
 
 __all__ = ["RecordVerdicts", "Statement"]
@@ -65,6 +66,7 @@ class RecordVerdicts:
         source_rows: Reads the rows' values.
         records: Know the batches that were scored.
         datasets: Hold the rows that were refused.
+        partitions: Know the one spelling of a path.
     """
 
     verdicts: Verdicts
@@ -73,6 +75,7 @@ class RecordVerdicts:
     source_rows: ReadSourceRows
     records: Records
     datasets: DatasetStore
+    partitions: PartitionReader
 
     def __call__(
         self, pipeline: Pipeline, statements: Sequence[Statement], actor: Actor
@@ -90,6 +93,7 @@ class RecordVerdicts:
             SourceChangedError: It is no longer what was scored.
             IntegrityError: Stored scores are missing or damaged.
         """
+        statements = self._spelled(statements)
         _refuse_contradictions(pipeline, statements)
         found = self._rows(pipeline, statements)
         missing = [s for s in statements if not found[s]]
@@ -119,12 +123,12 @@ class RecordVerdicts:
         stands = standing(self.verdicts.of(pipeline.name))
         now = datetime.now(UTC)
         given = []
-        for statement in statements:
+        for statement in self._spelled(statements):
             of_row = [
                 v
                 for v in stands
                 if tuple(v.ids.get(name) for name in pipeline.keys) == statement.ids
-                and statement.source in (None, v.source)
+                and statement.source in (None, self._spelling(v.source))
             ]
             if not of_row:
                 raise UsageError(
@@ -150,6 +154,13 @@ class RecordVerdicts:
         self.verdicts.add(given)
         return tuple(given)
 
+    def _spelled(self, statements: Sequence[Statement]) -> list[Statement]:
+        return [replace(s, source=s.source and self._spelling(s.source)) for s in statements]
+
+    def _spelling(self, source: str) -> str:
+        """Return what a source is called now: a file may have been scored through a link."""
+        return source if "://" in source else self.partitions.place(SourceSpec(source))
+
     def _rows(
         self, pipeline: Pipeline, statements: Sequence[Statement]
     ) -> dict[Statement, list[_Found]]:
@@ -157,7 +168,8 @@ class RecordVerdicts:
         found: dict[Statement, list[_Found]] = {statement: [] for statement in statements}
         for entry in entries_in_force(self.ledger, self.records, pipeline.name):
             source = entry.partition.source
-            about = {s.ids: s for s in statements if s.source in (None, source)}
+            spelled = self._spelling(source)
+            about = {s.ids: s for s in statements if s.source in (None, spelled)}
             scored = self._scored(pipeline, entry, about)
             if not scored:
                 continue

@@ -66,9 +66,14 @@ class LabelledRows:
 
     @property
     def ordinary(self) -> float:
-        """What nearly all label-free scores stay below, and those of rows known to be normal."""
-        known = self.label_free[self.labels == 0].max(initial=-np.inf)
-        return float(max(np.quantile(self.label_free, _ORDINARY_SHARE), known))
+        """What nearly all label-free scores stay below, and nearly all of rows known to be normal.
+
+        A single alert judged normal is not enough: it would let labels hide whatever is less strange.
+        """
+        limit = float(np.quantile(self.label_free, _ORDINARY_SHARE))
+        known = np.sort(self.label_free[self.labels == 0])
+        above = 1 + int(len(known) * (1 - _ORDINARY_SHARE))
+        return limit if len(known) <= above else max(limit, float(known[-1 - above]))
 
     @property
     def read(self) -> Floats:
@@ -166,12 +171,12 @@ def fit_head(rows: LabelledRows, fitter: LabelFitter, seed: int, weight: float) 
 
 def _agrees(rows: LabelledRows) -> tuple[bool, str]:
     scores, known = rows.label_free, rows.labels == 1
-    below = float(np.mean(scores[~known] < scores[known][0]))
-    used = below >= _AGREEING_SHARE
+    others, above = len(scores) - 1, int(np.sum(scores[~known] >= scores[known][0]))
+    used = above <= (1 - _AGREEING_SHARE) * others
     verdict = "so it is believed" if used else f"{_AGREEING_SHARE:.0%} would make it credible"
     return used, (
         "one anomaly cannot be checked by holding it out; the label-free score ranks it above "
-        f"{below:.1%} of the other rows, {verdict}"
+        f"{others - above:,} of {others:,} other rows, {verdict}"
     )
 
 

@@ -88,7 +88,8 @@ def partition_key(
     """Return the sha256 (hex) of all that the output of a partition depends on.
 
     Args:
-        partition: Its place counts as well: equal files at two places are two inputs.
+        partition: Its place counts as well: equal files at two places are two inputs.  So does its
+            name, which rows are called by: a file found in a folder and one given by itself.
         version: Model and policy; its registry number does not count, its manifest does.
         settings: Whatever else shapes the output (target, kept columns, refused rows…), JSON-able.
     """
@@ -96,6 +97,7 @@ def partition_key(
         "format": OUTPUT_FORMAT,
         "source": partition.source,
         "extent": partition.extent,
+        "name": partition.name,
         "digest": partition.digest,
         "manifest": version.manifest_digest,
         "policy": version.policy_version,

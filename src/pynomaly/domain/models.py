@@ -134,8 +134,8 @@ class Head:
     Args:
         parts: Frozen classifiers, at least one; their raw scores are log-odds, not normalised.
         weight: Of the label-free score; the fewer labels and the weaker their evidence, the larger.
-        ordinary: What 99 % of the label-free scores of training rows stay below, and those of all
-            rows known to be normal.
+        ordinary: What 99 % of the label-free scores of training rows stay below, and 99 % of those of
+            rows known to be normal, but for one more.
     """
 
     parts: tuple[Member, ...]

@@ -34,6 +34,8 @@ __all__ = [
 DecisionKind = Literal["alert_budget", "threshold", "fdr", "top_k"]
 Severity = Literal["critical", "row", "warning"]
 
+_QUOTED = re.compile(r"""(["'])(?:\\.|(?!\1).)*\1""")
+
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
@@ -58,14 +60,13 @@ class Expectation:
         [True, True, False]
         """
         named = [value for key, value in self.kwargs.items() if key.startswith("column")]
-        # Of the texts in a condition only those that col() names are columns.
-        condition = re.sub(
-            r"""(?<!col\()(["']).*?\1""", "", str(self.kwargs.get("row_condition", ""))
-        )
+        condition = _QUOTED.sub("", str(self.kwargs.get("row_condition", "")))
+        whole = re.findall("`([^`]*)`", condition)  # names that are no Python identifiers
         return (
             column in named
             or any(column in several for several in named if isinstance(several, list | tuple))
-            or re.search(rf"(?<!\w){re.escape(column)}(?!\w)", condition) is not None
+            or column in whole
+            or column in re.findall(r"\w+", re.sub("`[^`]*`", "", condition))
         )
 
 

@@ -23,7 +23,10 @@ from pynomaly.infrastructure.arrow.text import HEAD_BYTES, Utf8Stream, tell_enco
 __all__ = ["HEAD_LINES", "parse_jsonl"]
 
 HEAD_LINES = 10_000
-"""The columns are the keys met in this many lines, in order of appearance."""
+"""The columns are the keys met in this many lines, in order of appearance; fewer of long ones."""
+
+HEAD_CHARACTERS = 16 * 2**20
+"""Lines are read ahead until they hold this many."""
 
 _LINE_BYTES = 16 * 2**20
 _ROWS = 4_096
@@ -38,13 +41,13 @@ def parse_jsonl(handle: BinaryIO, file: DataFile, spec: SourceSpec) -> Parsed:
     All columns are strings, as in CSV: JSON does not say whether ``1`` is an integer that will be
     ``1.5`` further down, so values are read as the pipeline's schema declares them, row by row.
     Numbers keep their digits, booleans are ``true`` and ``false``, nested values JSON text.  A
-    line with a key that the first 10,000 lines do not have is malformed: nothing gets lost.
+    line with a key that the first lines do not have is malformed: nothing gets lost.
     """
     head = handle.read(HEAD_BYTES)
     encoding = tell_encoding(head, spec.encoding, file.uri)
     text = io.BufferedReader(Utf8Stream(head, handle, encoding, file.uri), HEAD_BYTES)
     lines = _lines(text, file)
-    first = list(islice(lines, HEAD_LINES))
+    first = _first(lines)
     if not first:
         raise MalformedSourceError(f"{file.uri} is empty", hint="expected one JSON object a line")
     names = tuple(dict.fromkeys(key for _, _, row in first if isinstance(row, dict) for key in row))
@@ -56,7 +59,19 @@ def parse_jsonl(handle: BinaryIO, file: DataFile, spec: SourceSpec) -> Parsed:
         )
     check_names(names, file.uri)
     schema = pa.schema([(name, pa.string()) for name in names])
-    return Parsed(schema, _pieces(chain(first, lines), schema, file))
+    return Parsed(schema, _pieces(chain(first, lines), schema, file, len(first)))
+
+
+def _first(lines: Iterator[_Line]) -> list[_Line]:
+    """Return the lines that tell the columns, in bounded memory however long they are."""
+    first: list[_Line] = []
+    size = 0
+    for line in islice(lines, HEAD_LINES):
+        first.append(line)
+        size += len(line[1])
+        if size >= HEAD_CHARACTERS:
+            break
+    return first
 
 
 def _lines(text: io.BufferedReader[Any], file: DataFile) -> Iterator[_Line]:
@@ -91,7 +106,7 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _pieces(
-    lines: Iterator[_Line], schema: pa.Schema, file: DataFile
+    lines: Iterator[_Line], schema: pa.Schema, file: DataFile, head: int
 ) -> Generator[PartitionBatch, None, None]:
     known = set(schema.names)
     number = 0
@@ -106,7 +121,7 @@ def _pieces(
             reason = (
                 row
                 if isinstance(row, str)
-                else f"key {sorted(unknown)[0]!r} is in none of the first {HEAD_LINES:,} lines, which "
+                else f"key {sorted(unknown)[0]!r} is in none of the first {head:,} lines, which "
                 "tell the columns: one of them has to have it, null for no value"
             )
             malformed.append(MalformedRow(file.name, line, excerpt(text), reason))

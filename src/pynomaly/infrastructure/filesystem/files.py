@@ -89,6 +89,8 @@ def find_local_files(uri: str) -> tuple[LocalFile, ...]:
         files = _once(found)
     except OSError as error:
         raise _unreadable(path, error) from error
+    for _, file in files:
+        _require_text(file)
     return tuple(LocalFile(name, p) for name, p in sorted(files))
 
 
@@ -148,8 +150,18 @@ def _hidden(name: str) -> bool:
 
 
 def _relative(path: Path, root: Path) -> str:
-    # Names enter messages and Parquet strings, so bytes that are no UTF-8 must not reach them.
-    return os.fsencode(path.relative_to(root).as_posix()).decode("utf-8", "replace")
+    return path.relative_to(root).as_posix()
+
+
+def _require_text(path: Path) -> None:
+    """Refuse a name of bytes that are no text: it could not be kept, nor written into Parquet."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        shown = os.fsencode(path).decode("utf-8", "backslashreplace")
+        raise SourceNotFoundError(
+            f"the name of {shown} is no UTF-8", hint="rename the file"
+        ) from error
 
 
 def _suggest(path: Path) -> str:

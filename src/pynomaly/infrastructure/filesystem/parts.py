@@ -27,7 +27,7 @@ class FolderParts:
         Raises:
             OutputNotWritableError: It is a file.
         """
-        path = Path(target).expanduser().resolve()
+        path = Path(os.path.realpath(Path(target).expanduser()))
         if path.exists() and not path.is_dir():
             raise OutputNotWritableError(f"{path} is no folder", hint="name a folder")
         return str(path)

@@ -138,7 +138,7 @@ def from_document(content: bytes, arrays: Arrays) -> Model:
                 hint="retrain the model, or use the pynomaly version that made it",
             )
         model = _model(document, take)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise IntegrityError(f"model.json is not a model: {error!r}") from error
     if sorted(used) != sorted(arrays):
         raise IntegrityError(
@@ -155,10 +155,17 @@ def _model(document: dict[str, Any], take: Callable[[str], NDArray[Any]]) -> Mod
         Schema(tuple(Column(**column) for column in document["schema"])),
         _preprocessing(document["preprocessing"], take),
         _members(document["members"], take, "member", {*CATALOGUE, *families()}),
-        Calibration(take(document["calibration"]["scores"]).astype(np.float64)),
+        _calibration(take(document["calibration"]["scores"]).astype(np.float64)),
         _head(document["head"], take),
         _seen(document.get("seen"), take),
     )
+
+
+def _calibration(scores: NDArray[np.float64]) -> Calibration:
+    sound = scores.ndim == 1 and len(scores) and np.isfinite(scores).all()
+    if not sound or (np.diff(scores) < 0).any():
+        raise ValueError("the calibration is not an ascending row of scores")
+    return Calibration(scores)
 
 
 def _preprocessing(document: dict[str, Any], take: Callable[[str], NDArray[Any]]) -> Preprocessing:
@@ -232,8 +239,8 @@ def _members(
         scale = entry["normalisation"]
         if not all(map(_number, (entry["weight"], *scale.values()))):
             raise ValueError(f"{entry['detector']}: its weight or scale is no number")
-        if not (scale["spread"] and scale["std"]):
-            raise ValueError(f"{entry['detector']}: its scale is zero")
+        if not (scale["spread"] and scale["std"]) or entry["weight"] <= 0:
+            raise ValueError(f"{entry['detector']}: its scale is zero, or its weight not positive")
     return tuple(
         Member(
             entry["detector"],

@@ -78,15 +78,17 @@ def number(value: float | None) -> str:
 
 
 def share(value: float | None) -> str:
-    """Return a share as percent; a share that is not zero never reads as zero.
+    """Return a share as percent; what is not nothing, or not all, never reads as it.
 
-    >>> share(0.0512), share(0.0), share(0.00001), share(1.0)
-    ('5.12 %', '0 %', '<0.01 %', '100 %')
+    >>> share(0.0512), share(0.0), share(0.00001), share(0.99999), share(1.0)
+    ('5.12 %', '0 %', '<0.01 %', '>99.99 %', '100 %')
     """
     if value is None:
         return NOTHING
     if 0 < value < 0.0001:
         return "<0.01 %"
+    if 0.9999 < value < 1:
+        return ">99.99 %"
     percent = f"{value:.2%}".removesuffix("%")
     return (percent.rstrip("0").rstrip(".") if "." in percent else percent) + " %"
 

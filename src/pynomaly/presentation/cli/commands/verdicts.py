@@ -103,7 +103,7 @@ def record(
         )
     statements: list[Statement] = []
     if verdict is not None:
-        statements += _statements(session, configured, ids, verdict, reason, source)
+        statements += _statements(configured, ids, verdict, reason, source)
         for incident in incidents:
             statements += _of_incident(session, configured, incident, verdict, reason)
     if file is not None:
@@ -132,7 +132,7 @@ def withdraw(
         raise UsageError("say which rows", hint="--id VALUE")
     platform = session.platform
     configured = platform.pipeline(pipeline)
-    statements = _statements(session, configured, ids, "withdrawn", reason, source)
+    statements = _statements(configured, ids, "withdrawn", reason, source)
     given = platform.record_verdicts.withdraw(configured, list(statements), platform.actor)
     document = {"pipeline": pipeline, "recorded": [verdict_document(v) for v in given]}
     session.present(document, recorded_lines(document))
@@ -167,17 +167,13 @@ def list_verdicts(session: Session, pipeline: str, history: bool, limit: int) ->
 
 
 def _statements(
-    session: Session,
-    pipeline: Pipeline,
-    ids: Sequence[str],
-    said: Said,
-    reason: str,
-    source: str | None,
+    pipeline: Pipeline, ids: Sequence[str], said: Said, reason: str, source: str | None
 ) -> Iterator[Statement]:
     from pynomaly.application.record_verdicts import Statement
     from pynomaly.domain.errors import UsageError
+    from pynomaly.settings import resolve_uri
 
-    place = _place(session, source)
+    place = source and resolve_uri(source, Path.cwd())
     for text in dict.fromkeys(ids):
         values = _split(text) if len(pipeline.keys) > 1 else [text]
         if len(values) != len(pipeline.keys):
@@ -226,15 +222,5 @@ def _in_file(session: Session, pipeline: Pipeline, file: str) -> Iterator[Statem
             f"{file} holds no verdict", hint="the column `verdict` says anomaly or normal"
         )
     for statement in found:
-        yield replace(statement, source=_place(session, statement.source))
-
-
-def _place(session: Session, source: str | None) -> str | None:
-    """Return what a source is called in the ledger."""
-    from pynomaly.domain.sources import SourceSpec
-    from pynomaly.settings import resolve_uri
-
-    if not source:
-        return None
-    uri = resolve_uri(source, Path.cwd())
-    return uri if "://" in uri else session.platform.partitions.place(SourceSpec(uri))
+        place = statement.source and resolve_uri(statement.source, Path.cwd())
+        yield replace(statement, source=place)

@@ -68,12 +68,18 @@ def number(value: Any) -> str:
 
 
 def share(value: float) -> str:
-    """Return a share as percent.
+    """Return a share as percent; what is not nothing, or not all, never reads as it.
 
-    >>> share(0.05), share(0.0), share(0.00012)
-    ('5 %', '0 %', '0.012 %')
+    >>> share(0.05), share(0.0), share(0.00012), share(0.996), share(1.0)
+    ('5 %', '0 %', '0.012 %', '99.6 %', '100 %')
     """
-    return f"{value * 100:.2g} %" if 0 < value < 0.1 else f"{value * 100:.0f} %"
+    if 0 < value < 0.0001:
+        return "<0.01 %"
+    if 0.9999 < value < 1:
+        return ">99.99 %"
+    if 0 < value < 0.1:
+        return f"{value * 100:.2g} %"
+    return f"{value * 100:.4g} %" if 0.99 < value < 1 else f"{value * 100:.0f} %"
 
 
 def detector_name(facts: Mapping[str, Any]) -> str:
