@@ -67,8 +67,9 @@ def lake(request, tmp_path):
     if request.param == "folder":
 
         def put(name, data):
-            (tmp_path / "lake").mkdir(exist_ok=True)
-            (tmp_path / "lake" / name).write_bytes(data)
+            path = tmp_path / "lake" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
 
         return Lake(str(tmp_path / "lake"), put)
     bucket = request.getfixturevalue(SERVERS[request.param])
@@ -278,6 +279,38 @@ def test_columns_come_in_the_order_asked_for(lake, form):
     assert found == [(i, {"n": row["n"], "k": row["k"]}) for i, row in opened(lake.spec)]
     with pytest.raises(MalformedSourceError, match="no column 'z'"):
         list(READER.read(lake.spec, plan.partitions[0], columns=["z"]))
+
+
+@pytest.mark.parametrize("form", WRITERS)
+def test_folders_called_column_equals_value_tell_a_column(lake, form):
+    days = {"date=2026-01-01/part=a%2Fb": "a/b", "date=__HIVE_DEFAULT_PARTITION__/part=": ""}
+    for number, folder in enumerate(days):
+        lake.put(f"{folder}/x.{form}", WRITERS[form](table(20, seed=number)))
+    plan = READER.plan(lake.spec, partition_rows=10)
+    assert [name for name, _ in plan.columns] == ["k", "x", "n", "date", "part"]
+    for columns in (None, ["part", "k", "date"], ["date"], ["k"]):
+        found = [
+            row
+            for partition in plan.partitions
+            for batch in READER.read(lake.spec, partition, columns=columns, batch_rows=7)
+            for row in batch.table.to_pylist()
+        ]
+        assert list(found[0]) == (columns or ["k", "x", "n", "date", "part"])
+        assert len(found) == 40
+        if columns != ["k"]:
+            assert [row["date"] for row in found] == ["2026-01-01"] * 20 + [None] * 20
+        if columns is None:
+            assert [row["part"] for row in found[::20]] == ["a/b", ""]
+            whole = [r for b in SOURCES.open(lake.spec).batches() for r in b.table.to_pylist()]
+            assert [{k: v for k, v in row.items() if k != "row_id"} for row in whole] == found
+
+
+def test_a_column_that_a_file_has_itself_is_not_told_by_its_folder(folder):
+    Path(folder.root, "k=elsewhere").mkdir()
+    folder.put("k=elsewhere/a.csv", csv(table(3)))
+    (partition,) = READER.plan(folder.spec, partition_rows=10).partitions
+    (batch,) = READER.read(folder.spec, partition)
+    assert batch.table["k"].to_pylist() == ["id000", "id001", "id002"]
 
 
 def test_a_source_without_rows_is_refused_when_planned(folder):

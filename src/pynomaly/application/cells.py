@@ -18,6 +18,7 @@ __all__ = [
     "MISSING_MARKERS",
     "Reader",
     "Reading",
+    "is_span",
     "plain",
     "plain_type",
     "read_booleans",
@@ -33,6 +34,9 @@ MISSING_MARKERS = (
     "None", "none", "NONE", "NaT",
 )  # fmt: skip
 """Texts that mean "missing" where a number, truth value or time is declared."""
+
+_TICKS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
+"""In a second, by Arrow's name of the unit."""
 
 _TRUE = ("true", "t", "yes", "y", "1", "1.0")
 _FALSE = ("false", "f", "no", "n", "0", "0.0")
@@ -156,7 +160,7 @@ def spelled(cell: pa.Scalar) -> str:
 def read_numbers(cells: pa.Array) -> Reading:
     """Read finite float64; NaN is missing, infinities are refused.
 
-    Thousands separators and decimal commas are refused, never guessed.
+    Durations and times of day are seconds.  Thousands separators and decimal commas are refused, never guessed.
 
     Args:
         cells: A plain column.
@@ -164,6 +168,8 @@ def read_numbers(cells: pa.Array) -> Reading:
     kind = cells.type
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         numbers, unreadable = cells.cast(pa.float64(), safe=False), _none(cells)
+    elif is_span(kind):
+        numbers, unreadable = _seconds(cells), _none(cells)
     elif pa.types.is_string(kind):
         numbers, unreadable = _numbers_from_texts(cells)
     else:
@@ -177,6 +183,17 @@ def read_numbers(cells: pa.Array) -> Reading:
     return Reading(
         pa.array(array, pa.float64(), mask=infinite | np.isnan(array)), unreadable | infinite
     )
+
+
+def is_span(kind: pa.DataType) -> bool:
+    """Whether cells are durations or times of day."""
+    return bool(pa.types.is_duration(kind) or pa.types.is_time(kind))
+
+
+def _seconds(spans: pa.Array) -> pa.Array:
+    kind = spans.type
+    ticks = spans.view(pa.int32() if pa.types.is_time32(kind) else pa.int64())
+    return pc.divide(ticks.cast(pa.float64(), safe=False), _TICKS[kind.unit])
 
 
 def _numbers_from_texts(texts: pa.Array) -> tuple[pa.Array, NDArray[np.bool_]]:

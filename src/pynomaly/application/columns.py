@@ -6,6 +6,7 @@ from typing import Literal
 
 import pyarrow as pa
 
+from pynomaly.application.cells import is_span
 from pynomaly.application.profiling import profile_table
 from pynomaly.domain.datasets import Column, ColumnKind
 from pynomaly.domain.detection import ColumnUse
@@ -59,6 +60,7 @@ def _declared_kind(table: pa.Table, name: str, physical: pa.DataType) -> ColumnK
         pa.types.is_integer(physical)
         or pa.types.is_floating(physical)
         or pa.types.is_decimal(physical)
+        or is_span(physical)
     ):
         return "numeric"
     if pa.types.is_boolean(physical):

@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from pynomaly.application.cells import (
     Reader,
     Reading,
+    is_span,
     read_booleans,
     read_numbers,
     read_texts,
     spelled,
 )
 from pynomaly.application.times import read_times
+from pynomaly.application.written_otherwise import written_otherwise
 from pynomaly.domain.datasets import ColumnKind
 
 __all__ = ["Encoded", "Inferred", "encode", "infer", "read_as"]
@@ -28,11 +30,6 @@ READABLE_SHARE = 0.99
 
 _ID_NAME = re.compile(r"(?i:(^|[_\-. ])(id|uuid|guid)$)|[a-z0-9](Id|ID)$")
 _KEY_NAME = re.compile(r"(?i:(^|[_\-. ])(key|pk|hash|index|serial|rownum)$)|Unnamed: 0$")
-_WRITTEN_OTHERWISE = (
-    r"^[$€£]? ?[+-]?[$€£]? ?(?:[0-9]{1,3}(?:[,.' ][0-9]{3})+|[0-9]+)(?:[.,][0-9]+)? ?[$€£%]?$"
-)
-"""A number with thousands separators, a decimal comma, a currency or a percent sign."""
-
 _INFINITE = r"^\s*[+-]?(?i:inf|infinity)\s*$"
 _ENOUGH = 20  # fewer values than this are too few to call them unique
 _FEW_LEVELS = 50
@@ -119,12 +116,16 @@ def infer(column: Encoded, physical: pa.DataType, rows: int) -> Inferred:
         or pa.types.is_decimal(physical)
     ):
         found = _number_or_identifier(column, rows)
+    elif is_span(physical):
+        found = read_as("numeric", column)
+        found = replace(found, notes=(*found.notes, "is read in seconds"))
     elif pa.types.is_string(physical):
         found = _from_texts(column, rows)
     else:
         found = read_as("categorical", column)
         if found.reading.refused.any():
-            return replace(found, kind="text", reason=f"type {physical} is not supported")
+            reason = f"type {physical} is not supported"
+            return replace(found, kind="text", reason=reason, notes=())
     extremes = pc.min_max(found.reading.values).as_py()
     if extremes["min"] is None:
         return replace(found, kind="constant", reason="has no values")
@@ -224,14 +225,7 @@ def _from_texts(column: Encoded, rows: int) -> Inferred:
             return read_as(kind, column)
     found = _levels_or_text(column)
     share = _readable_share("numeric", column)
-    otherwise = pc.match_substring_regex(column.values, _WRITTEN_OTHERWISE)
-    written = otherwise.to_numpy(zero_copy_only=False)
-    unread = np.flatnonzero(written & read_numbers(column.values).refused)
-    if len(unread) and column.counts[written].sum() >= READABLE_SHARE * column.counts.sum():
-        note = (
-            f"looks numeric, but {spelled(column.values[int(unread[0])])!r} is not read as a "
-            "number: write numbers like 1234.5, without separators, commas and signs"
-        )
+    if note := written_otherwise(column.values, column.counts, READABLE_SHARE):
         if found.reason:  # what it looks like otherwise is no better reason
             return replace(found, kind="text", reason=note)
         return replace(found, notes=(*found.notes, note))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -19,6 +20,9 @@ __all__ = ["profile_table", "sample_rows"]
 
 PROBABILITIES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 TOP_VALUES = 10
+
+_LIKE_A_VALUE = re.compile(r"[+-]?[0-9]*\.[0-9]+(?:[eE][+-]?[0-9]+)?\Z|[0-9]{4}-[0-9]{2}-[0-9]{2}")
+"""A fraction or a day; whole numbers may be years."""
 
 Floats = NDArray[np.float64]
 
@@ -199,6 +203,8 @@ def _describe(
     notes = list(found.notes)
     if nulls > 0.5 and "is not supported" not in found.reason:
         notes.append(f"{cells - present:,} of {cells:,} values are missing")
+    if physical == "string" and _LIKE_A_VALUE.match(column.name):
+        notes.append("is called like a value: if the first line is a row, add a line of names")
     if skew is not None and abs(skew) > 5:
         notes.append(f"heavy tail: skewness {skew:.1f}")
     return ColumnProfile(

@@ -17,6 +17,7 @@ from pynomaly.application.ports.partitions import PartitionBatch
 from pynomaly.domain.errors import MalformedSourceError
 from pynomaly.domain.sources import SourceSpec
 from pynomaly.infrastructure.arrow.files import BLOCK, DataFile, state
+from pynomaly.infrastructure.arrow.folders import Told, beside_told, told_by_folders
 from pynomaly.infrastructure.arrow.formats import Parsed, check_names
 
 __all__ = ["ParquetTable", "open_parquet", "parse_parquet"]
@@ -67,7 +68,9 @@ def open_parquet(
     if not schema.names:
         raise MalformedSourceError(f"{file.uri} has no columns")
     schema = pa.schema([(field.name, plain_type(field.type)) for field in schema])
-    return ParquetTable(file, handle, reader, schema)
+    told = told_by_folders(file, schema)
+    schema = pa.schema([*schema, *(pa.field(name, pa.string()) for name in told)])
+    return ParquetTable(file, handle, reader, schema, told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +82,14 @@ class ParquetTable:
         handle: Open on it.
         reader: Decodes it.
         schema: Its columns, of plain types, which do not depend on who wrote the file.
+        told: Those that it does not hold itself.
     """
 
     file: DataFile
     handle: BinaryIO
     reader: pq.ParquetFile
     schema: pa.Schema
+    told: Told
 
     def divide(self, rows: int) -> list[tuple[range, int, int]]:
         """Return ranges of row groups of at least ``rows`` rows each, but for the last.
@@ -169,7 +174,9 @@ class ParquetTable:
             MalformedSourceError: A row group cannot be decoded; names it.
         """
         names = self.schema.names if columns is None else list(columns)
-        schema = pa.schema([self.schema.field(name) for name in names])
+        stored_here = [name for name in names if name not in self.told]
+        own = stored_here or self.schema.names[:1]  # without any column nothing is read
+        schema = pa.schema([self.schema.field(name) for name in own])
         number = 1 + sum(self.reader.metadata.row_group(i).num_rows for i in range(groups.start))
         for group in groups:
             after = number + self.reader.metadata.row_group(group).num_rows
@@ -177,12 +184,14 @@ class ParquetTable:
                 for batch in self.reader.iter_batches(
                     batch_size=batch_rows,
                     row_groups=[group],
-                    columns=names,
+                    columns=own,
                     # Threads cost more CPU than they save time, and read in no order.
                     use_threads=False,
                 ):
-                    arrays = [stored(batch.column(name)) for name in names]
+                    arrays = [stored(batch.column(name)) for name in own]
                     table = pa.Table.from_arrays(arrays, schema=schema)
+                    if self.told:
+                        table = beside_told(table, self.told).select(names)
                     yield PartitionBatch(table, np.arange(number, number + batch.num_rows))
                     number += batch.num_rows
             except _UNREADABLE as error:

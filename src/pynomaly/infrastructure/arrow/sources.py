@@ -29,6 +29,7 @@ from pynomaly.infrastructure.arrow.files import (
     random_access,
     sequential,
 )
+from pynomaly.infrastructure.arrow.folders import in_folders
 from pynomaly.infrastructure.arrow.formats import Parse, check_columns, choose
 from pynomaly.infrastructure.arrow.jsonl import parse_jsonl
 from pynomaly.infrastructure.arrow.parquet import parse_parquet
@@ -39,9 +40,9 @@ if TYPE_CHECKING:
 __all__ = ["PARSERS", "SEEKING", "FileSource", "TableSources", "kind_of_place"]
 
 PARSERS: dict[SourceFormat, Parse] = {
-    "csv": parse_csv,
-    "excel": parse_excel,
-    "jsonl": parse_jsonl,
+    "csv": in_folders(parse_csv),
+    "excel": in_folders(parse_excel),
+    "jsonl": in_folders(parse_jsonl),
     "parquet": parse_parquet,
 }
 """What reads a file of each format."""

@@ -130,7 +130,7 @@ def _walk(folder: Path) -> list[Path]:
     for parent, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = [name for name in folders if not _hidden(name)]
         found += [Path(parent, name) for name in names if not _hidden(name)]
-    return [path for path in found if path.is_file()]
+    return [path for path in found if _is_file(path)]
 
 
 def _glob(pattern: str) -> list[tuple[str, Path]]:
@@ -142,7 +142,16 @@ def _glob(pattern: str) -> list[tuple[str, Path]]:
     root = Path(*literal)
     # Path.glob takes no absolute patterns.
     paths = [Path(p) for p in glob.glob(pattern, recursive=True)]  # noqa: PTH207
-    return [(_relative(p, root), p) for p in paths if p.is_file() and not _hidden(p.name)]
+    return [(_relative(p, root), p) for p in paths if not _hidden(p.name) and _is_file(p)]
+
+
+def _is_file(path: Path) -> bool:
+    if path.is_symlink() and not path.exists():
+        raise SourceNotFoundError(
+            f"{path} is a link to {path.readlink()}, which is not there",
+            hint="bring back what it leads to, or remove the link",
+        )
+    return path.is_file()
 
 
 def _hidden(name: str) -> bool:
