@@ -76,6 +76,33 @@ def test_the_guard_sees_a_value_that_the_tail_of_its_column_cannot_reach():
     assert (spoken[3:] > 0).all()
 
 
+def test_the_guard_sees_a_count_that_no_tail_reaches_and_a_sign_never_seen():
+    rng = np.random.default_rng(3)
+
+    def ordinary(rows):
+        return np.column_stack(
+            [rng.poisson(2.5, rows) + 1, rng.lognormal(3.2, 0.75, rows), rng.normal(size=rows)]
+        )
+
+    X, usual = ordinary(4_000), [3.0, 25.0, 0.0]
+    told = [[40, 25, 0], [25, 25, 0], [-3, 25, 0], [3, -5, 0], [3, -50, 0]]
+    X[:2] = told[0], told[3]  # also where training holds one
+    spoken = KERNELS.score(_guard(X), np.array([usual, [1, 0.5, 0], [12, 25, 0], *told]))
+    assert (spoken[:3] == 0).all()
+    assert (spoken[3:] > 0).all()
+    assert (KERNELS.score(_guard(X), ordinary(20_000)) > 0).mean() <= 0.0005
+
+
+def test_the_guard_leaves_counts_with_many_large_ones_and_columns_of_both_signs_alone():
+    rng = np.random.default_rng(0)
+    counts = rng.poisson(2.5, 4_000)
+    counts[:20] = rng.integers(40, 400, 20)
+    degrees = rng.normal(15.0, 6.0, 4_000)
+    assert np.mean(degrees < 0) > 0.001
+    guard = _guard(np.column_stack([counts, degrees]))
+    assert (KERNELS.score(guard, np.array([[80.0, 15.0], [3.0, -5.0]])) == 0).all()
+
+
 @pytest.mark.parametrize("draw", ["normal", "uniform", "lognormal", "standard_cauchy"])
 def test_the_guard_is_silent_in_tails_of_any_weight(draw):
     rng = np.random.default_rng(0)

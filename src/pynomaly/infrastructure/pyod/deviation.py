@@ -34,7 +34,7 @@ _TAIL = 0.1
 
 _ATOM, _DIFFERENT, _TAIL_ROWS = 0.05, 20, 20
 """Largest share of one value, fewest values, and fewest rows in a tail, of a column that thins
-out."""
+out smoothly."""
 
 _LEAST_EXCESS = 0.1
 """Of a deviation, that half of the tail's rows lie beyond its beginning at least."""
@@ -61,8 +61,8 @@ def fit_deviation(params: Mapping[str, Any], X: Floats, seed: int, floors: Float
     there are so many such columns that five in a thousand rows do in one of them.
 
     That overlooks an age of 150 among ages of 18 to 79, five deviations out.  So columns without
-    frequent values have an end on either side as well, where their tail should have no row left
-    (:func:`_ends`).
+    frequent values, and counts, have an end on either side as well, where their tail should have no
+    row left, or at zero where they have one sign (:func:`_ends`).
 
     A row's score is the logarithm of how many times the limit its largest deviation is, or of how
     many times as far from its tail's beginning as the end: nothing for nearly all rows.
@@ -93,8 +93,9 @@ def fit_deviation(params: Mapping[str, Any], X: Floats, seed: int, floors: Float
     limit = float(params["beyond"]) * max(
         _LEAST_LIMIT, np.quantile(ordinary, _ORDINARY), np.quantile(farthest, _ORDINARY) / 2
     )
-    thinning = np.array([_thins_out(column) for column in deviations.T], dtype=np.bool_)
-    (low, high), (falls, rises) = _ends(deviations, thinning)
+    steps = np.array([_step(column) for column in deviations.T])
+    steps[mostly_one_value | (len(X) * _TAIL < _TAIL_ROWS)] = np.nan
+    (low, high), (falls, rises) = _ends(deviations, steps, -scaling.center / scaling.scale)
     shares = 1.0 / (measures * limit)
     if exceptions.sum() <= _EXCEPTIONS * hardly_any:
         shares = np.maximum(shares, _NOTABLE / nearest)
@@ -109,45 +110,65 @@ def fit_deviation(params: Mapping[str, Any], X: Floats, seed: int, floors: Float
     return Frozen({**scaling.arrays, **arrays}, score)
 
 
-def _thins_out(column: Floats) -> bool:
-    _, counts = np.unique(column, return_counts=True)
-    return (
-        len(column) * _TAIL >= _TAIL_ROWS
-        and len(counts) >= _DIFFERENT
-        and bool(counts.max() <= _ATOM * len(column))
-    )
+def _step(column: Floats) -> float:
+    """Return the step of a column of counts, 0 of one that thins out smoothly, NaN of any other.
+
+    Args:
+        column: (n,) deviations.
+    """
+    values, counts = np.unique(column, return_counts=True)
+    if len(values) >= _DIFFERENT and counts.max() <= _ATOM * len(column):
+        return 0.0
+    low, high = np.quantile(column, [_FEW, 1 - _FEW])
+    gaps = np.diff(values[(values >= low) & (values <= high)])
+    even = len(gaps) > 0 and gaps.max() <= (1 + _RESIDUE) * gaps.min()
+    return float(gaps.max()) if even else np.nan
 
 
-def _ends(deviations: Floats, thinning: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+def _ends(deviations: Floats, steps: Floats, zeros: Floats) -> tuple[Floats, Floats]:
     """Return where the two tails of each column begin, and one over how long they are.
 
     A tail begins at the 90 % quantile.  Half of its rows lie within the first excess m, three
     quarters within r·m: twice as far where it falls exponentially, farther where it is heavier.
     With Pickands' estimate of its shape, ξ = log2(r - 1), it is halved t times at
     m (2^(ξ t) - 1) / (2^ξ - 1).  It ends at twice the halvings that 99 % of rows stay below in all
-    columns.
+    columns.  Of counts m is a step at least, and a tail with more than a few rows beyond has no end.
+
+    A tail ends at zero where that is nearer and hardly a row lies beyond: an amount below zero is not
+    far from amounts whose spread is their size.
 
     Args:
         deviations: (n, d) scaled.
-        thinning: (d,) which columns have ends; those of the others are infinitely far.
+        steps: (d,) of counts; columns where it is NaN have no ends.
+        zeros: (d,) where zero lies.
 
     Returns:
         (2, d) beginnings below and above, as distances from the middle, and (2, d) slopes.
 
     Source: Pickands, Statistical inference using extreme order statistics (1975).
     """
-    begins, units, shapes = np.zeros((3, 2, deviations.shape[1]))
+    few = max(1.0, _HARDLY * len(deviations))
     farthest = np.zeros(len(deviations))
-    for j in np.flatnonzero(thinning):  # one by one: tables may be wide
+    tails = []
+    for j in np.flatnonzero(~np.isnan(steps)):  # one by one: tables may be wide
         for side, sign in enumerate((-1.0, 1.0)):
             column = sign * deviations[:, j]
             begin, half, quarter = np.quantile(column, [1 - _TAIL, 1 - _TAIL / 2, 1 - _TAIL / 4])
-            first = max(half - begin, _LEAST_EXCESS)
+            first = max(half - begin, steps[j], _LEAST_EXCESS)
             ratio = np.clip((quarter - begin) / first - 1.0, 1.0 + 1e-6, 8.0)
-            unit = first / (ratio - 1.0)
-            halvings = np.log1p(np.maximum(column - begin, 0.0) / unit) / np.log(ratio)
+            unit, shape = first / (ratio - 1.0), np.log(ratio)
+            halvings = np.log1p(np.maximum(column - begin, 0.0) / unit) / shape
             np.maximum(farthest, halvings, out=farthest)
-            begins[side, j], units[side, j], shapes[side, j] = begin, unit, np.log(ratio)
+            tails.append((j, side, sign, begin, first, unit, shape))
     limit = _TAIL_LIMIT * max(_LEAST_HALVINGS, float(np.quantile(farthest, _ORDINARY)))
-    lengths = units * np.expm1(np.minimum(limit * shapes, 700.0))
-    return begins, np.divide(1.0, lengths, out=np.zeros_like(lengths), where=thinning)
+    begins, slopes = np.zeros((2, 2, deviations.shape[1]))
+    for j, side, sign, begin, first, unit, shape in tails:
+        beyond = sign * deviations[:, j] - begin
+        length = unit * np.expm1(min(limit * shape, 700.0))
+        if steps[j] > 0 and np.sum(beyond > length) > few:
+            length = np.inf
+        to_zero = sign * zeros[j] - begin + _RESIDUE
+        if np.sum(beyond > to_zero) <= few:
+            length = min(length, max(to_zero, first))
+        begins[side, j], slopes[side, j] = begin, 1.0 / length
+    return begins, slopes
