@@ -245,3 +245,14 @@ def test_a_file_name_that_is_no_text_is_refused(tmp_path):
     with pytest.raises(SourceNotFoundError, match=r"caf\\xe9\.csv is no UTF-8") as refusal:
         find_local_files(str(tmp_path))
     assert refusal.value.hint == "rename the file"
+
+
+def test_a_link_that_leads_nowhere_is_told(tmp_path):
+    (tmp_path / "a.csv").write_text("a\n1\n")
+    lost = tmp_path / "b.csv"
+    lost.symlink_to(tmp_path / "elsewhere" / "b.csv")
+    for uri in (tmp_path, lost, tmp_path / "*.csv"):
+        with pytest.raises(
+            SourceNotFoundError, match=r"b\.csv is a link to .*, which is not there"
+        ):
+            find_local_files(str(uri))

@@ -85,6 +85,40 @@ def test_numbers_in_a_writing_that_is_not_read_are_named_with_an_example(written
     assert any(repr(cells[0]) in note for note in few.notes)
 
 
+@pytest.mark.parametrize("written", ["%m/%d/%Y", "%d/%m/%y", "%m-%d-%Y %H:%M"])
+def test_dates_that_do_not_tell_day_from_month_are_named_with_an_example(written):
+    days = [dt.date(2026, 1, 1) + dt.timedelta(days=i) for i in range(300)]
+    cells = [day.strftime(written) for day in days]
+    assert profiled(cells).reason == (
+        f"looks like dates, but {cells[0]!r} does not tell day from month: write dates like 2026-01-31"
+    )
+
+
+def test_digits_with_a_zero_in_front_are_codes():
+    cells = [f"{code:05}" for code in RNG.choice([742, 1067, 80331, 10115], 200)]
+    found = profiled(cells)
+    assert (found.kind, found.distinct) == ("categorical", 4)
+    assert found.notes[0].startswith("holds codes, not numbers, e.g. '0")
+    assert profiled([*texts(RNG.integers(0, 9_000, 199)), "007"]).kind == "numeric"
+    assert profiled([*texts(RNG.normal(size=150)), *["007"] * 50]).kind == "numeric"
+
+
+def test_durations_and_times_of_day_are_seconds():
+    spans = pa.array([None, *range(1, 200)], pa.int64())
+    for kind in (pa.duration("ms"), pa.time64("us")):
+        found = profile_table(pa.table({"t": spans.cast(kind)}), 200)["t"]
+        assert found.kind == "numeric"
+        assert found.quantiles[-1][1] == 199 / {"ms": 1e3, "us": 1e6}[kind.unit]
+        assert "is read in seconds" in found.notes
+
+
+def test_a_column_called_like_a_value_may_be_a_row():
+    for name in ("12.5", "-.5e3", "2026-01-31T10:00"):
+        assert "called like a value" in profiled(texts(RNG.normal(size=50)), name=name).notes[0]
+    for name in ("2026", "v1.2", "a"):
+        assert not profiled(texts(RNG.normal(size=50)), name=name).notes
+
+
 def test_odd_cells_at_the_beginning_of_a_file_are_as_odd_as_elsewhere():
     odd, numbers = [f"{number} kg" for number in range(300)], texts(range(7, 7 * 70_000, 7))
     assert profiled([*odd, *numbers]).kind == "numeric"

@@ -317,3 +317,11 @@ print(rows, peak() - before)
     rows, grown = done.stdout.split()
     assert int(rows) == 400_000
     assert float(grown) < 150, f"{grown} MiB for a file of 84 MiB (168 MiB as Arrow strings)"
+
+
+def test_lines_above_the_names_are_told(read):
+    rows = "".join(f"{i},{i},{i}\n" for i in range(9))
+    with pytest.raises(
+        MalformedSourceError, match="first line has 1 field, the lines below mostly 3"
+    ):
+        read(f"# exported by X\na,b,c\n{rows}")

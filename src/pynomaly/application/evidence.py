@@ -96,7 +96,7 @@ class Evidence:
 
 
 def _p(value: float) -> str:
-    return f"= {value:.1g}" if value >= _LEAST_TOLD else f"< {_LEAST_TOLD:g}"
+    return f"= {value:.2g}" if value >= _LEAST_TOLD else f"< {_LEAST_TOLD:g}"
 
 
 def label_free_weight(known_anomalies: int) -> float:

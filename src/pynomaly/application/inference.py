@@ -208,6 +208,18 @@ def _number_or_identifier(column: Encoded, rows: int) -> Inferred:
     return read_as("categorical", column) if named else found
 
 
+def _codes(column: Encoded) -> Inferred | None:
+    """Tell codes from numbers: digits, some of them with a zero in front that a number has not."""
+    digits = pc.match_substring_regex(column.values, r"^[0-9]+$").to_numpy(zero_copy_only=False)
+    padded = pc.match_substring_regex(column.values, r"^0[0-9]+$").to_numpy(zero_copy_only=False)
+    few = (1 - READABLE_SHARE) * column.counts.sum()
+    if column.counts[padded].sum() <= few or column.counts[~digits].sum() > few:
+        return None
+    found = _levels_or_text(column)
+    example = column.values[int(np.flatnonzero(padded)[0])].as_py()
+    return replace(found, notes=(*found.notes, f"holds codes, not numbers, e.g. {example!r}"))
+
+
 def _key(column: Encoded, cells: int) -> bool:
     return cells >= _ENOUGH and bool(_KEY_NAME.search(column.name))
 
@@ -219,6 +231,8 @@ def _identifier(column: Encoded) -> Inferred:
 
 def _from_texts(column: Encoded, rows: int) -> Inferred:
     if _readable_share("numeric", column) >= READABLE_SHARE:
+        if codes := _codes(column):
+            return codes
         return _number_or_identifier(column, rows)  # before truth values: 0 and 1 read as both
     for kind in _SPELLED:
         if _readable_share(kind, column) >= READABLE_SHARE:

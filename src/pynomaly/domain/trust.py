@@ -151,9 +151,15 @@ class Trust:
 
     def _findings(self) -> Iterator[str]:
         if self.inconclusive:
+            few = (
+                "the labels given did not help, and without them"
+                if self.labels
+                else "without labels"
+            )
+            more = "more" if self.labels else "a few"
             yield (
-                "Inconclusive: without labels there is nothing here to hold on to. Do not act on "
-                "this ranking; label a few rows and run again with them."
+                f"Inconclusive: {few} there is nothing here to hold on to. Do not act on this "
+                f"ranking; label {more} rows and run again with them."
             )
         if self.uncertified:
             yield (

@@ -35,6 +35,7 @@ __all__ = ["parse_csv"]
 _NUMBER = re.compile(r"[+-]?[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?\Z")
 _DELIMITERS = (",", ";", "\t", "|")
 _SAMPLE_RECORDS = 200
+_TELLING = 5  # fewer lines tell nothing about the first one
 _BLOCK = 2**20
 _MAX_PENDING = 100_000
 
@@ -71,6 +72,7 @@ def parse_csv(handle: BinaryIO, file: DataFile, spec: SourceSpec) -> Parsed:
         for position, name in enumerate(_split(header, delimiter)[0], 1)
     ]
     _refuse_numbers(names, file.uri)
+    _refuse_preamble(len(names), _split(text, delimiter)[1:], file.uri)
     check_names(names, file.uri)
     stream = io.BufferedReader(Utf8Stream(head, handle, encoding, file.uri), HEAD_BYTES)
     stream.read(len(header.encode()))
@@ -85,6 +87,18 @@ def _refuse_numbers(names: list[str], uri: str) -> None:
             f"{uri}: the first line should name the columns, but holds numbers alone, e.g. "
             f"{names[0]!r}",
             hint="add a header line",
+        )
+
+
+def _refuse_preamble(fields: int, rows: list[list[str]], uri: str) -> None:
+    """Refuse a first line shorter than all following ones: hardly the names of their columns."""
+    widths = [len(row) for row in rows]
+    usual = max(widths, key=widths.count, default=fields)
+    if len(widths) >= _TELLING and fields < min(widths):
+        raise MalformedSourceError(
+            f"{uri}: the first line has {fields} field{'s' * (fields != 1)}, the lines below mostly "
+            f"{usual}",
+            hint="the first line has to name the columns: remove what stands above the names",
         )
 
 

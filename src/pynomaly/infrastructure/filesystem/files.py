@@ -75,7 +75,8 @@ def find_local_files(uri: str) -> tuple[LocalFile, ...]:
                 )
         elif path.is_file():
             found = [(_relative(path, path.parent), path)]
-        elif path.exists():
+        elif path.is_symlink() or path.exists():
+            _is_file(path)
             raise SourceNotFoundError(f"{uri} is neither a file nor a folder")
         elif glob.has_magic(uri):
             found = _glob(str(path))

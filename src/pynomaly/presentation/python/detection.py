@@ -61,7 +61,7 @@ def detect(
         seed: Equal seeds give equal results.
 
     Raises:
-        TypeError: ``data`` is no table.
+        TypeError: ``data`` is no table, or a column is not named.
         PynomalyError: Its subclasses say what is wrong with the data and how to mend it.
 
     >>> rng = np.random.default_rng(0)
@@ -71,9 +71,16 @@ def detect(
     >>> result.top(1)["row_id"].tolist()
     ['data#8']
     """
+    ids = (id,) if isinstance(id, str) else tuple(dict.fromkeys(id))
+    for what, name in (("label", label), ("time", time), *(("id", one) for one in ids)):
+        if not isinstance(name, str | None):
+            raise TypeError(
+                f"{what} names a column of the data, it is no {type(name).__name__}: add the values "
+                "as a column"
+            )
     question = Question(
         os.fspath(data) if isinstance(data, str | os.PathLike) else _IN_MEMORY,
-        id_columns=(id,) if isinstance(id, str) else tuple(dict.fromkeys(id)),
+        id_columns=ids,
         time_column=time,
         label_column=label,
         budget=budget,
