@@ -56,6 +56,10 @@ def _read_there(source: str, place: str) -> str | None:
     if _is_url(path) or _is_url(place):
         within = path.startswith("s3://") and _below(place, f"{path.rstrip('/')}/")
         return path if within or any(_found_by(path, w) for w in _written(place)) else None
+    if Path(place).exists():
+        same = next((file for file in _files(path) if _same(file, place)), None)
+        if same is not None:
+            return same
     spelled = dict.fromkeys((place, _without_links_above(place), os.path.realpath(place)))
     for read in dict.fromkeys((path, os.path.realpath(path))):
         for written in spelled:
@@ -64,7 +68,7 @@ def _read_there(source: str, place: str) -> str | None:
                     return read
             elif any(_found_by(read, one) for one in _written(written)):
                 return read
-    return next((file for file in _files(path) if _same(file, place)), None)
+    return None
 
 
 def _without_links_above(place: str) -> str:
