@@ -102,6 +102,8 @@ def job(number, version=V1, target="/scores", **changes):
             version=version,
             target=target,
             created_at=NOON + timedelta(minutes=number),
+            keep=("region", "note"),
+            partition_by="day",
         ),
         **changes,
     )

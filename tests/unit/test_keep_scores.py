@@ -64,7 +64,10 @@ class Scores:
         age: timedelta = timedelta(0),
     ) -> str:
         now = datetime.now(UTC) - age
-        job = ScoreJob(new_id(now), "run", pipeline, "data", "f", version, self.target, now)
+        job = ScoreJob(
+            new_id(now), "run", pipeline, "data", "f", version, self.target, now,
+            keep=("region", "a note"), partition_by="day",
+        )  # fmt: skip
         entries = []
         for place, digest in enumerate(digests):
             partition = Partition(
@@ -145,7 +148,10 @@ def test_a_damaged_part_is_told_with_the_command_that_writes_it_anew(scores: Sco
     (damage,) = VerifyScores(scores.ledger, scores.store, Path("/home/scores"))("payments").damaged
 
     assert damage.key == second.key
-    assert damage.again == f"pynomaly score payments --data data --out {scores.target}"
+    assert damage.again == (
+        f"pynomaly score payments --data data --out {scores.target} --keep region --keep 'a note' "
+        "--partition-by day"
+    )
 
 
 def test_pruning_leaves_what_a_job_has_committed_so_far(scores: Scores) -> None:

@@ -85,13 +85,12 @@ class MonitorScores:
         n = len(model.calibration.scores)
         last = self._counted(batch, n)
         if last is None:
+            job = self.ledger.job(batch.id)
+            again = job and score_again(job, batch.output_uri, self.scores_folder)
             raise UsageError(
                 f"the newest batch of '{pipeline.name}' ({batch.snapshot_uri}, scored "
                 f"{batch.scored_at:%Y-%m-%d %H:%M} UTC) is no longer complete",
-                hint="score it again: "
-                + score_again(
-                    pipeline.name, batch.snapshot_uri, batch.output_uri, self.scores_folder
-                ),
+                hint=f"score it again: {again or f'pynomaly score {pipeline.name} --data FILE'}",
             )
         notes: list[str] = []
         serving = self.records.production(pipeline.name)

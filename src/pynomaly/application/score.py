@@ -176,6 +176,7 @@ class ScoreSnapshot:
         job = ScoreJob(
             new_id(datetime.now(UTC)), run_id, pipeline.name, plan.uri,
             plan.fingerprint.content, version, target, datetime.now(UTC), plan.watermark,
+            output.keep, output.partition_by,
         )  # fmt: skip
         unreadable = dict(validated.unreadable)
         entries, slices = [], {}

@@ -5,27 +5,27 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+from pynomaly.domain.ledger import ScoreJob
+
 __all__ = ["score_again"]
 
 
-def score_again(pipeline: str, source_uri: str, place: str, own: Path) -> str:
+def score_again(job: ScoreJob, place: str, own: Path) -> str:
     """Return the command that repeats a job.
 
     Args:
-        pipeline: Whose.
-        source_uri: What it scored; of a database, whose address is kept without password, the
+        job: What it scored and how; a database, whose address is kept without password, is the
             pipeline's own.
         place: Where its rows went.
         own: Folder for outputs nobody gave a place.
-
-    >>> score_again("payments", "/lake/new rows.csv", "s3://lake/scores", Path("/home/scores"))
-    "pynomaly score payments --data '/lake/new rows.csv' --out s3://lake/scores"
-    >>> score_again("payments", "postgresql://db/shop#t", "/home/scores/payments", Path("/home/scores"))
-    'pynomaly score payments'
     """
-    command = ["pynomaly", "score", pipeline]
-    if "://" not in source_uri or source_uri.startswith("s3://"):
-        command += ["--data", source_uri]
-    if place != str((own / pipeline).resolve()):
+    command = ["pynomaly", "score", job.pipeline]
+    if "://" not in job.source_uri or job.source_uri.startswith("s3://"):
+        command += ["--data", job.source_uri]
+    if place != str((own / job.pipeline).resolve()):
         command += ["--out", place]
+    for column in job.keep:
+        command += ["--keep", column]
+    if job.partition_by is not None:
+        command += ["--partition-by", job.partition_by]
     return shlex.join(command)

@@ -173,7 +173,7 @@ class VerifyScores:
         for job in self.ledger.jobs(pipeline, _ALL_JOBS):
             if keys <= found.keys():
                 break
-            command = score_again(pipeline, job.source_uri, job.target, self.scores_folder)
+            command = score_again(job, job.target, self.scores_folder)
             for entry in self.ledger.entries_of(job.id):
                 if entry.key in keys:
                     found.setdefault(entry.key, command)

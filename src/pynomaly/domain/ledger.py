@@ -120,6 +120,8 @@ class ScoreJob:
         target: Folder, ``s3://`` prefix or database table that receives the parts.
         created_at: UTC.
         watermark: Up to where the table was read; None without a watermark column.
+        keep: Source columns passed through.
+        partition_by: Column that divided the output; None where nothing did.
     """
 
     id: str
@@ -131,6 +133,8 @@ class ScoreJob:
     target: str
     created_at: datetime
     watermark: Watermark | None = None
+    keep: tuple[str, ...] = ()
+    partition_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

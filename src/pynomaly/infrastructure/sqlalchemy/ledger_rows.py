@@ -36,8 +36,12 @@ def job_row(job: ScoreJob) -> dict[str, Any]:
 
 def job(found: sa.RowMapping) -> ScoreJob:
     """Return the stored job."""
-    values = {n: found[n] for n in ScoreJob.__slots__ if n not in ("version", "watermark")}
-    return ScoreJob(version=_version(found), watermark=watermark(found), **values)
+    read = {
+        "version": _version(found),
+        "watermark": watermark(found),
+        "keep": tuple(found["keep"] or ()),
+    }
+    return ScoreJob(**read, **{n: found[n] for n in ScoreJob.__slots__ if n not in read})
 
 
 def watermark(found: sa.RowMapping) -> Watermark | None:

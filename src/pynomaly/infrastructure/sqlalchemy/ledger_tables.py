@@ -28,6 +28,9 @@ jobs = sa.Table(
     sa.Column("target", sa.Text, nullable=False),
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Column("watermark", sa.Text),
+    # Empty in jobs of versions that did not note it.
+    sa.Column("keep", sa.JSON(none_as_null=True)),
+    sa.Column("partition_by", sa.Text),
     sa.Index(None, "pipeline", "created_at"),
     sa.Index(None, "target"),
 )

@@ -18,7 +18,7 @@ from pynomaly.infrastructure.sqlalchemy.tables import batches
 
 __all__ = ["HEAD", "MIGRATIONS", "ensure_schema", "schema_state"]
 
-HEAD = "0006"
+HEAD = "0007"
 """Newest revision; known here so that a current database costs no import of Alembic."""
 
 MIGRATIONS = Path(__file__).with_name("migrations")

@@ -123,8 +123,8 @@ def verify(session: Session, pipeline: str, repair: bool) -> None:
         raise IntegrityError(
             f"{len(found.damaged)} of {found.partitions} committed partitions of '{pipeline}' are "
             f"not what was committed: {'; '.join([*damaged, *besides])}",
-            hint=f"{free} write them anew by {again}, with the --keep and --partition-by they had; "
-            f"give up a place that is gone for good: `pynomaly scores forget {pipeline} PLACE`",
+            hint=f"{free} write them anew by {again}; give up a place that is gone for good: "
+            f"`pynomaly scores forget {pipeline} PLACE`",
         )
     if found.refused and not unreadable:
         raise OutputNotWritableError(
