@@ -36,7 +36,7 @@ def job_row(job: ScoreJob) -> dict[str, Any]:
 
 def job(found: sa.RowMapping) -> ScoreJob:
     """Return the stored job."""
-    read = {
+    read: dict[str, Any] = {
         "version": _version(found),
         "watermark": watermark(found),
         "keep": tuple(found["keep"] or ()),
