@@ -12,7 +12,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["clean", "console", "detector_name", "moment", "number", "share", "table"]
+__all__ = [
+    "clean",
+    "console",
+    "detector_name",
+    "moment",
+    "number",
+    "share",
+    "share_range",
+    "table",
+]
 
 
 def console(stream: TextIO) -> Console:
@@ -80,6 +89,15 @@ def share(value: float) -> str:
     if 0 < value < 0.1:
         return f"{value * 100:.2g} %"
     return f"{value * 100:.4g} %" if 0.99 < value < 1 else f"{value * 100:.0f} %"
+
+
+def share_range(low: float, high: float) -> str:
+    """Return two shares as a range, or as one where they read alike.
+
+    >>> share_range(0.01, 0.05), share_range(0.2, 0.2)
+    ('1 % to 5 %', '20 %')
+    """
+    return " to ".join(dict.fromkeys((share(low), share(high))))
 
 
 def detector_name(facts: Mapping[str, Any]) -> str:

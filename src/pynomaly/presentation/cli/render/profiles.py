@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from pynomaly.presentation.cli.render.base import number, share, table
+from pynomaly.presentation.cli.render.base import number, share, share_range, table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -39,7 +39,7 @@ def profile_lines(profile: Profile, title: str) -> Iterator[RenderableType]:
     yield f"{number(profile.rows)} rows{sampled}, {number(profile.duplicate_rows)} duplicates"
     low, high = profile.contamination
     yield (
-        f"far out in some column: {share(low)} to {share(high)} of rows; long tails count, so "
+        f"far out in some column: {share_range(low, high)} of rows; long tails count, so "
         "anomalies may be fewer"
     )
 

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from pynomaly.domain.datasets import SCORED_COLUMNS
 from pynomaly.domain.scores import NO_REASON, Reason
-from pynomaly.presentation.cli.render.base import clean, detector_name, number, share, table
+from pynomaly.presentation.cli.render.base import (
+    clean,
+    detector_name,
+    number,
+    share,
+    share_range,
+    table,
+)
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -43,7 +50,7 @@ def _profiled(facts: Facts) -> str:
     low, high = facts["contamination"]
     return (
         f"{facts['columns']} columns, {facts['features']} features; "
-        f"{share(low)} to {share(high)} of rows far out in a column"
+        f"{share_range(low, high)} of rows far out in a column"
     )
 
 
