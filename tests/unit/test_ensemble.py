@@ -103,6 +103,22 @@ def test_the_guard_leaves_counts_with_many_large_ones_and_columns_of_both_signs_
     assert (KERNELS.score(guard, np.array([[80.0, 15.0], [3.0, -5.0]])) == 0).all()
 
 
+def test_a_column_may_end_abruptly_beyond_zero():
+    rng = np.random.default_rng(0)
+    clipped = np.maximum(rng.normal(size=4_000), -1.0 - 1e-3 * rng.random(4_000))
+    spoken = KERNELS.score(_guard(clipped[:, np.newaxis]), np.array([[-1.3], [4.0]]))
+    assert (spoken == 0).all()
+
+
+@pytest.mark.parametrize("columns", [5, 100])
+def test_the_guard_takes_no_sign_of_many_columns_for_a_rule(columns):
+    rng = np.random.default_rng(0)
+    guard = _guard(rng.normal(3.3, 1.0, (2_000, columns)))
+    spoken = KERNELS.score(guard, rng.normal(3.3, 1.0, (5_000, columns)))
+    assert (spoken > 0).mean() <= 0.005
+    assert spoken.max() < np.log(2)
+
+
 @pytest.mark.parametrize("draw", ["normal", "uniform", "lognormal", "standard_cauchy"])
 def test_the_guard_is_silent_in_tails_of_any_weight(draw):
     rng = np.random.default_rng(0)

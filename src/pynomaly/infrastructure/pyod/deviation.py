@@ -132,10 +132,13 @@ def _ends(deviations: Floats, steps: Floats, zeros: Floats) -> tuple[Floats, Flo
     quarters within r·m: twice as far where it falls exponentially, farther where it is heavier.
     With Pickands' estimate of its shape, ξ = log2(r - 1), it is halved t times at
     m (2^(ξ t) - 1) / (2^ξ - 1).  It ends at twice the halvings that 99 % of rows stay below in all
-    columns.  Of counts m is a step at least, and a tail with more than a few rows beyond has no end.
+    columns.  Of counts m is a step at least, and a tail with more than a row in a thousand beyond has
+    no end.
 
-    A tail ends at zero where that is nearer and hardly a row lies beyond: an amount below zero is not
-    far from amounts whose spread is their size.
+    A tail ends at zero where that is nearer and at most a row in a thousand lies beyond: an amount
+    below zero is not far from amounts whose spread is their size.  Neither such ends nor those of
+    counts hold where more than five rows in a thousand lie beyond one of them: of many columns every
+    other ends somewhere by chance.
 
     Args:
         deviations: (n, d) scaled.
@@ -161,14 +164,20 @@ def _ends(deviations: Floats, steps: Floats, zeros: Floats) -> tuple[Floats, Flo
             np.maximum(farthest, halvings, out=farthest)
             tails.append((j, side, sign, begin, first, unit, shape))
     limit = _TAIL_LIMIT * max(_LEAST_HALVINGS, float(np.quantile(farthest, _ORDINARY)))
-    begins, slopes = np.zeros((2, 2, deviations.shape[1]))
+    begins, slopes, nearer = np.zeros((3, 2, deviations.shape[1]))
+    beyond_nearer = np.zeros(len(deviations), dtype=np.bool_)
     for j, side, sign, begin, first, unit, shape in tails:
-        beyond = sign * deviations[:, j] - begin
+        excess = sign * deviations[:, j] - begin
         length = unit * np.expm1(min(limit * shape, 700.0))
-        if steps[j] > 0 and np.sum(beyond > length) > few:
-            length = np.inf
+        begins[side, j], slopes[side, j] = begin, 0.0 if steps[j] else 1.0 / length
         to_zero = sign * zeros[j] - begin + _RESIDUE
-        if np.sum(beyond > to_zero) <= few:
-            length = min(length, max(to_zero, first))
-        begins[side, j], slopes[side, j] = begin, 1.0 / length
+        end = length if steps[j] else np.inf
+        if np.sum(excess > to_zero) <= few:
+            end = min(end, max(to_zero, first))
+        beyond = excess > end
+        if end <= length and beyond.sum() <= few:
+            nearer[side, j] = 1.0 / end
+            beyond_nearer |= beyond
+    if beyond_nearer.sum() <= max(1.0, _EXCEPTIONS * _HARDLY * len(deviations)):
+        slopes = np.maximum(slopes, nearer)
     return begins, slopes
