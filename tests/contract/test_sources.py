@@ -241,18 +241,23 @@ def test_a_database_keeps_the_same_contract(tmp_path):
 
 
 def test_a_file_name_that_is_no_text_is_refused(tmp_path):
+    (tmp_path / "a.csv").write_text("a\n1\n")
+    (tmp_path / os.fsdecode(b"n\xff.txt")).write_text("no data")
+    assert SOURCES.open(SourceSpec(str(tmp_path))).columns == (("a", "string"),)
     (tmp_path / os.fsdecode(b"caf\xe9.csv")).write_text("a\n1\n")
     with pytest.raises(SourceNotFoundError, match=r"caf\\xe9\.csv is no UTF-8") as refusal:
-        find_local_files(str(tmp_path))
-    assert refusal.value.hint == "rename the file"
+        SOURCES.open(SourceSpec(str(tmp_path)))
+    assert "rename it" in refusal.value.hint
 
 
-def test_a_link_that_leads_nowhere_is_told(tmp_path):
+def test_data_that_is_a_link_to_nowhere_is_told(tmp_path):
     (tmp_path / "a.csv").write_text("a\n1\n")
+    (tmp_path / "README").symlink_to("nowhere")
+    assert SOURCES.open(SourceSpec(str(tmp_path))).columns == (("a", "string"),)
     lost = tmp_path / "b.csv"
     lost.symlink_to(tmp_path / "elsewhere" / "b.csv")
     for uri in (tmp_path, lost, tmp_path / "*.csv"):
         with pytest.raises(
             SourceNotFoundError, match=r"b\.csv is a link to .*, which is not there"
         ):
-            find_local_files(str(uri))
+            list(SOURCES.open(SourceSpec(str(uri))).batches())

@@ -410,6 +410,9 @@ def test_a_link_among_what_is_read_does_not_give_its_file_away(tmp_path: Path) -
     for source, place in [
         (f"{inputs}/*/*.csv", f"{inputs}/2024/out.csv"),
         (f"{inputs}/*/*.csv", f"{disk}/d.csv"),
+        (f"{inputs}/*/*.csv", f"{disk}/new.csv"),
+        (f"{inputs}/*/new.csv", f"{disk}/new.csv"),
+        (f"{inputs}/**/*.parquet", f"{disk}/scores"),
         (f"{inputs}/*.csv", f"{disk}/d.csv"),
         (str(inputs), f"{disk}/d.csv"),
         (str(inputs), f"{inputs}/latest.csv"),
@@ -417,6 +420,8 @@ def test_a_link_among_what_is_read_does_not_give_its_file_away(tmp_path: Path) -
         with pytest.raises(ConfigurationError, match="what is read"):
             refuse_shared_places(source, {"--out": place})
     refuse_shared_places(str(inputs), {"--out": f"{disk}/old.csv"})
+    refuse_shared_places(str(inputs), {"--out": f"{inputs}/2024/new.csv"})  # is not looked into
+    refuse_shared_places(f"{inputs}/*/*.csv", {"--out": f"{disk}/new.parquet"})
 
 
 def test_a_link_to_itself_is_no_place(tmp_path: Path) -> None:

@@ -149,6 +149,14 @@ def test_ids_that_do_not_tell_rows_apart_are_refused_until_the_file_is_named(
     withdraw = ("verdicts", "withdraw", "payments", "--id", "t31-91", "--json", "--source")
     assert cli(*withdraw, "real/tuesday.csv").code == 0
 
+    # A later state of it is scored by its own path; what the former path has is out of reach.
+    later = batch(31, 90)
+    later["amount"] += 1
+    later.to_csv("real/tuesday.csv", index=False)
+    assert cli("score", "payments", "--data", "real/tuesday.csv", *DIRECT).code == 0
+    judged = cli(*record, "t31-93", "--source", "tuesday.csv").json["recorded"][0]
+    assert judged["source"].endswith("real/tuesday.csv")
+
     # The values of a row are kept with its verdict, so they have to be there.
     Path("tuesday.csv").write_text("txn_id\nx\n")
     changed = cli(*record, "t31-92", "--source", "tuesday.csv")

@@ -85,7 +85,7 @@ def test_the_guard_sees_a_count_that_no_tail_reaches_and_a_sign_never_seen():
         )
 
     X, usual = ordinary(4_000), [3.0, 25.0, 0.0]
-    told = [[40, 25, 0], [25, 25, 0], [-3, 25, 0], [3, -5, 0], [3, -50, 0]]
+    told = [[40, 25, 0], [25, 25, 0], [-3, 25, 0], [3, -9, 0], [3, -50, 0]]
     X[:2] = told[0], told[3]  # also where training holds one
     spoken = KERNELS.score(_guard(X), np.array([usual, [1, 0.5, 0], [12, 25, 0], *told]))
     assert (spoken[:3] == 0).all()

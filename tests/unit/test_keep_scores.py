@@ -19,6 +19,7 @@ from pynomaly.application.ports.records import Records
 from pynomaly.application.prune_scores import ForgetPlace, PruneScores
 from pynomaly.application.read_scores import ReadScores
 from pynomaly.application.score_output import ScoreOutput
+from pynomaly.application.score_again import score_again
 from pynomaly.application.verify_scores import VerifyScores
 from pynomaly.domain.errors import (
     ConflictError,
@@ -571,3 +572,11 @@ def test_verifying_reads_nothing_of_pipelines_in_other_places(scores: Scores) ->
         == 1
     )
     assert set(read) == {"payments"}
+
+
+def test_of_a_job_that_noted_no_columns_the_command_says_that_they_are_missing() -> None:
+    at = datetime.now(UTC)
+    job = ScoreJob("j", "r", "payments", "/in.csv", "f", FIRST, "/home/payments", at, keep=None)
+    assert score_again(job, job.target, Path("/home")) == (
+        "pynomaly score payments --data /in.csv  # with the --keep and --partition-by it had"
+    )

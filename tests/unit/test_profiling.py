@@ -90,7 +90,7 @@ def test_dates_that_do_not_tell_day_from_month_are_named_with_an_example(written
     days = [dt.date(2026, 1, 1) + dt.timedelta(days=i) for i in range(300)]
     cells = [day.strftime(written) for day in days]
     assert profiled(cells).reason == (
-        f"looks like dates, but {cells[0]!r} does not tell day from month: write dates like 2026-01-31"
+        f"looks like dates, but {cells[0]!r} is not read as one: write dates like 2026-01-31"
     )
 
 
@@ -98,7 +98,9 @@ def test_digits_with_a_zero_in_front_are_codes():
     cells = [f"{code:05}" for code in RNG.choice([742, 1067, 80331, 10115], 200)]
     found = profiled(cells)
     assert (found.kind, found.distinct) == ("categorical", 4)
-    assert found.notes[0].startswith("holds codes, not numbers, e.g. '0")
+    assert found.notes[0].startswith("taken for codes because of zeros in front, e.g. '0")
+    amounts = profiled([f"{amount:08}" for amount in RNG.permutation(10**6)[:200]], name="amount")
+    assert (amounts.kind, amounts.reason[:15]) == ("text", "taken for codes")
     assert profiled([*texts(RNG.integers(0, 9_000, 199)), "007"]).kind == "numeric"
     assert profiled([*texts(RNG.normal(size=150)), *["007"] * 50]).kind == "numeric"
 

@@ -319,9 +319,18 @@ print(rows, peak() - before)
     assert float(grown) < 150, f"{grown} MiB for a file of 84 MiB (168 MiB as Arrow strings)"
 
 
-def test_lines_above_the_names_are_told(read):
-    rows = "".join(f"{i},{i},{i}\n" for i in range(9))
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("above", ["# exported by X\n", "# exported\n# by X\n"])
+def test_lines_above_the_names_are_told(read, delimiter, above):
+    lines = (delimiter.join(line) for line in ["abc", *["123"] * 15])
     with pytest.raises(
         MalformedSourceError, match="first line has 1 field, the lines below mostly 3"
     ):
-        read(f"# exported by X\na,b,c\n{rows}")
+        read(above + "\n".join(lines) + "\n")
+
+
+def test_a_column_without_a_name_is_told(read):
+    rows = "".join(f"{i},{i},{i}\n" for i in range(15))
+    with pytest.raises(MalformedSourceError, match=r"has 2 fields, .* mostly 3") as refusal:
+        read(f"a,b\n{rows}")
+    assert "name the column that has none" in refusal.value.hint

@@ -53,12 +53,13 @@ def rows_that_fit(
 def _peak_memory() -> int:
     """Return the largest size this process has had so far, in bytes; 0 where nobody can tell."""
     status = Path("/proc/self/status")
-    if status.exists():  # getrusage tells that of the process that started this one, if larger
-        peak = re.search(r"^VmHWM:\s*(\d+) kB$", status.read_text(), re.MULTILINE)
-        return int(peak[1]) * 1024 if peak else 0
+    # Where there is none, getrusage tells; else also of the process that started this one.
+    told = status.read_text() if status.exists() else ""
+    if peak := re.search(r"^VmHWM:\s*(\d+) kB$", told, re.MULTILINE):
+        return int(peak[1]) * 1024
     try:
         import resource
     except ImportError:  # Windows
         return 0
-    peak_rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak_rss if sys.platform == "darwin" else peak_rss * 1024
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return largest if sys.platform == "darwin" else largest * 1024

@@ -248,7 +248,7 @@ def read_texts(cells: pa.Array) -> Reading:
         pa.types.is_integer(kind)
         or pa.types.is_decimal(kind)
         or pa.types.is_boolean(kind)
-        or pa.types.is_temporal(kind)
+        or (pa.types.is_temporal(kind) and not pa.types.is_interval(kind))
         or pa.types.is_null(kind)
     ):
         texts = cells.cast(pa.string())

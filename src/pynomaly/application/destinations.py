@@ -60,15 +60,25 @@ def _read_there(source: str, place: str) -> str | None:
         same = next((file for file in _files(path) if _same(file, place)), None)
         if same is not None:
             return same
-    spelled = dict.fromkeys((place, _without_links_above(place), os.path.realpath(place)))
-    for read in dict.fromkeys((path, os.path.realpath(path))):
-        for written in spelled:
-            if Path(read).is_dir():
-                if _below(written, f"{read}/"):
-                    return read
-            elif any(_found_by(read, one) for one in _written(written)):
-                return read
+    really = (_without_links_above(place), os.path.realpath(place))
+    if Path(path).is_dir():  # links to folders within are not followed
+        folder = os.path.realpath(path)
+        return path if any(_below(one, f"{folder}/") for one in really) else None
+    for pattern in _reaching(path):
+        for one in dict.fromkeys((place, *really)):
+            if any(_found_by(pattern, written) for written in _written(one)):
+                return path
     return None
+
+
+def _reaching(pattern: str) -> list[str]:
+    """Return a glob as written, and from the real folders that it reaches, by links perhaps."""
+    above, name = os.path.split(pattern)
+    if "**" in above:
+        name = f"**/{name}"
+    folders = glob.glob(f"{above}/", recursive=True)  # noqa: PTH207  Path takes no absolute ones
+    real = {os.path.realpath(folder) for folder in folders}
+    return [pattern, *(f"{glob.escape(folder)}/{name}" for folder in sorted(real))]
 
 
 def _without_links_above(place: str) -> str:
@@ -103,7 +113,7 @@ def _below(place: str, folder: str) -> bool:
 def _found_by(pattern: str, place: str) -> bool:
     """Whether a glob finds a file that is not there yet."""
     if not glob.has_magic(pattern):
-        return False
+        return pattern == place
     # The stars of fnmatch cross folders, as only ** does, which also stands for no folder at all.
     everywhere = pattern.replace("**/", "")
     return fnmatch(place, everywhere) if everywhere != pattern else PurePath(place).match(pattern)

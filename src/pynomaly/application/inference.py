@@ -217,7 +217,10 @@ def _codes(column: Encoded) -> Inferred | None:
         return None
     found = _levels_or_text(column)
     example = column.values[int(np.flatnonzero(padded)[0])].as_py()
-    return replace(found, notes=(*found.notes, f"holds codes, not numbers, e.g. {example!r}"))
+    note = f"taken for codes because of zeros in front, e.g. {example!r}; write numbers without"
+    if found.reason:
+        return replace(found, kind="text", reason=note)
+    return replace(found, notes=(*found.notes, note))
 
 
 def _key(column: Encoded, cells: int) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -93,9 +93,10 @@ class RecordVerdicts:
             SourceChangedError: It is no longer what was scored.
             IntegrityError: Stored scores are missing or damaged.
         """
-        statements = self._spelled(statements)
+        entries = entries_in_force(self.ledger, self.records, pipeline.name)
+        statements = self._named(statements, {entry.partition.source for entry in entries})
         _refuse_contradictions(pipeline, statements)
-        found = self._rows(pipeline, statements)
+        found = self._rows(pipeline, entries, statements)
         missing = [s for s in statements if not found[s]]
         if missing:
             raise self._unknown(pipeline, missing)
@@ -123,12 +124,12 @@ class RecordVerdicts:
         stands = standing(self.verdicts.of(pipeline.name))
         now = datetime.now(UTC)
         given = []
-        for statement in self._spelled(statements):
+        for statement in self._named(statements, {verdict.source for verdict in stands}):
             of_row = [
                 v
                 for v in stands
                 if tuple(v.ids.get(name) for name in pipeline.keys) == statement.ids
-                and statement.source in (None, self._spelling(v.source))
+                and statement.source in (None, v.source)
             ]
             if not of_row:
                 raise UsageError(
@@ -154,22 +155,32 @@ class RecordVerdicts:
         self.verdicts.add(given)
         return tuple(given)
 
-    def _spelled(self, statements: Sequence[Statement]) -> list[Statement]:
-        return [replace(s, source=s.source and self._spelling(s.source)) for s in statements]
+    def _named(self, statements: Sequence[Statement], known: Collection[str]) -> list[Statement]:
+        """Return statements with their sources as they are known.
 
-    def _spelling(self, source: str) -> str:
-        """Return what a source is called now: a file may have been scored through a link."""
-        return source if "://" in source else self.partitions.place(SourceSpec(source))
+        The ledger may have a file by a path that has become a link since.
+        """
+        named = {s.source: self._known(s.source, known) for s in statements if s.source is not None}
+        return [replace(s, source=s.source and named[s.source]) for s in statements]
+
+    def _known(self, source: str, known: Collection[str]) -> str:
+        if "://" in source:
+            return source
+        spelled = self._spelling(source)
+        alike = (one for one in known if "://" not in one and self._spelling(one) == spelled)
+        return next((one for one in (spelled, source) if one in known), next(alike, spelled))
+
+    def _spelling(self, path: str) -> str:
+        return self.partitions.place(SourceSpec(path))
 
     def _rows(
-        self, pipeline: Pipeline, statements: Sequence[Statement]
+        self, pipeline: Pipeline, entries: Iterable[Entry], statements: Sequence[Statement]
     ) -> dict[Statement, list[_Found]]:
         """Return, for every statement, the scored rows that are called so."""
         found: dict[Statement, list[_Found]] = {statement: [] for statement in statements}
-        for entry in entries_in_force(self.ledger, self.records, pipeline.name):
+        for entry in entries:
             source = entry.partition.source
-            spelled = self._spelling(source)
-            about = {s.ids: s for s in statements if s.source in (None, spelled)}
+            about = {s.ids: s for s in statements if s.source in (None, source)}
             scored = self._scored(pipeline, entry, about)
             if not scored:
                 continue

@@ -24,8 +24,9 @@ def score_again(job: ScoreJob, place: str, own: Path) -> str:
         command += ["--data", job.source_uri]
     if place != str((own / job.pipeline).resolve()):
         command += ["--out", place]
-    for column in job.keep:
+    for column in job.keep or ():
         command += ["--keep", column]
     if job.partition_by is not None:
         command += ["--partition-by", job.partition_by]
-    return shlex.join(command)
+    unknown = "" if job.keep is not None else "  # with the --keep and --partition-by it had"
+    return shlex.join(command) + unknown

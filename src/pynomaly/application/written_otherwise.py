@@ -16,7 +16,7 @@ _NUMBER = r"^[$€£]? ?[+-]?[$€£]? ?(?:[0-9]{1,3}(?:[,.' ][0-9]{3})+|[0-9]+)
 """A number with thousands separators, a decimal comma, a currency or a percent sign."""
 
 _DATE = r"^\s*[0-9]{1,2}[/.\-][0-9]{1,2}[/.\-](?:[0-9]{4}|[0-9]{2})(?:[ T].*)?$"
-"""A date with day and month first, in an order that a text alone does not tell."""
+"""A date with day and month first, whose order differs from country to country."""
 
 _SPELLINGS = (
     (
@@ -28,7 +28,7 @@ _SPELLINGS = (
     (
         _DATE,
         read_times,
-        "looks like dates, but {!r} does not tell day from month: write dates like 2026-01-31",
+        "looks like dates, but {!r} is not read as one: write dates like 2026-01-31",
     ),
 )
 

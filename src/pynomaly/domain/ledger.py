@@ -63,7 +63,7 @@ class Output:
             (.parquet, .csv, .jsonl) that all of them are copied into; the platform's own folder
             where None.
         overwrite: Use a place that holds something we did not write.
-        keep: Source columns passed through.
+        keep: Source columns passed through; None of jobs of versions that did not note it.
         partition_by: Divide the parts among folders by a column's values.
     """
 
@@ -133,7 +133,7 @@ class ScoreJob:
     target: str
     created_at: datetime
     watermark: Watermark | None = None
-    keep: tuple[str, ...] = ()
+    keep: tuple[str, ...] | None = ()
     partition_by: str | None = None
 
 

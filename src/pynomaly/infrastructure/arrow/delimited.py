@@ -35,7 +35,7 @@ __all__ = ["parse_csv"]
 _NUMBER = re.compile(r"[+-]?[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?\Z")
 _DELIMITERS = (",", ";", "\t", "|")
 _SAMPLE_RECORDS = 200
-_TELLING = 5  # fewer lines tell nothing about the first one
+_TELLING, _MOST = 5, 0.8  # fewer lines, or less of them alike, tell nothing about the first one
 _BLOCK = 2**20
 _MAX_PENDING = 100_000
 
@@ -72,7 +72,7 @@ def parse_csv(handle: BinaryIO, file: DataFile, spec: SourceSpec) -> Parsed:
         for position, name in enumerate(_split(header, delimiter)[0], 1)
     ]
     _refuse_numbers(names, file.uri)
-    _refuse_preamble(len(names), _split(text, delimiter)[1:], file.uri)
+    _refuse_preamble(text, len(names), delimiter, file.uri)
     check_names(names, file.uri)
     stream = io.BufferedReader(Utf8Stream(head, handle, encoding, file.uri), HEAD_BYTES)
     stream.read(len(header.encode()))
@@ -90,15 +90,20 @@ def _refuse_numbers(names: list[str], uri: str) -> None:
         )
 
 
-def _refuse_preamble(fields: int, rows: list[list[str]], uri: str) -> None:
-    """Refuse a first line shorter than all following ones: hardly the names of their columns."""
-    widths = [len(row) for row in rows]
-    usual = max(widths, key=widths.count, default=fields)
-    if len(widths) >= _TELLING and fields < min(widths):
+def _refuse_preamble(text: str, fields: int, delimiter: str, uri: str) -> None:
+    """Refuse a first line that is shorter than the others: hardly the names of their columns."""
+    # A comment has no delimiter, so that another one may divide the lines below.
+    tried = _DELIMITERS if fields == 1 and text.lstrip().startswith("#") else (delimiter,)
+    for each in tried:
+        widths = [len(row) for row in _split(text, each)[1:-1]]  # the last one may be cut
+        usual = max(widths, key=widths.count, default=fields)
+        if len(widths) < _TELLING or widths.count(usual) < _MOST * len(widths) or fields >= usual:
+            continue
         raise MalformedSourceError(
             f"{uri}: the first line has {fields} field{'s' * (fields != 1)}, the lines below mostly "
             f"{usual}",
-            hint="the first line has to name the columns: remove what stands above the names",
+            hint="the first line has to name every column: remove what stands above the names, or "
+            "name the column that has none",
         )
 
 

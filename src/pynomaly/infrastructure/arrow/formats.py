@@ -74,11 +74,13 @@ def choose(
     With a declared format all of them do; otherwise those whose extension is known.
 
     Raises:
-        SourceNotFoundError: A folder or glob whose files all have unknown extensions.
+        SourceNotFoundError: A folder or glob whose files all have unknown extensions, or a name
+            that is no text.
         UnsupportedFormatError: A single file has.
         MalformedSourceError: Several formats are mixed.
     """
     if spec.format is not None:
+        _require_text(files)
         return spec.format, tuple(files)
     known = [(_format(file.name), file) for file in files]
     data = [(kind, file) for kind, file in known if kind is not None]
@@ -104,7 +106,20 @@ def choose(
                 f"{spec.uri} mixes formats: {first.name} is {first_kind}, {file.name} is {kind}",
                 hint=f"narrow the source with a glob, e.g. *.{first.name.rpartition('.')[2]}",
             )
-    return first_kind, tuple(file for _, file in data)
+    _require_text(chosen := tuple(file for _, file in data))
+    return first_kind, chosen
+
+
+def _require_text(files: Sequence[DataFile]) -> None:
+    """Refuse names of bytes that are no text: they could not be kept, nor written into Parquet."""
+    for file in files:
+        try:
+            file.uri.encode()
+        except UnicodeEncodeError as error:
+            shown = file.uri.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+            raise SourceNotFoundError(
+                f"the name of {shown} is no UTF-8", hint="rename it, or the folder"
+            ) from error
 
 
 def _format(name: str) -> SourceFormat | None:
@@ -162,7 +177,8 @@ def check_columns(schema: pa.Schema, uri: str, expected: pa.Schema, first: str) 
     )
     raise MalformedSourceError(
         f"{uri} does not have the columns of {first}: {'; '.join(told)}",
-        hint="all files of a source need the same columns; narrow the source with a glob",
+        hint="all files of a source need the same columns, those that folders called column=value "
+        "tell among them; narrow the source with a glob",
     )
 
 

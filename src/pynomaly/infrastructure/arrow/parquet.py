@@ -174,8 +174,10 @@ class ParquetTable:
             MalformedSourceError: A row group cannot be decoded; names it.
         """
         names = self.schema.names if columns is None else list(columns)
-        stored_here = [name for name in names if name not in self.told]
-        own = stored_here or self.schema.names[:1]  # without any column nothing is read
+        own = names
+        if self.told or not names:
+            # Without any column nothing would be read.
+            own = [name for name in names if name not in self.told] or self.schema.names[:1]
         schema = pa.schema([self.schema.field(name) for name in own])
         number = 1 + sum(self.reader.metadata.row_group(i).num_rows for i in range(groups.start))
         for group in groups:
@@ -190,7 +192,7 @@ class ParquetTable:
                 ):
                     arrays = [stored(batch.column(name)) for name in own]
                     table = pa.Table.from_arrays(arrays, schema=schema)
-                    if self.told:
+                    if names is not own:
                         table = beside_told(table, self.told).select(names)
                     yield PartitionBatch(table, np.arange(number, number + batch.num_rows))
                     number += batch.num_rows

@@ -73,10 +73,9 @@ def find_local_files(uri: str) -> tuple[LocalFile, ...]:
                 raise SourceNotFoundError(
                     f"folder {uri} holds no files", hint="check the path, or add data files"
                 )
-        elif path.is_file():
+        elif _is_file(path):
             found = [(_relative(path, path.parent), path)]
-        elif path.is_symlink() or path.exists():
-            _is_file(path)
+        elif path.exists():
             raise SourceNotFoundError(f"{uri} is neither a file nor a folder")
         elif glob.has_magic(uri):
             found = _glob(str(path))
@@ -90,8 +89,6 @@ def find_local_files(uri: str) -> tuple[LocalFile, ...]:
         files = _once(found)
     except OSError as error:
         raise _unreadable(path, error) from error
-    for _, file in files:
-        _require_text(file)
     return tuple(LocalFile(name, p) for name, p in sorted(files))
 
 
@@ -119,7 +116,7 @@ def _once(found: list[tuple[str, Path]]) -> list[tuple[str, Path]]:
     """Leave out links to files that are found by another name, and all but the first link to one."""
     kept: dict[Path, tuple[str, Path]] = {}
     for name, path in sorted(found, key=lambda one: (one[1].is_symlink(), one[0])):
-        kept.setdefault(path.resolve(), (name, path))
+        kept.setdefault(Path(os.path.realpath(path)), (name, path))
     return list(kept.values())
 
 
@@ -147,12 +144,8 @@ def _glob(pattern: str) -> list[tuple[str, Path]]:
 
 
 def _is_file(path: Path) -> bool:
-    if path.is_symlink() and not path.exists():
-        raise SourceNotFoundError(
-            f"{path} is a link to {path.readlink()}, which is not there",
-            hint="bring back what it leads to, or remove the link",
-        )
-    return path.is_file()
+    """Whether it is a file, or a link that leads nowhere: opening it tells so, if it is data."""
+    return path.is_file() or (path.is_symlink() and not path.exists())
 
 
 def _hidden(name: str) -> bool:
@@ -161,17 +154,6 @@ def _hidden(name: str) -> bool:
 
 def _relative(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix()
-
-
-def _require_text(path: Path) -> None:
-    """Refuse a name of bytes that are no text: it could not be kept, nor written into Parquet."""
-    try:
-        str(path).encode()
-    except UnicodeEncodeError as error:
-        shown = os.fsencode(path).decode("utf-8", "backslashreplace")
-        raise SourceNotFoundError(
-            f"the name of {shown} is no UTF-8", hint="rename the file"
-        ) from error
 
 
 def _suggest(path: Path) -> str:
@@ -188,5 +170,10 @@ def _unreadable(path: Path, error: OSError) -> SourceNotFoundError:
     if isinstance(error, PermissionError):
         return SourceNotFoundError(
             f"access denied: {path}", hint="give the user who runs this read permission"
+        )
+    if path.is_symlink() and not path.exists():
+        return SourceNotFoundError(
+            f"{path} is a link to {path.readlink()}, which is not there",
+            hint="bring back what it leads to, or remove the link",
         )
     return SourceNotFoundError(f"cannot read {path}: {error.strerror or error}")

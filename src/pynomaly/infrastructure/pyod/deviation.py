@@ -36,6 +36,9 @@ _ATOM, _DIFFERENT, _TAIL_ROWS = 0.05, 20, 20
 """Largest share of one value, fewest values, and fewest rows in a tail, of a column that thins
 out smoothly."""
 
+_PAST_ZERO = 1.5
+"""How many times as far as zero a tail of one sign ends."""
+
 _LEAST_EXCESS = 0.1
 """Of a deviation, that half of the tail's rows lie beyond its beginning at least."""
 
@@ -135,10 +138,11 @@ def _ends(deviations: Floats, steps: Floats, zeros: Floats) -> tuple[Floats, Flo
     columns.  Of counts m is a step at least, and a tail with more than a row in a thousand beyond has
     no end.
 
-    A tail ends at zero where that is nearer and at most a row in a thousand lies beyond: an amount
-    below zero is not far from amounts whose spread is their size.  Neither such ends nor those of
-    counts hold where more than five rows in a thousand lie beyond one of them: of many columns every
-    other ends somewhere by chance.
+    Where at most a row in a thousand lies beyond zero, a tail ends half as far beyond as zero is from
+    its beginning, if that is nearer: an amount below zero is not far from amounts whose spread is
+    their size, and a temperature may be a little below.  Neither such ends nor those of counts hold
+    where more than five rows in a thousand lie beyond one of them: of many columns every other ends
+    somewhere by chance.
 
     Args:
         deviations: (n, d) scaled.
@@ -150,7 +154,7 @@ def _ends(deviations: Floats, steps: Floats, zeros: Floats) -> tuple[Floats, Flo
 
     Source: Pickands, Statistical inference using extreme order statistics (1975).
     """
-    few = max(1.0, _HARDLY * len(deviations))
+    few = _HARDLY * len(deviations)
     farthest = np.zeros(len(deviations))
     tails = []
     for j in np.flatnonzero(~np.isnan(steps)):  # one by one: tables may be wide
@@ -170,14 +174,14 @@ def _ends(deviations: Floats, steps: Floats, zeros: Floats) -> tuple[Floats, Flo
         excess = sign * deviations[:, j] - begin
         length = unit * np.expm1(min(limit * shape, 700.0))
         begins[side, j], slopes[side, j] = begin, 0.0 if steps[j] else 1.0 / length
+        if steps[j] and np.sum(excess > length) <= max(1.0, few):
+            nearer[side, j] = 1.0 / length
+            beyond_nearer |= excess > length
         to_zero = sign * zeros[j] - begin + _RESIDUE
-        end = length if steps[j] else np.inf
-        if np.sum(excess > to_zero) <= few:
-            end = min(end, max(to_zero, first))
-        beyond = excess > end
-        if end <= length and beyond.sum() <= few:
-            nearer[side, j] = 1.0 / end
-            beyond_nearer |= beyond
-    if beyond_nearer.sum() <= max(1.0, _EXCEPTIONS * _HARDLY * len(deviations)):
+        past_zero = max(_PAST_ZERO * to_zero, first)
+        if few >= 1 and past_zero < length and np.sum(excess > to_zero) <= few:
+            nearer[side, j] = 1.0 / past_zero
+            beyond_nearer |= excess > to_zero
+    if beyond_nearer.sum() <= max(1.0, _EXCEPTIONS * few):
         slopes = np.maximum(slopes, nearer)
     return begins, slopes

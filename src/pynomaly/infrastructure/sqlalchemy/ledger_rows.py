@@ -39,7 +39,7 @@ def job(found: sa.RowMapping) -> ScoreJob:
     read: dict[str, Any] = {
         "version": _version(found),
         "watermark": watermark(found),
-        "keep": tuple(found["keep"] or ()),
+        "keep": None if found["keep"] is None else tuple(found["keep"]),
     }
     return ScoreJob(**read, **{n: found[n] for n in ScoreJob.__slots__ if n not in read})
 

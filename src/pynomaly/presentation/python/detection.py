@@ -75,8 +75,8 @@ def detect(
     for what, name in (("label", label), ("time", time), *(("id", one) for one in ids)):
         if not isinstance(name, str | None):
             raise TypeError(
-                f"{what} names a column of the data, it is no {type(name).__name__}: add the values "
-                "as a column"
+                f"{what} is the name of a column, a text, and no {type(name).__name__}: values belong "
+                "into a column of the data, and columns called by numbers are named like '2'"
             )
     question = Question(
         os.fspath(data) if isinstance(data, str | os.PathLike) else _IN_MEMORY,

@@ -82,8 +82,6 @@ def share(value: float) -> str:
     >>> share(0.05), share(0.0), share(0.00012), share(0.996), share(1.0)
     ('5 %', '0 %', '0.012 %', '99.6 %', '100 %')
     """
-    if 0 < value < 0.0001:
-        return "<0.01 %"
     if 0.9999 < value < 1:
         return ">99.99 %"
     if 0 < value < 0.1:
