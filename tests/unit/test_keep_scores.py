@@ -18,8 +18,8 @@ from pynomaly.application.ports.partitions import PartStore, StoredPart
 from pynomaly.application.ports.records import Records
 from pynomaly.application.prune_scores import ForgetPlace, PruneScores
 from pynomaly.application.read_scores import ReadScores
-from pynomaly.application.score_output import ScoreOutput
 from pynomaly.application.score_again import score_again
+from pynomaly.application.score_output import ScoreOutput
 from pynomaly.application.verify_scores import VerifyScores
 from pynomaly.domain.errors import (
     ConflictError,
