@@ -85,13 +85,7 @@ class Learning(Backends):
 
         rows = ReadSourceRows(self.partitions)
         return RecordVerdicts(
-            self.verdicts,
-            self.ledger,
-            self.parts,
-            rows,
-            self.records,
-            self.datasets,
-            self.partitions,
+            self.verdicts, self.ledger, self.parts, rows, self.records, self.datasets
         )
 
     @cached_property

@@ -160,7 +160,8 @@ def spelled(cell: pa.Scalar) -> str:
 def read_numbers(cells: pa.Array) -> Reading:
     """Read finite float64; NaN is missing, infinities are refused.
 
-    Durations and times of day are seconds.  Thousands separators and decimal commas are refused, never guessed.
+    Durations and times of day are seconds.  Thousands separators and decimal commas are refused,
+    never guessed.
 
     Args:
         cells: A plain column.

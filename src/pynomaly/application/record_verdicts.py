@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pynomaly.application.in_force import entries_in_force
 from pynomaly.application.ports.data import DatasetStore
 from pynomaly.application.ports.ledger import Ledger
-from pynomaly.application.ports.partitions import PartitionReader, PartStore
+from pynomaly.application.ports.partitions import PartStore
 from pynomaly.application.ports.records import Records
 from pynomaly.application.ports.verdicts import Verdicts
 from pynomaly.application.row_names import cells, digests
@@ -66,7 +66,6 @@ class RecordVerdicts:
         source_rows: Reads the rows' values.
         records: Know the batches that were scored.
         datasets: Hold the rows that were refused.
-        partitions: Know the one spelling of a path.
     """
 
     verdicts: Verdicts
@@ -75,7 +74,6 @@ class RecordVerdicts:
     source_rows: ReadSourceRows
     records: Records
     datasets: DatasetStore
-    partitions: PartitionReader
 
     def __call__(
         self, pipeline: Pipeline, statements: Sequence[Statement], actor: Actor
@@ -167,11 +165,14 @@ class RecordVerdicts:
         if "://" in source:
             return source
         spelled = self._spelling(source)
+        for one in (spelled, source):
+            if one in known:
+                return one
         alike = (one for one in known if "://" not in one and self._spelling(one) == spelled)
-        return next((one for one in (spelled, source) if one in known), next(alike, spelled))
+        return next(alike, spelled)
 
     def _spelling(self, path: str) -> str:
-        return self.partitions.place(SourceSpec(path))
+        return self.source_rows.reader.place(SourceSpec(path))
 
     def _rows(
         self, pipeline: Pipeline, entries: Iterable[Entry], statements: Sequence[Statement]

@@ -65,7 +65,7 @@ def fit_deviation(params: Mapping[str, Any], X: Floats, seed: int, floors: Float
 
     That overlooks an age of 150 among ages of 18 to 79, five deviations out.  So columns without
     frequent values, and counts, have an end on either side as well, where their tail should have no
-    row left, or at zero where they have one sign (:func:`_ends`).
+    row left, or beyond zero where they have one sign (:func:`_ends`).
 
     A row's score is the logarithm of how many times the limit its largest deviation is, or of how
     many times as far from its tail's beginning as the end: nothing for nearly all rows.
