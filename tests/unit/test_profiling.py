@@ -101,6 +101,7 @@ def test_digits_with_a_zero_in_front_are_codes():
     assert found.notes[0].startswith("taken for codes because of zeros in front, e.g. '0")
     amounts = profiled([f"{amount:08}" for amount in RNG.permutation(10**6)[:200]], name="amount")
     assert (amounts.kind, amounts.reason[:15]) == ("text", "taken for codes")
+    assert profiled([f"{number:05}" for number in range(300)], name="customer_id").kind == "id"
     assert profiled([*texts(RNG.integers(0, 9_000, 199)), "007"]).kind == "numeric"
     assert profiled([*texts(RNG.normal(size=150)), *["007"] * 50]).kind == "numeric"
 

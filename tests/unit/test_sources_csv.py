@@ -334,3 +334,10 @@ def test_a_column_without_a_name_is_told(read):
     with pytest.raises(MalformedSourceError, match=r"has 2 fields, .* mostly 3") as refusal:
         read(f"a,b\n{rows}")
     assert "name the column that has none" in refusal.value.hint
+
+
+@pytest.mark.parametrize("options", [{}, {"delimiter": ","}])
+def test_a_single_column_may_hold_other_delimiters(read, options):
+    rows, malformed, source = read("#tags\n" + "x1;y\n" * 20, **options)
+    assert source.columns == (("#tags", "string"),)
+    assert (len(rows), malformed) == (20, [])

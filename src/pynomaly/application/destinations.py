@@ -66,7 +66,7 @@ def _read_there(source: str, place: str) -> str | None:
         return path if any(_below(one, f"{folder}/") for one in really) else None
     for pattern in _reaching(path):
         for one in dict.fromkeys((place, *really)):
-            if any(_found_by(pattern, written) for written in _written(one)):
+            if pattern == one or any(_found_by(pattern, written) for written in _written(one)):
                 return path
     return None
 
@@ -74,7 +74,7 @@ def _read_there(source: str, place: str) -> str | None:
 def _reaching(pattern: str) -> list[str]:
     """Return a glob as written, and from the real folders that it reaches, by links perhaps."""
     above, name = os.path.split(pattern)
-    if "**" in above:
+    if above.endswith("**"):  # also below folders that are not there yet
         name = f"**/{name}"
     folders = glob.glob(f"{above}/", recursive=True)  # noqa: PTH207  Path takes no absolute ones
     real = {os.path.realpath(folder) for folder in folders}
@@ -113,7 +113,7 @@ def _below(place: str, folder: str) -> bool:
 def _found_by(pattern: str, place: str) -> bool:
     """Whether a glob finds a file that is not there yet."""
     if not glob.has_magic(pattern):
-        return pattern == place
+        return False
     # The stars of fnmatch cross folders, as only ** does, which also stands for no folder at all.
     everywhere = pattern.replace("**/", "")
     return fnmatch(place, everywhere) if everywhere != pattern else PurePath(place).match(pattern)

@@ -218,6 +218,8 @@ def _codes(column: Encoded) -> Inferred | None:
     found = _levels_or_text(column)
     example = column.values[int(np.flatnonzero(padded)[0])].as_py()
     note = f"taken for codes because of zeros in front, e.g. {example!r}; write numbers without"
+    if found.kind == "id" and (_ID_NAME.search(column.name) or _KEY_NAME.search(column.name)):
+        return found
     if found.reason:
         return replace(found, kind="text", reason=note)
     return replace(found, notes=(*found.notes, note))

@@ -92,7 +92,7 @@ class RecordVerdicts:
             IntegrityError: Stored scores are missing or damaged.
         """
         entries = entries_in_force(self.ledger, self.records, pipeline.name)
-        statements = self._named(statements, {entry.partition.source for entry in entries})
+        statements = self._named(statements, {e.partition.source for e in entries}, listed=False)
         _refuse_contradictions(pipeline, statements)
         found = self._rows(pipeline, entries, statements)
         missing = [s for s in statements if not found[s]]
@@ -122,7 +122,7 @@ class RecordVerdicts:
         stands = standing(self.verdicts.of(pipeline.name))
         now = datetime.now(UTC)
         given = []
-        for statement in self._named(statements, {verdict.source for verdict in stands}):
+        for statement in self._named(statements, {v.source for v in stands}, listed=True):
             of_row = [
                 v
                 for v in stands
@@ -153,19 +153,22 @@ class RecordVerdicts:
         self.verdicts.add(given)
         return tuple(given)
 
-    def _named(self, statements: Sequence[Statement], known: Collection[str]) -> list[Statement]:
+    def _named(
+        self, statements: Sequence[Statement], known: Collection[str], *, listed: bool
+    ) -> list[Statement]:
         """Return statements with their sources as they are known.
 
-        The ledger may have a file by a path that has become a link since.
+        What is known by a path may have become a link since.  Rows are then those of the file it
+        leads to now, whereas verdicts are listed by the path of then.
         """
-        named = {s.source: self._known(s.source, known) for s in statements if s.source is not None}
+        named = {s.source: self._known(s.source, known, listed) for s in statements if s.source}
         return [replace(s, source=s.source and named[s.source]) for s in statements]
 
-    def _known(self, source: str, known: Collection[str]) -> str:
+    def _known(self, source: str, known: Collection[str], listed: bool) -> str:
         if "://" in source:
             return source
         spelled = self._spelling(source)
-        for one in (spelled, source):
+        for one in (source, spelled) if listed else (spelled, source):
             if one in known:
                 return one
         alike = (one for one in known if "://" not in one and self._spelling(one) == spelled)

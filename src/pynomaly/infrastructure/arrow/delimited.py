@@ -72,7 +72,11 @@ def parse_csv(handle: BinaryIO, file: DataFile, spec: SourceSpec) -> Parsed:
         for position, name in enumerate(_split(header, delimiter)[0], 1)
     ]
     _refuse_numbers(names, file.uri)
-    _refuse_preamble(text, len(names), delimiter, file.uri)
+    # A comment has no delimiter, so that another one may divide the lines below.
+    comment = len(names) == 1 and names[0].startswith("# ") and spec.delimiter is None
+    for tried in _DELIMITERS if comment else (delimiter,):
+        rows = _split(text, tried)[1:]
+        _refuse_preamble(len(names), rows[:-1] if len(head) == HEAD_BYTES else rows, file.uri)
     check_names(names, file.uri)
     stream = io.BufferedReader(Utf8Stream(head, handle, encoding, file.uri), HEAD_BYTES)
     stream.read(len(header.encode()))
@@ -90,21 +94,18 @@ def _refuse_numbers(names: list[str], uri: str) -> None:
         )
 
 
-def _refuse_preamble(text: str, fields: int, delimiter: str, uri: str) -> None:
+def _refuse_preamble(fields: int, rows: list[list[str]], uri: str) -> None:
     """Refuse a first line that is shorter than the others: hardly the names of their columns."""
-    # A comment has no delimiter, so that another one may divide the lines below.
-    tried = _DELIMITERS if fields == 1 and text.lstrip().startswith("#") else (delimiter,)
-    for each in tried:
-        widths = [len(row) for row in _split(text, each)[1:-1]]  # the last one may be cut
-        usual = max(widths, key=widths.count, default=fields)
-        if len(widths) < _TELLING or widths.count(usual) < _MOST * len(widths) or fields >= usual:
-            continue
-        raise MalformedSourceError(
-            f"{uri}: the first line has {fields} field{'s' * (fields != 1)}, the lines below mostly "
-            f"{usual}",
-            hint="the first line has to name every column: remove what stands above the names, or "
-            "name the column that has none",
-        )
+    widths = [len(row) for row in rows]
+    usual = max(widths, key=widths.count, default=fields)
+    if len(widths) < _TELLING or widths.count(usual) < _MOST * len(widths) or fields >= usual:
+        return
+    raise MalformedSourceError(
+        f"{uri}: the first line has {fields} field{'s' * (fields != 1)}, the lines below mostly "
+        f"{usual}",
+        hint="the first line has to name every column: remove what stands above the names, or "
+        "name the column that has none",
+    )
 
 
 def _delimiter(text: str, spec: SourceSpec, file: DataFile) -> str:
